@@ -1,0 +1,21 @@
+"""`sad`: the security association daemon of a SIP edge node.
+
+One way for data: socket, request model, pure decision, pure plan, journal, kernel, answer.
+
+=================  ==============================================================================
+``model``          immutable values: endpoint, SA set, association, keys, requests
+``core``           pure functions: validation, allocation, planning, lifecycle, reconcile
+``store``          the journal (SQLite): what was meant and what was done, never keys
+``mechanisms``     one module for each RFC 3329 mechanism
+``runtime``        the imperative shell: service, deadlines, watch, service manager
+``api``            the Varlink socket: interface files, framing, authorisation, methods
+``ctl``            ``sadctl``, which imports nothing of the above
+``guard``          static packet-filter rules that keep clear text off protected ports
+``config``         settings: file, environment, command line
+``app``            the composition root: the only module that knows every class
+=================  ==============================================================================
+
+This module imports nothing, so that ``sadctl`` starts fast.
+"""
+
+__version__ = "0.1.0"

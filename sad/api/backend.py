@@ -1,0 +1,52 @@
+"""What the API serves: the daemon behind the socket, as a protocol.
+
+The counterpart is :mod:`sad.runtime.service`; tests may put a small real object in its place.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Protocol
+
+from sad.model.association import Association
+from sad.model.requests import Caller, Flow, InstallRequest, ListFilter, ReleaseRequest
+from sad.model.views import ReconcileReport, SaCounters, Status, WatchEvent
+
+
+class Backend(Protocol):
+    """Every method raises a :class:`sad.model.errors.SadError` when it refuses."""
+
+    def now(self) -> float:
+        """Seconds of CLOCK_BOOTTIME, the clock of ``Association.deadline_at``."""
+
+    def realtime(self) -> float:
+        """Seconds of the real-time clock."""
+
+    async def install(self, caller: Caller, request: InstallRequest) -> Association:
+        """Install a negotiated set; all or nothing."""
+
+    async def confirm(
+        self, caller: Caller, association_id: str, expires_seconds: int
+    ) -> Association:
+        """Establish or lengthen."""
+
+    async def release(self, caller: Caller, request: ReleaseRequest) -> tuple[Association, ...]:
+        """End what matches, now or after its linger."""
+
+    def find(self, caller: Caller, flow: Flow) -> Association:
+        """Return the association that protects a flow."""
+
+    async def get(
+        self, caller: Caller, association_id: str
+    ) -> tuple[Association, tuple[SaCounters, ...]]:
+        """Return one association with its kernel counters."""
+
+    def list_associations(self, caller: Caller, wanted: ListFilter) -> Iterable[Association]:
+        """Return the associations that match, a consistent view of this instant."""
+
+    def subscribe(self, caller: Caller) -> AsyncIterator[WatchEvent]:
+        """Stream present associations, then ready, then changes; close it to unsubscribe."""
+
+    def status(self) -> Status:
+        """Return the daemon as it stands."""
+
+    async def reconcile(self, reason: str) -> ReconcileReport:
+        """Compare the kernel with the journal and mend what differs."""

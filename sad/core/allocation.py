@@ -1,0 +1,99 @@
+"""SPIs, client ports and reqids from their pools. Randomness is an argument."""
+
+from collections.abc import Callable
+from typing import Final
+
+from sad.core.table import AssociationTable
+from sad.model.endpoint import Endpoint
+from sad.model.errors import PoolExhausted
+
+#: ``randbelow(n)`` returns a uniform integer of [0, n), as ``secrets.randbelow`` does.
+RandBelow = Callable[[int], int]
+
+_RANDOM_TRIES: Final = 64
+
+
+def choose_from_range(
+    low: int, high: int, taken: Callable[[int], bool], randbelow: RandBelow
+) -> int | None:
+    """Return a random free value of [low, high], or None if none is free.
+
+    Random, not counting: counters that run beside the address pool collapse the kernel's hash
+    chains, and T33-7.1-h wants random SPIs. A nearly full pool is walked from a random start.
+    """
+    size = high - low + 1
+    for _ in range(min(_RANDOM_TRIES, 4 * size)):
+        value = low + randbelow(size)
+        if not taken(value):
+            return value
+    start = randbelow(size)
+    for offset in range(size):
+        value = low + (start + offset) % size
+        if not taken(value):
+            return value
+    return None
+
+
+def choose_spi(
+    endpoint: Endpoint,
+    local_address: str,
+    avoid: frozenset[int],
+    table: AssociationTable,
+    randbelow: RandBelow,
+) -> int:
+    """Return an SPI free at ``local_address`` and not in ``avoid``.
+
+    ``avoid`` holds the peer's two SPIs (T33-7.1-h: different, against reflection) and own ones
+    chosen already.
+    """
+    low, high = endpoint.spi_range
+
+    def taken(spi: int) -> bool:
+        return spi in avoid or table.of_spi(local_address, spi) is not None
+
+    spi = choose_from_range(low, high, taken, randbelow)
+    if spi is None:
+        raise PoolExhausted(
+            pool=f"SPIs of endpoint {endpoint.name}",
+            size=high - low + 1,
+            hint="widen spi_range of the endpoint",
+        )
+    return spi
+
+
+def choose_client_port(
+    endpoint: Endpoint, peer_address: str, peer_server_port: int, table: AssociationTable
+) -> int:
+    """Return a client port for a new set toward a peer.
+
+    Preferred: one that no live set of that peer address uses (design section 2). Several phones
+    may share an address; then one that no set of this registration uses will do, because the
+    peer's ports still tell the flows apart.
+    """
+    of_address = {a.sa_set.local_ports[0] for a in table.of_peer(peer_address)}
+    of_registration = {
+        a.sa_set.local_ports[0] for a in table.of_peer_port(peer_address, peer_server_port)
+    }
+    for used in (of_address, of_registration):
+        for port in endpoint.client_ports:
+            if port not in used:
+                return port
+    raise PoolExhausted(
+        pool=f"client ports of endpoint {endpoint.name} toward {peer_address}",
+        size=len(endpoint.client_ports),
+        hint="widen client_ports of the endpoint, or release old sets of this peer",
+    )
+
+
+def choose_reqid(
+    reqid_range: tuple[int, int],
+    table: AssociationTable,
+    avoid: frozenset[int],
+    randbelow: RandBelow,
+) -> int:
+    """Return a reqid that no live association uses."""
+    low, high = reqid_range
+    reqid = choose_from_range(low, high, lambda r: r in avoid or table.reqid_taken(r), randbelow)
+    if reqid is None:
+        raise PoolExhausted(pool="reqids", size=high - low + 1, hint="widen kernel.reqid_range")
+    return reqid

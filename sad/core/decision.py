@@ -1,0 +1,161 @@
+"""From a request to an association, or to its refusal."""
+
+import dataclasses
+from collections.abc import Set as AbstractSet
+
+from sad.core.allocation import RandBelow, choose_client_port, choose_reqid, choose_spi
+from sad.core.table import AssociationTable
+from sad.core.validation import check_against_table, check_request
+from sad.model.association import Association, AssociationState, Phase
+from sad.model.endpoint import Endpoint, Role
+from sad.model.errors import LimitExceeded
+from sad.model.requests import InstallRequest
+from sad.model.rules import Layout, Lifetimes, Limits
+from sad.model.sa_set import SaSetParameters
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What a decision depends on beside the request: settings, node and clock.
+
+    ``now`` is CLOCK_BOOTTIME, ``realtime`` the real-time clock, both in seconds.
+    """
+
+    layout: Layout
+    lifetimes: Lifetimes
+    limits: Limits
+    own_addresses: AbstractSet[str]
+    missing_algorithms: AbstractSet[str]
+    now: float
+    realtime: float
+
+
+def decide_install(
+    request: InstallRequest,
+    endpoint: Endpoint,
+    table: AssociationTable,
+    around: Circumstances,
+    randbelow: RandBelow,
+) -> Association:
+    """Return the association to install, in phase INSTALLING; raise a SadError to refuse.
+
+    What the request leaves open (own SPIs, own client port) is chosen here.
+    """
+    check_request(
+        request, endpoint, around.lifetimes, around.own_addresses, around.missing_algorithms
+    )
+    if len(table) >= around.limits.max_associations:
+        raise LimitExceeded(
+            limit="associations",
+            maximum=around.limits.max_associations,
+            hint="raise limits.max_associations",
+        )
+    sa_set = _complete(request, endpoint, table, randbelow)
+    temporary = request.lifetime_seconds is None
+    lifetime = (
+        around.lifetimes.reg_await_auth if temporary else float(request.lifetime_seconds or 0)
+    )
+    draft = Association(
+        id=f"{randbelow(1 << 48):012x}",
+        endpoint=endpoint.name,
+        private_identity=request.private_identity,
+        public_identities=request.public_identities,
+        mechanism=request.mechanism,
+        state=AssociationState.TEMPORARY if temporary else AssociationState.ESTABLISHED,
+        phase=Phase.INSTALLING,
+        sa_set=sa_set,
+        reqid_in=0,
+        reqid_out=(0, 0),
+        created_at=around.realtime,
+        confirmed_at=0.0 if temporary else around.realtime,
+        deadline_at=around.now + lifetime,
+        policies_until=around.now
+        + around.lifetimes.longest_registration
+        + around.lifetimes.backstop,
+    )
+    check_against_table(draft, table)
+    siblings = table.of_registration(draft.registration)
+    if len(siblings) >= around.limits.max_sets_per_registration:
+        # TS 33.203 7.1 note 13: six SAs per direction; each set has two.
+        raise LimitExceeded(
+            limit="SA sets of one registration",
+            maximum=around.limits.max_sets_per_registration,
+            hint="release an older set; six SAs per direction is the bound of TS 33.203 7.1",
+        )
+    return _with_reqids(draft, siblings, table, around.layout, randbelow)
+
+
+def _complete(
+    request: InstallRequest, endpoint: Endpoint, table: AssociationTable, randbelow: RandBelow
+) -> SaSetParameters:
+    edge = request.role is Role.EDGE
+    local, peer = (
+        (request.pcscf_address, request.ue_address)
+        if edge
+        else (request.ue_address, request.pcscf_address)
+    )
+    if edge:
+        peer_spis = (request.spi_uc, request.spi_us)
+        own_spi_c, own_spi_s, own_client = request.spi_pc, request.spi_ps, request.port_pc
+        peer_server = request.port_us
+    else:
+        peer_spis = (request.spi_pc, request.spi_ps)
+        own_spi_c, own_spi_s, own_client = request.spi_uc, request.spi_us, request.port_uc
+        peer_server = request.port_ps
+    given = frozenset(s for s in (*peer_spis, own_spi_c, own_spi_s) if s is not None)
+    if own_spi_c is None:
+        own_spi_c = choose_spi(endpoint, local, given, table, randbelow)
+    if own_spi_s is None:
+        own_spi_s = choose_spi(endpoint, local, given | {own_spi_c}, table, randbelow)
+    if own_client is None:
+        own_client = choose_client_port(endpoint, peer, peer_server or 0, table)
+    common = {
+        "role": request.role,
+        "ue_address": request.ue_address,
+        "pcscf_address": request.pcscf_address,
+        "integrity_algorithm": request.integrity_algorithm,
+        "encryption_algorithm": request.encryption_algorithm,
+    }
+    if edge:
+        return SaSetParameters(
+            **common,  # type: ignore[arg-type]  # values of several types under fixed names
+            spi_uc=request.spi_uc or 0,
+            spi_us=request.spi_us or 0,
+            spi_pc=own_spi_c,
+            spi_ps=own_spi_s,
+            port_uc=request.port_uc or 0,
+            port_us=request.port_us or 0,
+            port_pc=own_client,
+            port_ps=endpoint.server_port,
+        )
+    return SaSetParameters(
+        **common,  # type: ignore[arg-type]  # as above
+        spi_uc=own_spi_c,
+        spi_us=own_spi_s,
+        spi_pc=request.spi_pc or 0,
+        spi_ps=request.spi_ps or 0,
+        port_uc=own_client,
+        port_us=endpoint.server_port,
+        port_pc=request.port_pc or 0,
+        port_ps=request.port_ps or 0,
+    )
+
+
+def _with_reqids(
+    draft: Association,
+    siblings: tuple[Association, ...],
+    table: AssociationTable,
+    layout: Layout,
+    randbelow: RandBelow,
+) -> Association:
+    # One inbound reqid per registration: cross pairs of real phones and both sets of a
+    # re-registration pass each other's policies (INTEROP-1; design section 7).
+    taken: frozenset[int] = frozenset()
+    if siblings:
+        reqid_in = siblings[0].reqid_in
+    else:
+        reqid_in = choose_reqid(layout.reqid_range, table, taken, randbelow)
+    taken |= {reqid_in}
+    to_client = choose_reqid(layout.reqid_range, table, taken, randbelow)
+    to_server = choose_reqid(layout.reqid_range, table, taken | {to_client}, randbelow)
+    return dataclasses.replace(draft, reqid_in=reqid_in, reqid_out=(to_client, to_server))

@@ -1,0 +1,244 @@
+"""What must lie in the kernel for registrations and endpoints: the desired state as data."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+from netlink.model import (
+    Direction,
+    Policy,
+    PolicyAction,
+    PolicyId,
+    SaId,
+    SecurityAssociation,
+    Selector,
+    Template,
+    family_of,
+)
+from netlink.uapi import AF_INET
+from sad.model.algorithms import ENCRYPTION, INTEGRITY
+from sad.model.association import Association, AssociationState
+from sad.model.endpoint import Endpoint
+from sad.model.rules import Layout, Lifetimes
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NamedSa:
+    """One SA of a set with its row in the table of TS 33.203 7.1 (norms section 11)."""
+
+    name: str
+    inbound: bool
+    port: int
+    sa: SecurityAssociation
+
+
+def host_prefix(address: str) -> int:
+    """Prefix length of one host; selectors are exact, or the kernel's policy lists go linear."""
+    return 32 if family_of(address) == AF_INET else 128
+
+
+def sas_of(
+    association: Association, layout: Layout, lifetimes: Lifetimes, now: float
+) -> tuple[NamedSa, ...]:
+    """Return SA1 to SA4 of a set as this node must hold them (norms section 11).
+
+    Names are those of the table whatever the role; the direction follows from it.
+    """
+    s = association.sa_set
+    hard = math.ceil(association.deadline_at - now + lifetimes.backstop)
+    rows = (
+        ("SA1", s.ue_address, s.pcscf_address, s.spi_ps, s.port_ps),
+        ("SA2", s.pcscf_address, s.ue_address, s.spi_uc, s.port_uc),
+        ("SA3", s.pcscf_address, s.ue_address, s.spi_us, s.port_us),
+        ("SA4", s.ue_address, s.pcscf_address, s.spi_pc, s.port_pc),
+    )
+    peer_client, _ = s.peer_ports
+    sas = []
+    for name, source, destination, spi, port in rows:
+        inbound = destination == s.local_address
+        if inbound:
+            reqid = association.reqid_in
+        else:
+            reqid = association.reqid_out[0 if port == peer_client else 1]
+        sas.append(
+            NamedSa(
+                name=name,
+                inbound=inbound,
+                port=port,
+                sa=SecurityAssociation(
+                    id=SaId(destination, spi),
+                    source=source,
+                    reqid=reqid,
+                    selector=Selector(
+                        source=source,
+                        source_prefix=host_prefix(source),
+                        destination=destination,
+                        destination_prefix=host_prefix(destination),
+                        owner=layout.owner,
+                    ),
+                    integrity=INTEGRITY[s.integrity_algorithm],
+                    encryption=ENCRYPTION[s.encryption_algorithm],
+                    replay_window=layout.replay_window,
+                    hard_add_seconds=max(1, hard),
+                ),
+            )
+        )
+    return tuple(sas)
+
+
+def policies_of(
+    sets: Sequence[Association], layout: Layout, lifetimes: Lifetimes
+) -> dict[PolicyId, Policy]:
+    """Return the policies of one registration with these sets (oldest first).
+
+    For each set the four port pairs each way: the two of TS 33.203 7.1 and the two cross pairs
+    that real phones and proxies use (INTEROP-1). The pair of the two server ports is the same in
+    every set of a registration and belongs to it; outbound it follows :func:`outbound_set`. And
+    for each port of the peer a block policy, so that nothing reaches it in clear from any other
+    port of ours.
+    """
+    hard = math.ceil(lifetimes.longest_registration + lifetimes.backstop)
+    policies: dict[PolicyId, Policy] = {}
+    current = outbound_set(sets)
+    for association in sets:
+        s = association.sa_set
+        for peer_index, peer_port in enumerate(s.peer_ports):
+            block = _block_toward(s.local_address, s.peer_address, peer_port, layout, hard)
+            policies[block.id] = block
+            for own_port in s.local_ports:
+                inbound = _allow(
+                    Direction.IN,
+                    (s.peer_address, peer_port),
+                    (s.local_address, own_port),
+                    association.reqid_in,
+                    layout,
+                    hard,
+                )
+                policies[inbound.id] = inbound
+                outbound = _allow(
+                    Direction.OUT,
+                    (s.local_address, own_port),
+                    (s.peer_address, peer_port),
+                    association.reqid_out[peer_index],
+                    layout,
+                    hard,
+                )
+                if outbound.id not in policies or association is current:
+                    policies[outbound.id] = outbound
+    return policies
+
+
+_OUTBOUND_RANK = {
+    AssociationState.IN_USE: 0,
+    AssociationState.ESTABLISHED: 1,
+    AssociationState.RETIRING: 2,
+    AssociationState.TEMPORARY: 3,
+    AssociationState.ENDED: 4,
+}
+
+
+def outbound_set(sets: Sequence[Association]) -> Association | None:
+    """Return the set that carries what this node sends between the two server ports.
+
+    The set in use; else the oldest established one (T24-P-9: a new set is not used outbound
+    before its first request); a temporary set only when there is no other.
+    """
+    return min(sets, key=lambda a: _OUTBOUND_RANK[a.state], default=None)
+
+
+def _allow(
+    direction: Direction,
+    source: tuple[str, int],
+    destination: tuple[str, int],
+    reqid: int,
+    layout: Layout,
+    hard: int,
+) -> Policy:
+    return Policy(
+        id=PolicyId(
+            direction,
+            Selector(
+                source=source[0],
+                source_prefix=host_prefix(source[0]),
+                destination=destination[0],
+                destination_prefix=host_prefix(destination[0]),
+                source_port=source[1],
+                source_port_mask=0xFFFF,
+                destination_port=destination[1],
+                destination_port_mask=0xFFFF,
+                owner=layout.owner,
+            ),
+        ),
+        action=PolicyAction.ALLOW,
+        priority=layout.policy_priority,
+        template=Template(source=source[0], destination=destination[0], reqid=reqid),
+        hard_add_seconds=hard,
+    )
+
+
+def _block_toward(local: str, peer: str, peer_port: int, layout: Layout, hard: int) -> Policy:
+    return Policy(
+        id=PolicyId(
+            Direction.OUT,
+            Selector(
+                source=local,
+                source_prefix=host_prefix(local),
+                destination=peer,
+                destination_prefix=host_prefix(peer),
+                destination_port=peer_port,
+                destination_port_mask=0xFFFF,
+                owner=layout.owner,
+            ),
+        ),
+        action=PolicyAction.BLOCK,
+        priority=layout.block_clear_priority,
+        hard_add_seconds=hard,
+    )
+
+
+def port_cover(ports: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Return the fewest aligned (port, mask) blocks that cover exactly these ports."""
+    blocks = {(port, 0xFFFF) for port in ports}
+    size = 1
+    while size < 0x8000:
+        mask = (0xFFFF << size.bit_length()) & 0xFFFF
+        for port, own_mask in sorted(blocks):
+            if own_mask != (0xFFFF & ~(size - 1)) or (port, own_mask) not in blocks:
+                continue
+            buddy = (port ^ size, own_mask)
+            if buddy in blocks:
+                blocks -= {(port, own_mask), buddy}
+                blocks.add((port & mask, mask))
+        size *= 2
+    return tuple(sorted(blocks))
+
+
+def endpoint_policies(endpoint: Endpoint, layout: Layout) -> dict[PolicyId, Policy]:
+    """Return the block policies of an endpoint: nothing in clear to or from its ports (IPS-8).
+
+    They have no time limit: they must outlive a dead daemon.
+    """
+    policies: dict[PolicyId, Policy] = {}
+    for address in endpoint.addresses:
+        anywhere = "0.0.0.0" if family_of(address) == AF_INET else "::"  # noqa: S104 - a selector
+        for port, mask in port_cover(endpoint.ports):
+            for direction in (Direction.IN, Direction.OUT):
+                inbound = direction is Direction.IN
+                selector = Selector(
+                    source=anywhere if inbound else address,
+                    source_prefix=0 if inbound else host_prefix(address),
+                    destination=address if inbound else anywhere,
+                    destination_prefix=host_prefix(address) if inbound else 0,
+                    source_port=0 if inbound else port,
+                    source_port_mask=0 if inbound else mask,
+                    destination_port=port if inbound else 0,
+                    destination_port_mask=mask if inbound else 0,
+                    owner=layout.owner,
+                )
+                policy_id = PolicyId(direction, selector)
+                policies[policy_id] = Policy(
+                    id=policy_id,
+                    action=PolicyAction.BLOCK,
+                    priority=layout.block_endpoint_priority,
+                )
+    return policies

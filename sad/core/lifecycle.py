@@ -1,0 +1,119 @@
+"""The life of an association.
+
+Rule 1: every change of ``Association.state`` and of its deadline is made here, by
+:func:`step`, from :data:`TRANSITIONS`. A missing entry is the refusal.
+"""
+
+import dataclasses
+import enum
+from typing import Final
+
+from sad.model.association import Association, AssociationState, EndReason
+from sad.model.rules import Lifetimes
+
+TEMPORARY = AssociationState.TEMPORARY
+ESTABLISHED = AssociationState.ESTABLISHED
+IN_USE = AssociationState.IN_USE
+RETIRING = AssociationState.RETIRING
+ENDED = AssociationState.ENDED
+
+
+class Event(enum.Enum):
+    """What can happen to an association."""
+
+    CONFIRMED = "confirmed"  # the registrar's 200, or a refresh without a challenge
+    FIRST_REQUEST = "firstRequest"  # the first SIP request on it after its confirmation
+    SUPERSEDED = "superseded"  # a newer set of its registration came into use
+    RELEASED = "released"  # de-registration or an operator, with linger
+    ENDED = "ended"  # expired, released without linger, replaced, lost
+
+
+#: state -> event -> next state; the rule ids are those of the norms.
+TRANSITIONS: Final[dict[AssociationState, dict[Event, AssociationState]]] = {
+    TEMPORARY: {
+        Event.CONFIRMED: ESTABLISHED,  # T24-UE-4, T24-P-7
+        Event.RELEASED: RETIRING,  # T24-D-1
+        Event.ENDED: ENDED,  # matrix row 8; T24-P-6
+    },
+    ESTABLISHED: {
+        Event.CONFIRMED: ESTABLISHED,  # T24-P-11: a refresh only lengthens
+        Event.FIRST_REQUEST: IN_USE,  # T24-P-9
+        Event.SUPERSEDED: RETIRING,  # T24-P-9
+        Event.RELEASED: RETIRING,  # T24-D-1
+        Event.ENDED: ENDED,  # T24-P-12
+    },
+    IN_USE: {
+        Event.CONFIRMED: IN_USE,  # T24-P-11
+        Event.FIRST_REQUEST: IN_USE,
+        Event.SUPERSEDED: RETIRING,  # T24-P-9
+        Event.RELEASED: RETIRING,  # T24-D-1
+        Event.ENDED: ENDED,  # T24-P-12
+    },
+    RETIRING: {
+        Event.FIRST_REQUEST: RETIRING,  # T24-P-10: its own transactions go on
+        Event.SUPERSEDED: RETIRING,
+        Event.RELEASED: RETIRING,
+        Event.ENDED: ENDED,  # T24-P-10, T24-P-12
+    },
+    ENDED: {},
+}
+
+
+class IllegalTransition(Exception):
+    """The table has no entry: this event cannot happen to an association in this state."""
+
+
+def _next(association: Association, event: Event) -> AssociationState:
+    try:
+        return TRANSITIONS[association.state][event]
+    except KeyError:
+        raise IllegalTransition(f"{event.value} while {association.state}") from None
+
+
+def confirm(
+    association: Association,
+    expires_seconds: float,
+    lifetimes: Lifetimes,
+    *,
+    now: float,
+    realtime: float,
+) -> Association:
+    """The registration was granted: lifetime = max(old, expiry + 30 s), never less (T24-UE-4)."""
+    first = association.state is TEMPORARY
+    granted = now + expires_seconds + lifetimes.registration_margin
+    return dataclasses.replace(
+        association,
+        state=_next(association, Event.CONFIRMED),
+        confirmed_at=realtime if first else association.confirmed_at,
+        deadline_at=max(association.deadline_at, granted),
+    )
+
+
+def first_request(association: Association) -> Association:
+    """The first SIP request on the association was seen (design section 6)."""
+    return dataclasses.replace(association, state=_next(association, Event.FIRST_REQUEST))
+
+
+def supersede(association: Association, lifetimes: Lifetimes, *, now: float) -> Association:
+    """A newer set came into use: at most 64*T1 are left (T24-P-9)."""
+    return dataclasses.replace(
+        association,
+        state=_next(association, Event.SUPERSEDED),
+        deadline_at=min(association.deadline_at, now + lifetimes.retiring),
+    )
+
+
+def release(association: Association, linger_seconds: float, *, now: float) -> Association:
+    """Released with linger: the 200 and its retransmissions still pass (T24-D-1)."""
+    return dataclasses.replace(
+        association,
+        state=_next(association, Event.RELEASED),
+        deadline_at=min(association.deadline_at, now + linger_seconds),
+    )
+
+
+def end(association: Association, reason: EndReason) -> Association:
+    """It is over."""
+    return dataclasses.replace(
+        association, state=_next(association, Event.ENDED), end_reason=reason
+    )

@@ -1,0 +1,154 @@
+"""The associations in memory: one dictionary and the indexes that decisions need.
+
+Mutable, but without I/O. The values are immutable; every change replaces a value whole, so that
+an index can never drift from its association.
+"""
+
+from collections.abc import Iterator
+
+from sad.model.association import Association, Phase, RegistrationKey
+from sad.model.requests import Flow, ListFilter
+
+_SpiKey = tuple[str, int]
+_PortKey = tuple[str, int]
+
+
+class AssociationTable:
+    """Every association that is installing, installed or being removed."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Association] = {}
+        self._by_registration: dict[RegistrationKey, dict[str, None]] = {}
+        self._by_identity: dict[str, dict[str, None]] = {}
+        self._by_peer: dict[str, dict[str, None]] = {}
+        self._by_spi: dict[_SpiKey, str] = {}
+        self._by_peer_port: dict[_PortKey, dict[str, None]] = {}
+        self._reqids: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Association]:
+        return iter(self._by_id.values())
+
+    def get(self, association_id: str) -> Association | None:
+        """Return one association."""
+        return self._by_id.get(association_id)
+
+    def put(self, association: Association) -> None:
+        """Insert, or replace the association of the same id in its place."""
+        known = self._by_id.get(association.id)
+        if known is not None:
+            if _index_keys(known) == _index_keys(association):
+                self._by_id[association.id] = association
+                return
+            self.remove(association.id)
+        self._by_id[association.id] = association
+        for index, key in self._set_indexes(association):
+            index.setdefault(key, {})[association.id] = None
+        for spi_key in _spi_keys(association):
+            self._by_spi[spi_key] = association.id
+        for reqid in (association.reqid_in, *association.reqid_out):
+            self._reqids[reqid] = self._reqids.get(reqid, 0) + 1
+
+    def remove(self, association_id: str) -> None:
+        """Forget an association; unknown ids are ignored."""
+        association = self._by_id.pop(association_id, None)
+        if association is None:
+            return
+        for index, key in self._set_indexes(association):
+            members = index[key]
+            del members[association_id]
+            if not members:
+                del index[key]
+        for spi_key in _spi_keys(association):
+            self._by_spi.pop(spi_key, None)
+        for reqid in (association.reqid_in, *association.reqid_out):
+            self._reqids[reqid] -= 1
+            if not self._reqids[reqid]:
+                del self._reqids[reqid]
+
+    def _set_indexes(
+        self, association: Association
+    ) -> Iterator[tuple[dict[object, dict[str, None]], object]]:
+        peer = association.sa_set.peer_address
+        yield self._by_registration, association.registration  # type: ignore[misc]  # keys differ, use is uniform
+        yield self._by_identity, association.private_identity  # type: ignore[misc]  # as above
+        yield self._by_peer, peer  # type: ignore[misc]  # as above
+        for port in association.sa_set.peer_ports:
+            yield self._by_peer_port, (peer, port)  # type: ignore[misc]  # as above
+
+    def of_registration(self, key: RegistrationKey) -> tuple[Association, ...]:
+        """All sets of a registration, oldest first."""
+        return tuple(self._by_id[i] for i in self._by_registration.get(key, ()))
+
+    def of_identity(self, private_identity: str) -> tuple[Association, ...]:
+        """All associations of a private identity."""
+        return tuple(self._by_id[i] for i in self._by_identity.get(private_identity, ()))
+
+    def of_peer(self, address: str) -> tuple[Association, ...]:
+        """All associations with a peer address."""
+        return tuple(self._by_id[i] for i in self._by_peer.get(address, ()))
+
+    def of_peer_port(self, address: str, port: int) -> tuple[Association, ...]:
+        """All associations with one of the peer's two protected ports."""
+        return tuple(self._by_id[i] for i in self._by_peer_port.get((address, port), ()))
+
+    def of_spi(self, destination: str, spi: int) -> Association | None:
+        """The association that owns an SA of this destination and SPI."""
+        owner = self._by_spi.get((destination, spi))
+        return None if owner is None else self._by_id[owner]
+
+    def reqid_taken(self, reqid: int) -> bool:
+        """Whether a live association uses this reqid."""
+        return reqid in self._reqids
+
+    def find(self, flow: Flow) -> Association | None:
+        """Return the association whose policies cover a flow (both ports protected).
+
+        The newest wins: old and new set share port_us and port_ps (T33-7.1-g).
+        """
+        for association in reversed(self.of_peer_port(flow.peer_address, flow.peer_port)):
+            sa_set = association.sa_set
+            if (
+                association.phase is Phase.INSTALLED
+                and sa_set.local_address == flow.local_address
+                and flow.local_port in sa_set.local_ports
+            ):
+                return association
+        return None
+
+    def matching(self, wanted: ListFilter) -> tuple[Association, ...]:
+        """Return a snapshot of the installed associations that match every field given."""
+        if wanted.private_identity is not None:
+            candidates: Iterator[Association] = iter(self.of_identity(wanted.private_identity))
+        elif wanted.peer_address is not None:
+            candidates = iter(self.of_peer(wanted.peer_address))
+        else:
+            candidates = iter(self)
+        return tuple(
+            a
+            for a in candidates
+            if a.phase is Phase.INSTALLED
+            and wanted.endpoint in (None, a.endpoint)
+            and wanted.peer_address in (None, a.sa_set.peer_address)
+            and wanted.state in (None, a.state)
+        )
+
+
+def _index_keys(association: Association) -> tuple[object, ...]:
+    return (
+        association.endpoint,
+        association.private_identity,
+        association.sa_set,
+        association.reqid_in,
+        association.reqid_out,
+    )
+
+
+def _spi_keys(association: Association) -> Iterator[_SpiKey]:
+    sa_set = association.sa_set
+    for spi in sa_set.local_spis:
+        yield sa_set.local_address, spi
+    for spi in sa_set.peer_spis:
+        yield sa_set.peer_address, spi

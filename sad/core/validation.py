@@ -1,0 +1,305 @@
+"""Is an ``Install`` of ``ipsec-3gpp`` legal? Each check stands beside its clause."""
+
+import ipaddress
+from collections.abc import Set as AbstractSet
+
+from netlink.model import family_of
+from sad.core.table import AssociationTable
+from sad.model.algorithms import AKA_KEY_BYTES, AlgorithmPair
+from sad.model.association import Association
+from sad.model.endpoint import Endpoint, Role
+from sad.model.errors import (
+    AlgorithmUnavailable,
+    BadParameter,
+    FlowInUse,
+    NotPermitted,
+)
+from sad.model.requests import InstallRequest
+from sad.model.rules import Lifetimes
+
+_SIP_PORTS = frozenset({5060, 5061})
+_HIGHEST_SPI = 0xFFFF_FFFF
+
+
+def check_request(
+    request: InstallRequest,
+    endpoint: Endpoint,
+    lifetimes: Lifetimes,
+    own_addresses: AbstractSet[str],
+    missing_algorithms: AbstractSet[str],
+) -> None:
+    """Raise the refusal of a request that is illegal whatever else lives on the node.
+
+    ``own_addresses`` are this node's; ``missing_algorithms`` are ``alg/ealg`` pairs that this
+    kernel lacks.
+    """
+    if request.role not in endpoint.roles:
+        raise NotPermitted(
+            reason=f"role {request.role} is off on endpoint {endpoint.name}",
+            hint=f'add "{request.role}" to roles of the endpoint if that is meant',
+        )
+    _check_identity(request)
+    _check_addresses(request, endpoint, own_addresses)
+    _check_spis(request, endpoint)
+    _check_ports(request, endpoint)
+    _check_algorithms(request, endpoint, missing_algorithms)
+    _check_keys(request)
+    if request.lifetime_seconds is not None and not (
+        1 <= request.lifetime_seconds <= lifetimes.longest_registration
+    ):
+        raise BadParameter(
+            parameter="lifetimeSeconds",
+            reason="out of range",
+            rule=None,
+            hint=f"1 to {lifetimes.longest_registration:.0f} "
+            "(lifetimes.longest_registration_seconds)",
+        )
+
+
+def _check_identity(request: InstallRequest) -> None:
+    if not request.private_identity:
+        raise BadParameter(
+            parameter="registration.privateIdentity",
+            reason="empty",
+            rule="T33-7.1-p1",
+            hint="give the private identity (IMPI) or the AoR of the registration",
+        )
+
+
+def _check_addresses(
+    request: InstallRequest, endpoint: Endpoint, own_addresses: AbstractSet[str]
+) -> None:
+    edge = request.role is Role.EDGE
+    local, peer = (
+        (request.pcscf_address, request.ue_address)
+        if edge
+        else (request.ue_address, request.pcscf_address)
+    )
+    local_name, peer_name = (
+        ("pcscfAddress", "ueAddress") if edge else ("ueAddress", "pcscfAddress")
+    )
+    if local not in endpoint.addresses:
+        raise BadParameter(
+            parameter=f"ipsec3gpp.{local_name}",
+            reason=f"not an address of endpoint {endpoint.name}",
+            rule=None,
+            hint=f"the endpoint has {', '.join(endpoint.addresses)}",
+        )
+    if family_of(local) != family_of(peer):
+        raise BadParameter(
+            parameter=f"ipsec3gpp.{peer_name}",
+            reason="the two addresses are of different IP versions",
+            rule="T33-7.1-b",
+            hint="give both as IPv4 or both as IPv6",
+        )
+    parsed = ipaddress.ip_address(peer)
+    if (
+        parsed.is_loopback
+        or parsed.is_unspecified
+        or parsed.is_multicast
+        or (peer == "255.255.255.255")
+    ):
+        raise BadParameter(
+            parameter=f"ipsec3gpp.{peer_name}",
+            reason="a loopback, unspecified, multicast or broadcast address is no peer",
+            rule="T33-7.1-c",
+            hint="give the source address of the IP packet that carried the REGISTER",
+        )
+    if peer in own_addresses or peer in endpoint.addresses:
+        raise BadParameter(
+            parameter=f"ipsec3gpp.{peer_name}",
+            reason="this node's own address is no peer",
+            rule="T33-7.1-c",
+            hint="give the source address of the IP packet that carried the REGISTER",
+        )
+
+
+def _check_spis(request: InstallRequest, endpoint: Endpoint) -> None:
+    given = {
+        name: spi
+        for name, spi in (
+            ("spiUc", request.spi_uc),
+            ("spiUs", request.spi_us),
+            ("spiPc", request.spi_pc),
+            ("spiPs", request.spi_ps),
+        )
+        if spi is not None
+    }
+    required = ("spiUc", "spiUs") if request.role is Role.EDGE else ("spiPc", "spiPs")
+    for name in required:
+        if name not in given:
+            raise BadParameter(
+                parameter=f"ipsec3gpp.{name}",
+                reason="the peer's SPI is missing",
+                rule="T33-H-f",
+                hint="take it from the peer's header (spi-c and spi-s)",
+            )
+    seen: dict[int, str] = {}
+    for name, spi in given.items():
+        if not 1 <= spi <= _HIGHEST_SPI:  # RFC 4303 2.1: 0 is never sent
+            raise BadParameter(
+                parameter=f"ipsec3gpp.{name}",
+                reason="an SPI is 1 to 4294967295",
+                rule="IPS-1",
+                hint="refuse this offer",
+            )
+        reserved_ok = endpoint.accept_reserved_spi and name in required
+        if spi < 256 and not reserved_ok:  # RFC 4303 2.1: 1 to 255 are IANA's
+            raise BadParameter(
+                parameter=f"ipsec3gpp.{name}",
+                reason="SPIs 1 to 255 are reserved by IANA",
+                rule="IPS-1",
+                hint="refuse this offer, or set accept_reserved_spi on the endpoint for a peer "
+                "that uses them",
+            )
+        if spi in seen:
+            raise BadParameter(
+                parameter=f"ipsec3gpp.{name}",
+                reason=f"equal to {seen[spi]}",
+                rule="T33-7.1-h" if (name in required) != (seen[spi] in required) else "T33-7.1-f",
+                hint="the four SPIs of a set differ",
+            )
+        seen[spi] = name
+
+
+def _check_ports(request: InstallRequest, endpoint: Endpoint) -> None:
+    edge = request.role is Role.EDGE
+    ports = {
+        "portUc": request.port_uc,
+        "portUs": request.port_us,
+        "portPc": request.port_pc,
+        "portPs": request.port_ps,
+    }
+    peer = ("portUc", "portUs") if edge else ("portPc", "portPs")
+    own_client, own_server = ("portPc", "portPs") if edge else ("portUc", "portUs")
+    for name in peer:
+        port = ports[name]
+        if port is None:
+            raise BadParameter(
+                parameter=f"ipsec3gpp.{name}",
+                reason="the peer's port is missing",
+                rule="T33-H-f",
+                hint="take it from the peer's header (port-c and port-s)",
+            )
+        if not 1 <= port <= 65535:
+            raise BadParameter(
+                parameter=f"ipsec3gpp.{name}",
+                reason="a port is 1 to 65535",
+                rule="T33-7.1-b",
+                hint="refuse this offer",
+            )
+        if port in _SIP_PORTS and not endpoint.accept_sip_port:
+            raise BadParameter(
+                parameter=f"ipsec3gpp.{name}",
+                reason="protected ports differ from 5060 and 5061",
+                rule="T33-7.1-e",
+                hint="refuse this offer, or set accept_sip_port on the endpoint for such a phone",
+            )
+    if ports[peer[0]] == ports[peer[1]]:
+        raise BadParameter(
+            parameter=f"ipsec3gpp.{peer[1]}",
+            reason=f"equal to {peer[0]}",
+            rule="T33-7.1-f",
+            hint="client and server port of one side differ",
+        )
+    client, server = ports[own_client], ports[own_server]
+    if client is not None and client not in endpoint.client_ports:
+        raise BadParameter(
+            parameter=f"ipsec3gpp.{own_client}",
+            reason=f"outside endpoint {endpoint.name}",
+            rule=None,
+            hint=f"its client ports are {', '.join(map(str, endpoint.client_ports))}",
+        )
+    if server is not None and server != endpoint.server_port:
+        raise BadParameter(
+            parameter=f"ipsec3gpp.{own_server}",
+            reason=f"outside endpoint {endpoint.name}",
+            rule=None,
+            hint=f"its server port is {endpoint.server_port}",
+        )
+
+
+def _check_algorithms(
+    request: InstallRequest, endpoint: Endpoint, missing_algorithms: AbstractSet[str]
+) -> None:
+    pair = AlgorithmPair(request.integrity_algorithm, request.encryption_algorithm)
+    if not pair.known:
+        raise AlgorithmUnavailable(
+            algorithm=str(pair),
+            reason="unknown to this version",
+            hint="this version knows hmac-sha-1-96 and hmac-md5-96 with null, aes-cbc and "
+            "des-ede3-cbc",
+        )
+    if (pair.integrity, pair.encryption) not in endpoint.algorithms:
+        raise AlgorithmUnavailable(
+            algorithm=str(pair),
+            reason=f"not among the algorithms of endpoint {endpoint.name}",
+            hint="add it to algorithms of the endpoint (withdrawn ones also need "
+            "accept_withdrawn_algorithms)",
+        )
+    if str(pair) in missing_algorithms:
+        raise AlgorithmUnavailable(
+            algorithm=str(pair),
+            reason="this kernel lacks it",
+            hint="load its kernel module and restart sad, or remove it from the endpoint",
+        )
+
+
+def _check_keys(request: InstallRequest) -> None:
+    pair = AlgorithmPair(request.integrity_algorithm, request.encryption_algorithm)
+    if len(request.integrity_key) != AKA_KEY_BYTES:
+        raise BadParameter(
+            parameter="ipsec3gpp.integrityKey",
+            reason=f"IK has {AKA_KEY_BYTES} bytes, not {len(request.integrity_key)}",
+            rule="T33-I",
+            hint="give IK in 32 hex digits; the ESP key is derived here",
+        )
+    if request.cipher_key is None:
+        if pair.needs_cipher_key:
+            raise BadParameter(
+                parameter="ipsec3gpp.cipherKey",
+                reason=f"{pair.encryption} needs CK",
+                rule="T33-I",
+                hint="give CK in 32 hex digits",
+            )
+    elif len(request.cipher_key) != AKA_KEY_BYTES:
+        raise BadParameter(
+            parameter="ipsec3gpp.cipherKey",
+            reason=f"CK has {AKA_KEY_BYTES} bytes, not {len(request.cipher_key)}",
+            rule="T33-I",
+            hint="give CK in 32 hex digits; the ESP key is derived here",
+        )
+
+
+def check_against_table(new: Association, table: AssociationTable) -> None:
+    """Raise FlowInUse if ports or SPIs of a decided association belong to a live one.
+
+    TS 33.203 7.1 (T33-7.1-p3): the pair (address, protected client port) must be new; neither
+    port of a UE may belong to another registration. The two SPIs of each side are unique there.
+    """
+    sa_set = new.sa_set
+    client, server = sa_set.peer_ports
+    for other in table.of_peer_port(sa_set.peer_address, client):
+        raise _in_use(f"{sa_set.peer_address} port {client} is in use", other)
+    for other in table.of_peer_port(sa_set.peer_address, server):
+        same = other.registration == new.registration
+        if not same or other.private_identity != new.private_identity:
+            raise _in_use(
+                f"{sa_set.peer_address} port {server} belongs to another registration", other
+            )
+    for address, spis in (
+        (sa_set.local_address, sa_set.local_spis),
+        (sa_set.peer_address, sa_set.peer_spis),
+    ):
+        for spi in spis:
+            holder = table.of_spi(address, spi)
+            if holder is not None:
+                raise _in_use(f"SPI {spi} at {address} is in use", holder)
+
+
+def _in_use(reason: str, other: Association) -> FlowInUse:
+    return FlowInUse(
+        reason=reason,
+        id=other.id,
+        hint="release that association first, or have the peer choose new SPIs and ports",
+    )

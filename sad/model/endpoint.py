@@ -1,0 +1,37 @@
+"""A local signalling address with its protected ports: what a caller may install on."""
+
+import enum
+from dataclasses import dataclass
+
+
+class Role(enum.StrEnum):
+    """Which side of TS 33.203 this node plays on an association."""
+
+    EDGE = "edge"
+    UE = "ue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One configured endpoint (design: section 2).
+
+    ``server_port`` is port_ps (role ue: port_us) and ``client_ports`` the block from which each
+    new set takes its port_pc (role ue: port_uc). ``algorithms`` are (alg, ealg) pairs by RFC 3329
+    name in order of preference. ``spi_range`` is inclusive.
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+    server_port: int
+    client_ports: tuple[int, ...]
+    uids: frozenset[int]
+    roles: frozenset[Role]
+    algorithms: tuple[tuple[str, str], ...]
+    spi_range: tuple[int, int]
+    accept_reserved_spi: bool = False
+    accept_sip_port: bool = False
+
+    @property
+    def ports(self) -> frozenset[int]:
+        """Every protected port of the endpoint."""
+        return frozenset((self.server_port, *self.client_ports))

@@ -1,0 +1,132 @@
+"""Everything a caller can be refused with: a type, its data, and the way out.
+
+Each class is one error of ``org.sipsad.Associations`` (same name, same fields in camelCase); a
+test compares the two. No error ever carries key material.
+"""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(eq=False, kw_only=True)
+class SadError(Exception):
+    """A typed refusal. Subclasses are values: their fields are the error's parameters."""
+
+    def __str__(self) -> str:
+        parts = (f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+@dataclass(eq=False, kw_only=True)
+class NoSuchEndpoint(SadError):
+    """No endpoint of this name is configured."""
+
+    endpoint: str
+    hint: str = "sadctl status lists the endpoints"
+
+
+@dataclass(eq=False, kw_only=True)
+class NoSuchAssociation(SadError):
+    """No association has this id, or none matches."""
+
+    hint: str = "it may have ended: sadctl list shows those that live"
+
+
+@dataclass(eq=False, kw_only=True)
+class UnknownFlow(SadError):
+    """No association protects this flow."""
+
+    hint: str = "the message came in clear or its association has ended: ask for a registration"
+
+
+@dataclass(eq=False, kw_only=True)
+class NotPermitted(SadError):
+    """The caller may not do this."""
+
+    reason: str
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
+class BadParameter(SadError):
+    """A parameter's value breaks a rule."""
+
+    parameter: str
+    reason: str
+    rule: str | None
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
+class AlgorithmUnavailable(SadError):
+    """The algorithm is unknown, switched off, or missing in this kernel."""
+
+    algorithm: str
+    reason: str
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
+class MechanismUnavailable(SadError):
+    """The mechanism is unknown or not available on this endpoint."""
+
+    mechanism: str
+    reason: str
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
+class FlowInUse(SadError):
+    """A live association has this peer address and port, or this SPI."""
+
+    reason: str
+    id: str
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
+class LimitExceeded(SadError):
+    """More than TS 33.203 7.1 or a setting allows."""
+
+    limit: str
+    maximum: int
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
+class PoolExhausted(SadError):
+    """No free SPI or port is left."""
+
+    pool: str
+    size: int
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
+class KernelRefused(SadError):
+    """The kernel refused; nothing of the set remains."""
+
+    errno: int
+    name: str
+    message: str
+    object: str
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
+class JournalUnavailable(SadError):
+    """The journal cannot be written; nothing was installed."""
+
+    reason: str
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
+class Busy(SadError):
+    """Try again later."""
+
+    retry_after_milliseconds: int
+    reason: str
+
+
+class Lost(Exception):
+    """Internal: the kernel no longer holds an association that should be in force."""

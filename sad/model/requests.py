@@ -1,0 +1,76 @@
+"""What a caller asks for, typed, canonical and not yet decided."""
+
+from dataclasses import dataclass, field
+
+from netlink.secret import Secret
+from sad.model.association import AssociationState
+from sad.model.endpoint import Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, by the kernel's word (SO_PEERCRED, SO_PEERGROUPS)."""
+
+    uid: int
+    gid: int
+    pid: int
+    groups: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallRequest:
+    """``Install``: own SPIs and ports may be None, the daemon then chooses them.
+
+    Addresses are canonical text. Keys are IK and CK; ``cipher_key`` None if none was given.
+    """
+
+    endpoint: str
+    role: Role
+    private_identity: str
+    public_identities: tuple[str, ...]
+    mechanism: str
+    ue_address: str
+    pcscf_address: str
+    spi_uc: int | None
+    spi_us: int | None
+    spi_pc: int | None
+    spi_ps: int | None
+    port_uc: int | None
+    port_us: int | None
+    port_pc: int | None
+    port_ps: int | None
+    integrity_algorithm: str
+    encryption_algorithm: str
+    integrity_key: Secret = field(repr=False)
+    cipher_key: Secret | None = field(repr=False)
+    lifetime_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRequest:
+    """``Release``: exactly one of the first three is given."""
+
+    association_id: str | None = None
+    private_identity: str | None = None
+    peer_address: str | None = None
+    linger_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """Where a SIP message came from and where it arrived."""
+
+    peer_address: str
+    peer_port: int
+    local_address: str
+    local_port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListFilter:
+    """``List``: every given field must match."""
+
+    endpoint: str | None = None
+    private_identity: str | None = None
+    peer_address: str | None = None
+    state: AssociationState | None = None

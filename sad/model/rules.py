@@ -1,0 +1,35 @@
+"""Settings that pure decisions and plans need, as values."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifetimes:
+    """Spans in seconds (norms section 12; design section 6)."""
+
+    reg_await_auth: float = 240.0
+    registration_margin: float = 30.0
+    retiring: float = 128.0  # 64*T1 with T1 = 2 s toward the UE (GAP-8)
+    backstop: float = 15.0
+    longest_registration: float = 604_800.0
+    longest_linger: float = 128.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How sets lie in the kernel (design section 7). A smaller policy priority wins."""
+
+    owner: int
+    replay_window: int = 128
+    reqid_range: tuple[int, int] = (0x2000_0000, 0x7FFF_FFFF)
+    policy_priority: int = 2000
+    block_clear_priority: int = 3_000_000_000
+    block_endpoint_priority: int = 4_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many there may be."""
+
+    max_associations: int = 200_000
+    max_sets_per_registration: int = 3  # T33-7.1-p3: six SAs per direction

@@ -1,0 +1,87 @@
+"""What the daemon says of itself and of its associations, as values."""
+
+import enum
+from dataclasses import dataclass
+
+from sad.model.association import Association
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaCounters:
+    """Kernel counters of one SA; ``last_used_at`` in real-time seconds, 0: never."""
+
+    name: str
+    inbound: bool
+    spi: int
+    bytes: int
+    packets: int
+    replay_failures: int
+    integrity_failures: int
+    last_used_at: float
+
+
+class WatchKind(enum.StrEnum):
+    """What a Monitor stream tells."""
+
+    PRESENT = "present"
+    READY = "ready"
+    ADDED = "added"
+    CHANGED = "changed"
+    ENDED = "ended"
+    RESYNC = "resync"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One line of a Monitor stream; ``association`` is None for ready and resync."""
+
+    kind: WatchKind
+    association: Association | None
+
+
+class DaemonState(enum.StrEnum):
+    """Where the daemon is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileReport:
+    """What one comparison of kernel and journal found and did; ``at`` in real-time seconds."""
+
+    at: float
+    reason: str
+    adopted: int
+    repaired: int
+    removed: int
+    ended: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointStatus:
+    """An endpoint and what lives on it; ``unavailable`` are algorithms this kernel lacks."""
+
+    name: str
+    addresses: tuple[str, ...]
+    server_port: int
+    client_ports: tuple[int, ...]
+    algorithms: tuple[str, ...]
+    unavailable: tuple[str, ...]
+    associations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The daemon as it stands; ``started_at`` in real-time seconds."""
+
+    version: str
+    started_at: float
+    state: DaemonState
+    endpoints: tuple[EndpointStatus, ...]
+    associations: tuple[tuple[str, int], ...]
+    kernel_counters: tuple[tuple[str, int], ...]
+    last_reconcile: ReconcileReport | None
+    last_problem: str | None
+    last_problem_hint: str | None

@@ -1,0 +1,13 @@
+"""The imperative shell: everything that waits, and nothing that decides.
+
+=================  ==============================================================================
+``ports``          what the shell needs from the world, as protocols
+``service``        the daemon behind the socket: install, confirm, release, find, list
+``endings``        how associations end, each under its registration's lock
+``reconciler``     kernel against journal: at start, on notice, on a schedule, on demand
+``deadlines``      one heap and one timer
+``timer``          a timerfd on CLOCK_BOOTTIME
+``watch``          events to Monitor subscribers, bounded
+``service_manager``  systemd: notify, sockets, watchdog, journal; its only importer
+=================  ==============================================================================
+"""

@@ -1,0 +1,129 @@
+"""How associations change and end, each under its registration's lock.
+
+Order of an ending: journal (intent), mechanism, journal (result), event. A mechanism that refuses
+leaves the association in phase REMOVING: it is no longer offered to anyone, and the reconciler
+tries again.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from sad.core import lifecycle
+from sad.model.association import Association, EndReason, Phase
+from sad.model.errors import KernelRefused, Lost
+from sad.model.journal import Forget, Put
+from sad.model.views import WatchKind
+from sad.runtime.state import Shared
+
+log = logging.getLogger(__name__)
+
+#: Endings worked on at once; between slices everybody else gets a turn of the loop.
+SLICE: Final = 128
+
+
+class Endings:
+    """Changes of installed associations, and their end."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def expire_due(self) -> None:
+        """End what is due. The timer's callback."""
+        due = self._shared.deadlines.fire()
+        if due:
+            task = asyncio.get_running_loop().create_task(self.end_all(due, EndReason.EXPIRED))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def end_all(self, ids: Iterable[str], reason: EndReason) -> None:
+        """End many, in slices."""
+        pending = list(ids)
+        for start in range(0, len(pending), SLICE):
+            slice_ = pending[start : start + SLICE]
+            await asyncio.gather(*(self.end(i, reason) for i in slice_))
+
+    async def end(self, association_id: str, reason: EndReason) -> Association | None:
+        """End one association now; None if it had ended already."""
+        shared = self._shared
+        association = shared.table.get(association_id)
+        if association is None:
+            return None
+        async with shared.lock(association.registration):
+            association = shared.table.get(association_id)
+            if association is None or association.phase is Phase.INSTALLING:
+                return None
+            if reason is EndReason.EXPIRED and association.deadline_at > shared.clock.boottime():
+                # It was lengthened while this ending waited for the lock.
+                shared.deadlines.set(association.id, association.deadline_at)
+                return None
+            removing = dataclasses.replace(association, phase=Phase.REMOVING)
+            shared.table.put(removing)
+            shared.deadlines.remove(association.id)
+            await shared.record_tolerant(Put(removing))
+            sets = shared.settled(association.registration)
+            try:
+                await shared.mechanisms[association.mechanism].remove(sets, removing)
+            except KernelRefused as error:
+                shared.tell_refusal(f"association {association.id} could not be removed", error)
+                shared.request_reconcile("a removal failed")
+                return None
+            shared.table.remove(association.id)
+            await shared.record_tolerant(Forget(association.id))
+        ended = lifecycle.end(association, reason)
+        log.info("association %s ended: %s", ended.id, reason, extra={"SAD_ASSOCIATION": ended.id})
+        shared.watch.publish(WatchKind.ENDED, ended)
+        return ended
+
+    async def change(self, before: Association, after: Association) -> Association:
+        """Bring an association into a new state or to a new deadline. The caller holds its lock.
+
+        Raises KernelRefused or JournalUnavailable with everything as before; an association that
+        the kernel has lost is ended.
+        """
+        shared = self._shared
+        mechanism = shared.mechanisms[after.mechanism]
+        old_sets = shared.settled(before.registration)
+        new_sets = tuple(after if a.id == after.id else a for a in old_sets)
+        await shared.journal.record([Put(after)])
+        try:
+            if after.deadline_at != before.deadline_at:
+                await mechanism.set_deadline(new_sets, after)
+                after = self._policies_renewed(after)
+            if after.state is not before.state:
+                await mechanism.rearrange(old_sets, new_sets)
+        except Lost as error:
+            await shared.record_tolerant(Put(before))
+            raise _lost(before, str(error)) from error
+        except KernelRefused:
+            await shared.record_tolerant(Put(before))
+            raise
+        shared.table.put(after)
+        shared.deadlines.set(after.id, after.deadline_at)
+        shared.watch.publish(WatchKind.CHANGED, after)
+        return after
+
+    def _policies_renewed(self, after: Association) -> Association:
+        lifetimes = self._shared.settings.lifetimes
+        if after.deadline_at + lifetimes.backstop <= after.policies_until:
+            return after
+        until = self._shared.clock.boottime() + lifetimes.longest_registration + lifetimes.backstop
+        return dataclasses.replace(after, policies_until=until)
+
+    async def drain(self) -> None:
+        """Wait for endings under way."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+
+def _lost(association: Association, what: str) -> KernelRefused:
+    return KernelRefused(
+        errno=3,
+        name="ESRCH",
+        message="the kernel no longer holds it",
+        object=f"{what} of association {association.id}",
+        hint="somebody deleted it: the association is ended, have the UE register again",
+    )

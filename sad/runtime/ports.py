@@ -1,0 +1,80 @@
+"""What the shell needs from the world, as protocols. :mod:`sad.app` puts real objects behind."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from netlink.model import Operation, Policy, PolicyId
+from sad.core.allocation import RandBelow
+from sad.core.decision import Circumstances
+from sad.core.reconcile import Findings
+from sad.core.table import AssociationTable
+from sad.model.association import Association
+from sad.model.endpoint import Endpoint
+from sad.model.journal import JournalWrite
+from sad.model.requests import InstallRequest
+from sad.model.views import SaCounters
+
+
+class Clock(Protocol):
+    """Both clocks, in seconds."""
+
+    def boottime(self) -> float:
+        """CLOCK_BOOTTIME: the ledger of every deadline; counts through suspend."""
+
+    def realtime(self) -> float:
+        """The real-time clock: for people, and for kernel limits, which compare with it."""
+
+
+class JournalPort(Protocol):
+    """The journal (:class:`sad.store.journal.Journal`)."""
+
+    async def record(self, writes: Sequence[JournalWrite]) -> None:
+        """Record durably, or raise JournalUnavailable and record nothing."""
+
+
+class MechanismDriver(Protocol):
+    """One mechanism of RFC 3329. ``sets`` are always all of one registration, oldest first."""
+
+    name: str
+
+    def decide_install(
+        self,
+        request: InstallRequest,
+        endpoint: Endpoint,
+        table: AssociationTable,
+        around: Circumstances,
+        randbelow: RandBelow,
+    ) -> Association:
+        """Return the association to install, or raise the refusal. Pure."""
+
+    async def install(
+        self, siblings: Sequence[Association], new: Association, request: InstallRequest
+    ) -> None:
+        """Put a set into force, all or nothing; KernelRefused leaves nothing behind."""
+
+    async def set_deadline(self, sets: Sequence[Association], association: Association) -> None:
+        """Make the mechanism's own backstop follow ``association.deadline_at``.
+
+        Raises Lost if the mechanism no longer holds the association.
+        """
+
+    async def rearrange(self, before: Sequence[Association], after: Sequence[Association]) -> None:
+        """Follow changes of state inside one registration (who carries outbound traffic)."""
+
+    async def remove(self, sets: Sequence[Association], gone: Association) -> None:
+        """Take a set out of force; what is gone already is no error."""
+
+    async def counters(self, association: Association) -> tuple[SaCounters, ...]:
+        """Return the counters of an association as they are now."""
+
+    async def examine(self, table: AssociationTable, standing: dict[PolicyId, Policy]) -> Findings:
+        """Compare the table with what the mechanism holds."""
+
+    async def is_lost(self, association: Association) -> bool:
+        """Ask again about one association: an examination is older than what followed it."""
+
+    async def mend(self, operations: Sequence[Operation]) -> int:
+        """Do repairs or removals of an examination; return how many changed something."""
+
+    async def lift(self, standing: dict[PolicyId, Policy]) -> None:
+        """Remove the endpoints' block policies (orderly stop with stop = "remove")."""

@@ -1,0 +1,161 @@
+"""Kernel against journal: one function at start, on notice, on a schedule and on demand."""
+
+import asyncio
+import logging
+
+from netlink.model import (
+    KernelEvent,
+    Overrun,
+    PolicyDeleted,
+    PolicyExpired,
+    SaDeleted,
+    SadFlushed,
+    SaExpired,
+    SpdFlushed,
+)
+from sad.core.reconcile import Findings
+from sad.model.association import EndReason, Phase
+from sad.model.errors import KernelRefused, Lost, SadError
+from sad.model.views import ReconcileReport
+from sad.runtime.endings import Endings
+from sad.runtime.state import Shared
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Runs :func:`sad.core.reconcile.diff` and does what it finds, one run at a time."""
+
+    def __init__(self, shared: Shared, endings: Endings) -> None:
+        self._shared = shared
+        self._endings = endings
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._reason = ""
+        self.last: ReconcileReport | None = None
+        shared.request_reconcile = self.request
+
+    def request(self, reason: str) -> None:
+        """Have a run soon; requests that come together share one."""
+        self._reason = self._reason or reason
+        self._wake.set()
+
+    def notice(self, event: KernelEvent, own_port: int) -> None:
+        """Look at a kernel notice: somebody else's hand on our objects is a reason to compare."""
+        owner = self._shared.settings.layout.owner
+        match event:
+            case Overrun():
+                self.request("notices were lost")
+            case SaDeleted(owner=tag, port_id=port) if tag == owner and port != own_port:
+                self.request("somebody deleted an SA of ours")
+            case SaExpired(owner=tag, hard=True) if tag == owner:
+                self.request("the kernel ended an SA of ours")
+            case PolicyDeleted(id=policy_id, port_id=port) if (
+                policy_id.selector.owner == owner and port != own_port
+            ):
+                self.request("somebody deleted a policy of ours")
+            case PolicyExpired(id=policy_id, hard=True) if policy_id.selector.owner == owner:
+                self.request("the kernel ended a policy of ours")
+            case SadFlushed() | SpdFlushed():
+                self.request("somebody flushed the kernel's tables")
+            case _:
+                pass
+
+    async def run(self) -> None:
+        """Serve requests and the schedule until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(self._shared.settings.reconcile_interval):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._reason = "schedule"
+            reason, self._reason = self._reason, ""
+            self._wake.clear()
+            try:
+                await self.reconcile(reason)
+            except SadError as error:
+                self._shared.tell_refusal("the kernel could not be reconciled", error)
+                await asyncio.sleep(1)  # a refusing kernel is not asked in a tight loop
+                self.request("the last run failed")
+
+    async def reconcile(self, reason: str) -> ReconcileReport:
+        """Compare and mend; return what was found and done."""
+        async with self._lock:
+            report = await self._reconcile(reason)
+        self.last = report
+        changed = report.repaired + report.removed + report.ended
+        log.log(
+            logging.WARNING if changed and reason != "start" else logging.INFO,
+            "reconcile (%s): %d adopted, %d repaired, %d removed, %d ended",
+            report.reason,
+            report.adopted,
+            report.repaired,
+            report.removed,
+            report.ended,
+        )
+        return report
+
+    async def _reconcile(self, reason: str) -> ReconcileReport:
+        shared = self._shared
+        repaired = removed = ended = adopted = 0
+        for mechanism in shared.mechanisms.values():
+            # From here to the commit of its removals nothing else runs: examine() compares after
+            # its last await, and mend() sends in this turn of the loop.
+            findings = await mechanism.examine(shared.table, shared.standing_policies())
+            removed += await mechanism.mend(findings.removals)
+            repaired += await mechanism.mend(findings.repairs)
+            adopted += len(findings.adopted)
+            ended += await self._end_findings(findings)
+            repaired += await self._mend_limits(findings)
+        ended += await self._retry_removals()
+        return ReconcileReport(
+            at=shared.clock.realtime(),
+            reason=reason,
+            adopted=adopted,
+            repaired=repaired,
+            removed=removed,
+            ended=ended,
+        )
+
+    async def _end_findings(self, findings: Findings) -> int:
+        ended = 0
+        for association_id in findings.overdue:
+            ended += await self._endings.end(association_id, EndReason.EXPIRED) is not None
+        for association_id, missing in findings.lost.items():
+            association = self._shared.table.get(association_id)
+            if association is None or association.phase is not Phase.INSTALLED:
+                continue
+            mechanism = self._shared.mechanisms[association.mechanism]
+            if await mechanism.is_lost(association):
+                log.warning(
+                    "association %s: the kernel lost %s", association_id, ", ".join(missing)
+                )
+                ended += await self._endings.end(association_id, EndReason.KERNEL_LOST) is not None
+        return ended
+
+    async def _mend_limits(self, findings: Findings) -> int:
+        mended = 0
+        shared = self._shared
+        for association_id in findings.mislimited:
+            association = shared.table.get(association_id)
+            if association is None:
+                continue
+            async with shared.lock(association.registration):
+                association = shared.table.get(association_id)
+                if association is None or association.phase is not Phase.INSTALLED:
+                    continue
+                sets = shared.settled(association.registration)
+                try:
+                    await shared.mechanisms[association.mechanism].set_deadline(sets, association)
+                except (Lost, KernelRefused):
+                    self.request("a limit could not be mended")
+                    continue
+            mended += 1
+        return mended
+
+    async def _retry_removals(self) -> int:
+        stuck = [a.id for a in self._shared.table if a.phase is Phase.REMOVING]
+        ended = 0
+        for association_id in stuck:
+            ended += await self._endings.end(association_id, EndReason.RELEASED) is not None
+        return ended

@@ -1,0 +1,68 @@
+"""From the journal of before to a table that agrees with the kernel, and the orderly end."""
+
+import logging
+from collections.abc import Iterable
+
+from sad.model.association import Association, AssociationState, EndReason, Phase
+from sad.model.journal import Forget
+from sad.model.views import DaemonState, ReconcileReport
+from sad.runtime.endings import Endings
+from sad.runtime.reconciler import Reconciler
+from sad.runtime.state import Shared
+
+log = logging.getLogger(__name__)
+
+
+async def restore(
+    shared: Shared, reconciler: Reconciler, rows: Iterable[Association]
+) -> ReconcileReport:
+    """Adopt, repair or remove everything that an earlier life left; then the daemon is ready.
+
+    An intent without a result is dropped: its answer never left, so nobody counts on it; what it
+    put into the kernel belongs to nobody and goes. The same is true of an ending without a
+    result, and of an association whose endpoint or mechanism is no longer configured.
+    """
+    dropped = 0
+    for association in rows:
+        reason = _why_not(shared, association)
+        if reason is None:
+            shared.table.put(association)
+            shared.deadlines.set(association.id, association.deadline_at)
+        else:
+            dropped += 1
+            log.info("association %s is not adopted: %s", association.id, reason)
+            await shared.record_tolerant(Forget(association.id))
+    report = await reconciler.reconcile("start")
+    shared.daemon_state = DaemonState.READY
+    log.info("%d associations live, %d dropped", len(shared.table), dropped)
+    return report
+
+
+def _why_not(shared: Shared, association: Association) -> str | None:
+    if association.phase is Phase.INSTALLING:
+        return "its installation was not finished"
+    if association.phase is Phase.REMOVING or association.state is AssociationState.ENDED:
+        return "its removal was not finished"
+    endpoint = shared.settings.endpoints.get(association.endpoint)
+    if endpoint is None:
+        return f"endpoint {association.endpoint} is no longer configured"
+    sa_set = association.sa_set
+    if sa_set.local_address not in endpoint.addresses or not endpoint.ports.issuperset(
+        sa_set.local_ports
+    ):
+        return f"endpoint {association.endpoint} no longer has its address or ports"
+    if association.mechanism not in shared.mechanisms:
+        return f"mechanism {association.mechanism} is not known to this version"
+    return None
+
+
+async def stop(shared: Shared, endings: Endings) -> None:
+    """Stop in order: SAs and policies stay, or go by setting."""
+    shared.daemon_state = DaemonState.STOPPING
+    await endings.drain()
+    if not shared.settings.remove_on_stop:
+        log.info("%d associations stay in the kernel until their deadlines", len(shared.table))
+        return
+    await endings.end_all([a.id for a in shared.table], EndReason.SHUTDOWN)
+    for mechanism in shared.mechanisms.values():
+        await mechanism.lift(shared.standing_policies())

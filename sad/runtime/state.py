@@ -1,0 +1,93 @@
+"""What the parts of the shell share: the table, its locks, and the last thing that went wrong."""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from weakref import WeakValueDictionary
+
+from netlink.model import Policy, PolicyId
+from sad.core.desired import endpoint_policies
+from sad.core.table import AssociationTable
+from sad.model.association import Association, Phase, RegistrationKey
+from sad.model.endpoint import Endpoint
+from sad.model.errors import JournalUnavailable, SadError
+from sad.model.journal import JournalWrite
+from sad.model.rules import Layout, Lifetimes, Limits
+from sad.model.views import DaemonState
+from sad.runtime.deadlines import Deadlines
+from sad.runtime.ports import Clock, JournalPort, MechanismDriver
+from sad.runtime.watch import Watch
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The part of the settings that the shell needs, as values."""
+
+    endpoints: Mapping[str, Endpoint]
+    layout: Layout
+    lifetimes: Lifetimes
+    limits: Limits
+    remove_on_stop: bool = False
+    reconcile_interval: float = 300.0
+
+
+class Shared:
+    """The one mutable heart of the daemon. All access is from the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        journal: JournalPort,
+        mechanisms: Mapping[str, MechanismDriver],
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.journal = journal
+        self.mechanisms = mechanisms
+        self.table = AssociationTable()
+        self.deadlines = Deadlines(clock.boottime)
+        self.watch = Watch()
+        self.daemon_state = DaemonState.STARTING
+        self.problem: tuple[str, str] | None = None
+        self.request_reconcile: Callable[[str], None] = lambda _reason: None
+        self._locks: WeakValueDictionary[RegistrationKey, asyncio.Lock] = WeakValueDictionary()
+
+    def lock(self, key: RegistrationKey) -> asyncio.Lock:
+        """One queue per registration: its sets share policies, so changes go one by one."""
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = asyncio.Lock()
+        return lock
+
+    def settled(self, key: RegistrationKey) -> tuple[Association, ...]:
+        """The sets of a registration that are in the kernel, oldest first."""
+        return tuple(a for a in self.table.of_registration(key) if a.phase is not Phase.INSTALLING)
+
+    def standing_policies(self) -> dict[PolicyId, Policy]:
+        """The endpoints' block policies."""
+        standing: dict[PolicyId, Policy] = {}
+        for endpoint in self.settings.endpoints.values():
+            standing.update(endpoint_policies(endpoint, self.settings.layout))
+        return standing
+
+    def tell_problem(self, what: str, hint: str) -> None:
+        """Log a problem that nobody's answer carries, and keep it for ``sadctl status``."""
+        log.error("%s (%s)", what, hint)
+        self.problem = (what, hint)
+
+    async def record_tolerant(self, *writes: JournalWrite) -> None:
+        """Record what must go on without the journal (an ending); the next start mends it."""
+        try:
+            await self.journal.record(writes)
+        except JournalUnavailable as error:
+            self.tell_problem(f"the journal cannot be written: {error.reason}", error.hint)
+
+    def tell_refusal(self, what: str, error: SadError) -> None:
+        """Tell of a refusal that no caller waits for."""
+        hint = str(getattr(error, "hint", "journalctl -u sad tells more"))
+        self.tell_problem(f"{what}: {error}", hint)

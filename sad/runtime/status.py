@@ -1,0 +1,61 @@
+"""The daemon as it stands, for ``sadctl status``."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from sad.model.endpoint import Endpoint
+from sad.model.views import EndpointStatus, Status
+from sad.runtime.reconciler import Reconciler
+from sad.runtime.state import Shared
+
+
+class StatusPage:
+    """Collects :class:`~sad.model.views.Status`."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        reconciler: Reconciler,
+        *,
+        version: str,
+        missing_algorithms: Mapping[str, str],
+        kernel_counters: Callable[[], Mapping[str, int]],
+    ) -> None:
+        self._shared = shared
+        self._reconciler = reconciler
+        self._version = version
+        self._missing_algorithms = missing_algorithms
+        self._kernel_counters = kernel_counters
+        self._started_at = shared.clock.realtime()
+
+    def collect(self) -> Status:
+        """Return the status of this instant."""
+        shared = self._shared
+        on_endpoint = Counter(a.endpoint for a in shared.table)
+        in_state = Counter(str(a.state) for a in shared.table)
+        what, hint = shared.problem if shared.problem is not None else (None, None)
+        return Status(
+            version=self._version,
+            started_at=self._started_at,
+            state=shared.daemon_state,
+            endpoints=tuple(
+                self._endpoint(e, on_endpoint[e.name]) for e in shared.settings.endpoints.values()
+            ),
+            associations=tuple(sorted(in_state.items())),
+            kernel_counters=tuple(sorted(self._kernel_counters().items())),
+            last_reconcile=self._reconciler.last,
+            last_problem=what,
+            last_problem_hint=hint,
+        )
+
+    def _endpoint(self, endpoint: Endpoint, associations: int) -> EndpointStatus:
+        names = tuple(f"{alg}/{ealg}" for alg, ealg in endpoint.algorithms)
+        return EndpointStatus(
+            name=endpoint.name,
+            addresses=endpoint.addresses,
+            server_port=endpoint.server_port,
+            client_ports=endpoint.client_ports,
+            algorithms=names,
+            unavailable=tuple(n for n in names if n in self._missing_algorithms),
+            associations=associations,
+        )

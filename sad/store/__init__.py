@@ -1,0 +1,7 @@
+"""The journal: what was meant and what was done, so that ``kill -9`` loses nothing.
+
+=================  ==============================================================================
+``schema.sql``     the present schema, readable
+``journal``        SQLite in WAL mode, one transaction for each turn of the loop; never keys
+=================  ==============================================================================
+"""

@@ -1,0 +1,174 @@
+"""The journal in SQLite: intent before the kernel, result after it.
+
+It lives in /run and describes this boot's kernel, so it needs no fsync: it must survive the
+death of the process, not of the machine. All writes of one loop turn share one transaction.
+"""
+
+import asyncio
+import contextlib
+import importlib.resources
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sad.model.association import Association
+from sad.model.errors import JournalUnavailable
+from sad.model.journal import Forget, JournalWrite, Put
+
+SCHEMA_VERSION: Final = 1
+
+
+class JournalUnreadable(Exception):
+    """The journal file cannot be used; ``hint`` is the way out."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+
+
+class Journal:
+    """The association rows of this boot. Open with :meth:`open`."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._encoder = msgspec.json.Encoder()
+        self._decoder = msgspec.json.Decoder(Association)
+        self._pending: list[tuple[Sequence[JournalWrite], asyncio.Future[None]]] = []
+
+    @classmethod
+    def open(cls, path: Path, boot_id: str) -> "Journal":
+        """Open or create. A journal of an earlier boot is emptied: its kernel is gone.
+
+        Raises JournalUnreadable for a file that is corrupt, of a newer schema, or not writable.
+        """
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise JournalUnreadable(
+                f"{path}: {error}", "check that the directory exists and belongs to sad's user"
+            ) from error
+        try:
+            cls._prepare(connection, path, boot_id)
+        except sqlite3.OperationalError as error:
+            connection.close()
+            raise JournalUnreadable(
+                f"{path}: {error}", "check free space and permissions of its directory"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise JournalUnreadable(
+                f"{path} is corrupt: {error}",
+                "move the file away, or set journal_on_corrupt = 'rebuild': either way the "
+                "associations it knew are ended",
+            ) from error
+        except JournalUnreadable:
+            connection.close()
+            raise
+        return cls(connection, path)
+
+    @staticmethod
+    def _prepare(connection: sqlite3.Connection, path: Path, boot_id: str) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = OFF")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise JournalUnreadable(
+                f"{path} has schema {version}, this version knows up to {SCHEMA_VERSION}",
+                "start the newer version of sad, or move the file away: the associations it "
+                "knew are then ended",
+            )
+        if version == 0:
+            schema = importlib.resources.files("sad.store").joinpath("schema.sql").read_text()
+            connection.executescript(f"BEGIN; {schema} PRAGMA user_version = 1; COMMIT;")
+        check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if check != "ok":
+            raise sqlite3.DatabaseError(check)
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            row = connection.execute("SELECT value FROM meta WHERE key = 'boot_id'").fetchone()
+            if row is not None and row[0] != boot_id:
+                connection.execute("DELETE FROM association")
+            connection.execute("REPLACE INTO meta VALUES ('boot_id', ?)", (boot_id,))
+
+    def load(self) -> list[Association]:
+        """Return every row. Raises JournalUnreadable for a row this version cannot read."""
+        try:
+            rows = self._connection.execute("SELECT body FROM association").fetchall()
+            return [self._decoder.decode(body) for (body,) in rows]
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise JournalUnreadable(
+                f"{self._path}: a row is unreadable: {error}",
+                "move the file away, or set journal_on_corrupt = 'rebuild': either way the "
+                "associations it knew are ended",
+            ) from error
+
+    async def record(self, writes: Sequence[JournalWrite]) -> None:
+        """Record; on return the writes survive the death of this process.
+
+        Raises JournalUnavailable and records nothing of this call.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if not self._pending:
+            loop.call_soon(self._flush)
+        self._pending.append((writes, future))
+        await future
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, []
+        error: JournalUnavailable | None = None
+        try:
+            self._write([write for writes, _ in pending for write in writes])
+        except sqlite3.Error as cause:
+            error = JournalUnavailable(
+                reason=str(cause),
+                hint=f"check free space and permissions of {self._path.parent}",
+            )
+        for _, future in pending:
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+    def _write(self, writes: Sequence[JournalWrite]) -> None:
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            for write in writes:
+                match write:
+                    case Put(association):
+                        body = self._encoder.encode(association)
+                        execute("REPLACE INTO association VALUES (?, ?)", (association.id, body))
+                    case Forget(association_id):
+                        execute("DELETE FROM association WHERE id = ?", (association_id,))
+            execute("COMMIT")
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):  # a full disk may have rolled back itself
+                execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def move_aside(path: Path) -> Path:
+    """Rename an unreadable journal (with its WAL) so that a new one can be made."""
+    number = 1
+    while (target := path.with_name(f"{path.name}.unreadable-{number}")).exists():
+        number += 1
+    for suffix in ("-wal", "-shm"):
+        side = path.with_name(path.name + suffix)
+        if side.exists():
+            side.rename(target.with_name(target.name + suffix))
+    if path.exists():
+        path.rename(target)
+    return target

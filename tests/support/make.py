@@ -1,0 +1,123 @@
+"""Values for tests: legal ones by default, anything by keyword."""
+
+import dataclasses
+from typing import Any
+
+from netlink.secret import Secret
+from sad.core.decision import Circumstances
+from sad.model.association import Association, AssociationState, Phase
+from sad.model.endpoint import Endpoint, Role
+from sad.model.requests import InstallRequest
+from sad.model.rules import Layout, Lifetimes, Limits
+from sad.model.sa_set import SaSetParameters
+
+# The keys of TS 35.208 test set 1 (norms section 17).
+CK = bytes.fromhex("b40ba9a3c58b2a05bbf0d987b21bf8cb")
+IK = bytes.fromhex("f769bcd751044604127672711c6d3441")
+
+EDGE_ADDRESS = "10.10.0.1"
+UE_ADDRESS = "10.10.0.2"
+OWNER = 0x5AD05AD0
+LAYOUT = Layout(owner=OWNER)
+LIFETIMES = Lifetimes()
+ALL_PAIRS = tuple(
+    (alg, ealg)
+    for alg in ("hmac-sha-1-96", "hmac-md5-96")
+    for ealg in ("null", "aes-cbc", "des-ede3-cbc")
+)
+
+
+def endpoint(**changes: Any) -> Endpoint:
+    """An edge endpoint with every algorithm on."""
+    values: dict[str, Any] = {
+        "name": "access",
+        "addresses": (EDGE_ADDRESS, "2001:db8:1::1"),
+        "server_port": 5064,
+        "client_ports": (5068, 5069, 5070, 5071),
+        "uids": frozenset({0, 1000}),
+        "roles": frozenset({Role.EDGE, Role.UE}),
+        "algorithms": ALL_PAIRS,
+        "spi_range": (65536, 0x7FFFFFFF),
+    }
+    return Endpoint(**(values | changes))
+
+
+def install_request(**changes: Any) -> InstallRequest:
+    """An edge install with everything given."""
+    values: dict[str, Any] = {
+        "endpoint": "access",
+        "role": Role.EDGE,
+        "private_identity": "001010000000001@ims.example",
+        "public_identities": ("sip:+15550001@ims.example",),
+        "mechanism": "ipsec-3gpp",
+        "ue_address": UE_ADDRESS,
+        "pcscf_address": EDGE_ADDRESS,
+        "spi_uc": 25656,
+        "spi_us": 25657,
+        "spi_pc": 70001,
+        "spi_ps": 70002,
+        "port_uc": 6301,
+        "port_us": 6300,
+        "port_pc": 5068,
+        "port_ps": 5064,
+        "integrity_algorithm": "hmac-sha-1-96",
+        "encryption_algorithm": "null",
+        "integrity_key": Secret(IK),
+        "cipher_key": Secret(CK),
+    }
+    return InstallRequest(**(values | changes))
+
+
+def sa_set(**changes: Any) -> SaSetParameters:
+    """The parameters of :func:`install_request`."""
+    names = {f.name for f in dataclasses.fields(SaSetParameters)}
+    request = install_request()
+    values = {name: getattr(request, name) for name in names}
+    return SaSetParameters(**(values | changes))
+
+
+def association(**changes: Any) -> Association:
+    """An installed, established association that ends at 1000 s."""
+    values: dict[str, Any] = {
+        "id": "000000000001",
+        "endpoint": "access",
+        "private_identity": "001010000000001@ims.example",
+        "public_identities": (),
+        "mechanism": "ipsec-3gpp",
+        "state": AssociationState.ESTABLISHED,
+        "phase": Phase.INSTALLED,
+        "sa_set": sa_set(),
+        "reqid_in": 0x2000_0001,
+        "reqid_out": (0x2000_0002, 0x2000_0003),
+        "created_at": 1_700_000_000.0,
+        "confirmed_at": 1_700_000_000.0,
+        "deadline_at": 1000.0,
+        "policies_until": 700_000.0,
+    }
+    return Association(**(values | changes))
+
+
+def second_set(**changes: Any) -> Association:
+    """A re-registration beside :func:`association`: new SPIs and client ports, same servers."""
+    values: dict[str, Any] = {
+        "id": "000000000002",
+        "sa_set": sa_set(
+            spi_uc=35656, spi_us=35657, spi_pc=80001, spi_ps=80002, port_uc=6302, port_pc=5069
+        ),
+        "reqid_out": (0x2000_0004, 0x2000_0005),
+    }
+    return association(**(values | changes))
+
+
+def circumstances(**changes: Any) -> Circumstances:
+    """Circumstances at BOOTTIME 100 s."""
+    values: dict[str, Any] = {
+        "layout": LAYOUT,
+        "lifetimes": LIFETIMES,
+        "limits": Limits(),
+        "own_addresses": frozenset({EDGE_ADDRESS, "127.0.0.1"}),
+        "missing_algorithms": frozenset(),
+        "now": 100.0,
+        "realtime": 1_700_000_000.0,
+    }
+    return Circumstances(**(values | changes))
