@@ -6,12 +6,21 @@ The map, from pure to edge:
 ``uapi``           numbers of the kernel's headers
 ``secret``         key bytes that never print
 ``model``          SA, policy, selector, operations and observations as immutable values
-``schema``         the messages as pyroute2 ``nlmsg`` classes: the reference encoding
-``templates``      ``struct`` templates compiled from the schema: the fast encoding, byte-equal
+``interface``      what may be asked of the kernel, as a protocol
+``structs``        the structs of linux/xfrm.h as field lists
+``schema``         the messages as pyroute2 ``nlmsg`` classes
+``reference``      the model's requests in those messages: the reference encoding
+``layout``         learning from an encoding where its variables lie
+``forms``          what varies in each form of request
+``templates``      the fast encoding, compiled from the reference and byte-equal to it
 ``decode``         dumps, notices and error answers by a header walk
 ``errors``         what the kernel refused, with errno and its own words
+``sockets``        opening a socket of NETLINK_XFRM
 ``requests``       asyncio request socket: coalesced sends, fence, every error to its request
-``kernel``         :class:`~netlink.kernel.KernelIpsec`: commit, dump, get (the face of the package)
+``tables``         whole tables, read in slices
+``kernel``         :class:`~netlink.kernel.KernelIpsec`: commit, dump, get (the face)
 ``events``         asyncio event stream of expiry, SA and policy notices; overrun is an event
+``statistics``     the kernel's counters of IPsec errors
+``addresses``      the node's own addresses, kept current
 =================  ==============================================================================
 """

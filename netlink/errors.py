@@ -29,8 +29,12 @@ class KernelError(Exception):
 
 
 class OutcomeUnknown(Exception):
-    """The answers of a batch were lost (receive overrun, missing fence): ask the kernel what is."""
+    """Answers of a batch were lost (receive overrun, missing fence): ask the kernel what is."""
 
 
 class DumpInterrupted(Exception):
     """The kernel's tables changed under a dump and retries did not help."""
+
+
+class KernelClosed(Exception):
+    """The socket to the kernel was closed; what was not yet sent never will be."""

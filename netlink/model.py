@@ -92,7 +92,7 @@ class Integrity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encryption:
-    """An encryption algorithm by its kernel name, e.g. ``cbc(aes)``; key_bits 0 for the null cipher."""
+    """An encryption algorithm by its kernel name, e.g. ``cbc(aes)``; null has no key."""
 
     name: str
     key_bits: int

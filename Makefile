@@ -1,0 +1,47 @@
+# One command for each thing one does with a checkout. "make" alone tells which.
+
+PYTHON ?= /usr/bin/python3
+# Kernel of the kernel tests: auto, host or uml.
+LANE ?= auto
+# by-hand: install no Debian packages.
+PACKAGES ?= apt
+# More arguments for pytest, e.g. make unit ARGS="-k journal".
+ARGS ?=
+
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python -m
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint unit kernel demo clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## install what is missing: Debian packages, .venv
+
+$(READY): pyproject.toml .ci/constraints.txt .ci/packages .ci/setup .ci/apt-install
+	.ci/setup $(PYTHON) $(PACKAGES)
+	@touch $@
+
+test: $(READY) ## everything: lint, unit and kernel
+	@$(RUN) tests.suite --lane $(LANE) lint unit kernel -- $(ARGS)
+
+lint: $(READY) ## format, rules, types, import contracts, unit files, scripts
+	@$(RUN) tests.suite lint -- $(ARGS)
+
+unit: $(READY) ## tests that need no kernel
+	@$(RUN) tests.suite unit -- $(ARGS)
+
+kernel: $(READY) ## tests on a kernel with ESP: this one, or User-mode Linux
+	@$(RUN) tests.suite --lane $(LANE) kernel -- $(ARGS)
+
+demo: $(READY) ## the whole way of a registration, before your eyes
+	@$(RUN) tests.lane --print-lane --lane $(LANE) -- $(RUN) tests.demo
+
+clean: ## remove caches and results
+	rm -rf build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find netlink sad sip_hooks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## also remove .venv
+	rm -rf $(VENV) *.egg-info

@@ -1,0 +1,367 @@
+"""What the kernel says, by a header walk: dumps, notices and error answers.
+
+The counterpart of :mod:`netlink.reference`. Everything is read in place from the caller's receive
+buffer and nothing of a body is kept: an SA's body holds its keys, and the attributes with keys are
+stepped over unread. A buffer that breaks its own lengths raises :class:`MalformedMessage`.
+
+Objects for which :mod:`netlink.model` has no words (per-socket policies, modes other than
+transport and tunnel) cannot be ours and decode to None.
+"""
+
+import functools
+import ipaddress
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple, TypeAlias
+
+from netlink.model import (
+    CurrentLifetime,
+    Direction,
+    KernelEvent,
+    Mode,
+    ObservedPolicy,
+    ObservedSa,
+    PolicyAction,
+    PolicyAdded,
+    PolicyDeleted,
+    PolicyExpired,
+    PolicyId,
+    SaAdded,
+    SaDeleted,
+    SadFlushed,
+    SaExpired,
+    SaId,
+    Selector,
+    SpdFlushed,
+    Template,
+)
+from netlink.uapi import (
+    AF_INET,
+    AF_INET6,
+    NLM_F_ACK_TLVS,
+    NLM_F_CAPPED,
+    NLMSG_HDRLEN,
+    NLMSGERR_ATTR_MSG,
+    XFRM_MSG_DELPOLICY,
+    XFRM_MSG_DELSA,
+    XFRM_MSG_EXPIRE,
+    XFRM_MSG_FLUSHPOLICY,
+    XFRM_MSG_FLUSHSA,
+    XFRM_MSG_NEWPOLICY,
+    XFRM_MSG_NEWSA,
+    XFRM_MSG_POLEXPIRE,
+    XFRM_MSG_UPDPOLICY,
+    XFRM_MSG_UPDSA,
+    XFRMA_POLICY,
+    XFRMA_REPLAY_ESN_VAL,
+    XFRMA_SA,
+    XFRMA_SAD_CNT,
+    XFRMA_SPD_INFO,
+    XFRMA_TMPL,
+)
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+NLA_TYPE_MASK: Final = 0x3FFF
+
+_HEADER: Final = struct.Struct("=IHHII")
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_ATTRIBUTE_SIZE: Final = 4
+_ERROR: Final = struct.Struct("=iI")  # error, length of the echoed message
+_SELECTOR: Final = struct.Struct("=16s16s8sHBBB7xI")
+_PORTS: Final = struct.Struct(">HHHH")
+_SA: Final = struct.Struct("=16s4sB3x16s40xQ16x4Q4xII4xIHBB8x")  # from usersa_info.id on
+_POLICY: Final = struct.Struct("=40xQ16x16xQ8xIIBB6x")  # from userpolicy_info.lft on
+_TEMPLATE: Final = struct.Struct("=16s4xB3xH2x16sIB15x")
+_WORD: Final = struct.Struct("=I")
+_SPD_COUNTS: Final = struct.Struct("=6I")
+
+_SELECTOR_SIZE: Final = 56
+_SA_SIZE: Final = 224
+_SA_ID_SIZE: Final = 24
+_POLICY_SIZE: Final = 168
+_POLICY_ID_SIZE: Final = 64
+_MODES: Final = {mode.value: mode for mode in Mode}
+_DIRECTIONS: Final = {direction.value: direction for direction in Direction}
+_ACTIONS: Final = {action.value: action for action in PolicyAction}
+_ERRNO_SIZE: Final = 4
+_NO_PORTS: Final = bytes(8)
+_ESN_WINDOW_OFFSET: Final = 20
+
+
+class MalformedMessage(Exception):
+    """A buffer whose lengths contradict each other; its text never holds a byte of it."""
+
+
+class Message(NamedTuple):
+    """Header of one message and the place of its body in the buffer.
+
+    ``port_id`` is the netlink port of whoever caused it, 0 for the kernel itself.
+    """
+
+    type: int
+    flags: int
+    sequence: int
+    port_id: int
+    start: int
+    end: int
+
+
+def messages(buffer: Buffer, size: int) -> Iterator[Message]:
+    """Walk the messages of one datagram of ``size`` bytes."""
+    offset = 0
+    while offset < size:
+        if size - offset < NLMSG_HDRLEN:
+            raise MalformedMessage(f"{size - offset} bytes are left where a header should be")
+        length, kind, flags, sequence, port_id = _HEADER.unpack_from(buffer, offset)
+        end = offset + length
+        if length < NLMSG_HDRLEN or end > size:
+            raise MalformedMessage(f"a message claims {length} of {size - offset} bytes")
+        yield Message(kind, flags, sequence, port_id, offset + NLMSG_HDRLEN, end)
+        offset = (end + 3) & ~3
+
+
+def _attribute(
+    buffer: Buffer, start: int, end: int, wanted: int, size: int
+) -> tuple[int, int] | None:
+    """Return where the value of an attribute starts and ends, None if it is absent.
+
+    The values of the others stay unread. A value shorter than ``size`` is malformed.
+    """
+    unpack = _ATTRIBUTE.unpack_from
+    offset = (start + 3) & ~3
+    while end - offset >= _ATTRIBUTE_SIZE:
+        length, kind = unpack(buffer, offset)
+        if length < _ATTRIBUTE_SIZE or offset + length > end:
+            raise MalformedMessage(f"an attribute claims {length} of {end - offset} bytes")
+        if kind & NLA_TYPE_MASK == wanted:
+            _require(offset + _ATTRIBUTE_SIZE, offset + length, size)
+            return offset + _ATTRIBUTE_SIZE, offset + length
+        offset = (offset + length + 3) & ~3
+    return None
+
+
+def _require(start: int, end: int, size: int) -> None:
+    if end - start < size:
+        raise MalformedMessage(f"a struct of {size} bytes in {end - start}")
+
+
+@functools.lru_cache(maxsize=65536)
+def _address(packed: bytes, family: int) -> str:
+    """Return an address of a 16-byte field as canonical text."""
+    if family == AF_INET:
+        return f"{packed[0]}.{packed[1]}.{packed[2]}.{packed[3]}"
+    return ipaddress.IPv6Address(packed).compressed
+
+
+def _selector(buffer: Buffer, start: int, default_family: int) -> Selector | None:
+    destination, source, ports, family, prefix_d, prefix_s, protocol, owner = (
+        _SELECTOR.unpack_from(buffer, start)
+    )
+    family = family or default_family  # an SA for both families has a selector of none
+    if family not in (AF_INET, AF_INET6):
+        return None
+    dport, dport_mask, sport, sport_mask = (
+        (0, 0, 0, 0) if ports == _NO_PORTS else _PORTS.unpack(ports)
+    )
+    return Selector(
+        source=_address(source, family),
+        source_prefix=prefix_s,
+        destination=_address(destination, family),
+        destination_prefix=prefix_d,
+        source_port=sport,
+        source_port_mask=sport_mask,
+        destination_port=dport,
+        destination_port_mask=dport_mask,
+        protocol=protocol,
+        owner=owner,
+    )
+
+
+# --- dumps and single answers --------------------------------------------------------------------
+
+
+def sa(buffer: Buffer, start: int, end: int) -> ObservedSa | None:
+    """Decode ``struct xfrm_usersa_info`` and, of the attributes, only the replay window."""
+    _require(start, end, _SA_SIZE)
+    (
+        destination,
+        spi,
+        protocol,
+        source,
+        hard_add,
+        byte_count,
+        packet_count,
+        add_time,
+        use_time,
+        replay_failures,
+        integrity_failures,
+        reqid,
+        family,
+        mode_number,
+        window,
+    ) = _SA.unpack_from(buffer, start + _SELECTOR_SIZE)
+    mode = _MODES.get(mode_number)
+    if mode is None or family not in (AF_INET, AF_INET6):
+        return None
+    selector = _selector(buffer, start, family)
+    if selector is None:
+        return None
+    if not window:
+        esn = _attribute(
+            buffer, start + _SA_SIZE, end, XFRMA_REPLAY_ESN_VAL, _ESN_WINDOW_OFFSET + 4
+        )
+        if esn is not None:
+            (window,) = _WORD.unpack_from(buffer, esn[0] + _ESN_WINDOW_OFFSET)
+    return ObservedSa(
+        id=SaId(_address(destination, family), int.from_bytes(spi, "big"), protocol),
+        source=_address(source, family),
+        reqid=reqid,
+        selector=selector,
+        mode=mode,
+        hard_add_seconds=hard_add,
+        current=CurrentLifetime(
+            bytes=byte_count, packets=packet_count, add_time=add_time, use_time=use_time
+        ),
+        replay_window=window,
+        replay_failures=replay_failures,
+        integrity_failures=integrity_failures,
+    )
+
+
+def policy(buffer: Buffer, start: int, end: int) -> ObservedPolicy | None:
+    """Decode ``struct xfrm_userpolicy_info`` and the first template."""
+    _require(start, end, _POLICY_SIZE)
+    hard_add, add_time, priority, index, direction_number, action_number = _POLICY.unpack_from(
+        buffer, start + _SELECTOR_SIZE
+    )
+    direction = _DIRECTIONS.get(direction_number)
+    action = _ACTIONS.get(action_number)
+    selector = _selector(buffer, start, 0)
+    if direction is None or action is None or selector is None:
+        return None
+    template = None
+    at = _attribute(buffer, start + _POLICY_SIZE, end, XFRMA_TMPL, _TEMPLATE.size)
+    if at is not None:
+        destination, protocol, family, source, reqid, mode_number = _TEMPLATE.unpack_from(
+            buffer, at[0]
+        )
+        mode = _MODES.get(mode_number)
+        if mode is None or family not in (AF_INET, AF_INET6):
+            return None
+        template = Template(
+            source=_address(source, family),
+            destination=_address(destination, family),
+            reqid=reqid,
+            mode=mode,
+            protocol=protocol,
+        )
+    return ObservedPolicy(
+        id=PolicyId(direction, selector),
+        action=action,
+        priority=priority,
+        index=index,
+        template=template,
+        hard_add_seconds=hard_add,
+        add_time=add_time,
+    )
+
+
+def sa_count(buffer: Buffer, start: int, end: int) -> int:
+    """Decode NEWSADINFO: how many SAs the namespace holds, anybody's."""
+    at = _attribute(buffer, start + _WORD.size, end, XFRMA_SAD_CNT, _WORD.size)
+    if at is None:
+        raise MalformedMessage("NEWSADINFO without a count")
+    (count,) = _WORD.unpack_from(buffer, at[0])
+    return int(count)
+
+
+def policy_count(buffer: Buffer, start: int, end: int) -> int:
+    """Decode NEWSPDINFO: how many policies the namespace holds, those of sockets left out."""
+    at = _attribute(buffer, start + _WORD.size, end, XFRMA_SPD_INFO, _SPD_COUNTS.size)
+    if at is None:
+        raise MalformedMessage("NEWSPDINFO without counts")
+    inbound, outbound, forward, *_ = _SPD_COUNTS.unpack_from(buffer, at[0])
+    return int(inbound + outbound + forward)
+
+
+def answer(buffer: Buffer, message: Message) -> tuple[int, str]:
+    """Decode NLMSG_ERROR: the positive errno, 0 for an acknowledgement, and the kernel's words.
+
+    The echo of the request, which may hold keys, is stepped over.
+    """
+    _require(message.start, message.end, _ERRNO_SIZE + NLMSG_HDRLEN)
+    error, echoed_length = _ERROR.unpack_from(buffer, message.start)
+    if error > 0:
+        raise MalformedMessage("an error number that is not negative")
+    if not message.flags & NLM_F_ACK_TLVS:
+        return -error, ""
+    capped = message.flags & NLM_F_CAPPED
+    echo_size = NLMSG_HDRLEN if capped else max(NLMSG_HDRLEN, echoed_length)
+    echo_end = message.start + _ERRNO_SIZE + echo_size
+    at = _attribute(buffer, echo_end, message.end, NLMSGERR_ATTR_MSG, 0)
+    words = b"" if at is None else bytes(buffer[at[0] : at[1]]).rstrip(b"\0")
+    return -error, words.decode("utf-8", "replace")
+
+
+# --- notices -------------------------------------------------------------------------------------
+
+
+def event(buffer: Buffer, message: Message) -> KernelEvent | None:
+    """Decode a notice of the groups SA, POLICY and EXPIRE; None for what says nothing to us."""
+    kind, port_id, start, end = message.type, message.port_id, message.start, message.end
+    if kind in (XFRM_MSG_NEWSA, XFRM_MSG_UPDSA):
+        tag = _sa_tag(buffer, start, end)
+        return SaAdded(*tag, port_id) if tag else None
+    if kind == XFRM_MSG_DELSA:
+        at = _attribute(buffer, start + _SA_ID_SIZE, end, XFRMA_SA, _SA_SIZE)
+        if at is None:
+            raise MalformedMessage("a DELSA notice without its SA")
+        tag = _sa_tag(buffer, *at)
+        return SaDeleted(*tag, port_id) if tag else None
+    if kind == XFRM_MSG_EXPIRE:
+        _require(start, end, _SA_SIZE + 1)
+        tag = _sa_tag(buffer, start, end)
+        return SaExpired(*tag, bool(buffer[start + _SA_SIZE])) if tag else None
+    if kind in (XFRM_MSG_NEWPOLICY, XFRM_MSG_UPDPOLICY):
+        policy_id = _policy_id(buffer, start, end)
+        return PolicyAdded(policy_id, port_id) if policy_id else None
+    if kind == XFRM_MSG_DELPOLICY:
+        # The head holds the selector or the index, as it was asked for; the attribute both.
+        at = _attribute(buffer, start + _POLICY_ID_SIZE, end, XFRMA_POLICY, _POLICY_SIZE)
+        if at is None:
+            raise MalformedMessage("a DELPOLICY notice without its policy")
+        policy_id = _policy_id(buffer, *at)
+        return PolicyDeleted(policy_id, port_id) if policy_id else None
+    if kind == XFRM_MSG_POLEXPIRE:
+        _require(start, end, _POLICY_SIZE + 1)
+        policy_id = _policy_id(buffer, start, end)
+        hard = bool(buffer[start + _POLICY_SIZE])
+        return PolicyExpired(policy_id, hard) if policy_id else None
+    if kind == XFRM_MSG_FLUSHSA:
+        _require(start, end, 1)
+        return SadFlushed(buffer[start], port_id)
+    if kind == XFRM_MSG_FLUSHPOLICY:
+        return SpdFlushed(port_id)
+    return None
+
+
+def _sa_tag(buffer: Buffer, start: int, end: int) -> tuple[SaId, int] | None:
+    """Return identity and owner of ``struct xfrm_usersa_info``."""
+    _require(start, end, _SA_SIZE)
+    *_, owner = _SELECTOR.unpack_from(buffer, start)
+    destination, spi, protocol, *_, family, _, _ = _SA.unpack_from(buffer, start + _SELECTOR_SIZE)
+    if family not in (AF_INET, AF_INET6):
+        return None
+    return SaId(_address(destination, family), int.from_bytes(spi, "big"), protocol), owner
+
+
+def _policy_id(buffer: Buffer, start: int, end: int) -> PolicyId | None:
+    """Return the identity of ``struct xfrm_userpolicy_info``."""
+    _require(start, end, _POLICY_SIZE)
+    *_, direction_number, _ = _POLICY.unpack_from(buffer, start + _SELECTOR_SIZE)
+    direction = _DIRECTIONS.get(direction_number)
+    selector = _selector(buffer, start, 0)
+    if direction is None or selector is None:
+        return None
+    return PolicyId(direction, selector)

@@ -1,0 +1,196 @@
+"""The forms of requests: what varies in each, in wire order.
+
+A form is what changes a message's shape or is settled by configuration: kind, address family,
+algorithms, replay window, direction. :mod:`netlink.templates` asks for each form once and keeps
+the :class:`~netlink.layout.Template`; its encoders name the same fields in the same order.
+"""
+
+import struct
+from dataclasses import replace
+from typing import Final
+
+from netlink.layout import CONSTANT, PORT_ID, SEQUENCE, Field, Template, Variable, learn
+from netlink.model import (
+    AddPolicy,
+    AddSa,
+    CurrentLifetime,
+    DeletePolicy,
+    DeleteSa,
+    MoveLifetime,
+    PolicyId,
+    SaId,
+    SaKeys,
+    SecurityAssociation,
+    Selector,
+    ShortenSa,
+    UpdatePolicy,
+)
+from netlink.model import Template as SaTemplate
+from netlink.reference import GetPolicy, GetSa, encode_reference
+from netlink.secret import Secret
+
+_V6_SIZE: Final = 16
+_HEADER: Final[tuple[Field, ...]] = (CONSTANT, SEQUENCE, PORT_ID)
+
+
+def _zero_address(size: int) -> str:
+    return "::" if size == _V6_SIZE else "0.0.0.0"  # noqa: S104 - a probe, nothing binds to it
+
+
+def _address(path: str, size: int) -> Variable:
+    ones = ":".join(["ffff"] * 8) if size == _V6_SIZE else "255.255.255.255"
+    return Variable((path,), f"{size}s", ones)
+
+
+def _number(path: str, code: str) -> Variable:
+    return Variable((path,), code, (1 << 8 * struct.calcsize("=" + code)) - 1)
+
+
+def _spi(path: str) -> Variable:
+    """Return the variable of an SPI, which travels in network order."""
+    return Variable((path,), "4s", 0xFFFF_FFFF)
+
+
+def _key(path: str, size: int) -> tuple[Field, ...]:
+    """Return a key behind its attribute's head; the null cipher's key has no byte to learn."""
+    return (CONSTANT, Variable((path,), f"{size}s", Secret(b"\xff" * size))) if size else ()
+
+
+def _zero_selector(size: int) -> Selector:
+    address = _zero_address(size)
+    return Selector(source=address, source_prefix=0, destination=address, destination_prefix=0)
+
+
+def _selector(at: str, size: int) -> tuple[Field, ...]:
+    ports = ("destination_port", "destination_port_mask", "source_port", "source_port_mask")
+    return (
+        _address(f"{at}.destination", size),
+        _address(f"{at}.source", size),
+        Variable(tuple(f"{at}.{name}" for name in ports), "8s", 0xFFFF),
+        CONSTANT,  # family
+        _number(f"{at}.destination_prefix", "B"),
+        _number(f"{at}.source_prefix", "B"),
+        _number(f"{at}.protocol", "B"),
+        _number(f"{at}.owner", "I"),
+    )
+
+
+def _sa_id(at: str, size: int) -> tuple[Field, ...]:
+    return (_address(f"{at}.destination", size), _spi(f"{at}.spi"))
+
+
+def _sa(size: int) -> tuple[Field, ...]:
+    return (
+        *_HEADER,
+        *_selector("sa.selector", size),
+        *_sa_id("sa.id", size),
+        _number("sa.id.protocol", "B"),
+        _address("sa.source", size),
+        CONSTANT,  # no limit by bytes or packets
+        _number("sa.hard_add_seconds", "Q"),
+        _number("sa.reqid", "I"),
+    )
+
+
+def _zero_sa(sa: SecurityAssociation, size: int) -> SecurityAssociation:
+    return replace(
+        sa,
+        id=SaId(_zero_address(size), 0, 0),
+        source=_zero_address(size),
+        reqid=0,
+        selector=_zero_selector(size),
+        hard_add_seconds=0,
+    )
+
+
+def learn_add_sa(request: AddSa, size: int) -> Template:
+    """Compile NEWSA. ``size`` is that of an address: 4 or 16."""
+    integrity, encryption = len(request.keys.integrity), len(request.keys.encryption)
+    keys = SaKeys(integrity=Secret(bytes(integrity)), encryption=Secret(bytes(encryption)))
+    fields = (
+        *_sa(size),
+        *_key("keys.integrity", integrity),
+        *_key("keys.encryption", encryption),
+        CONSTANT,
+    )
+    return learn(encode_reference, AddSa(sa=_zero_sa(request.sa, size), keys=keys), fields)
+
+
+def learn_shorten_sa(request: ShortenSa, size: int) -> Template:
+    """Compile UPDSA, whose zero keys are constants."""
+    zero = ShortenSa(_zero_sa(request.sa, size))
+    return learn(encode_reference, zero, (*_sa(size), CONSTANT))
+
+
+def learn_move_lifetime(size: int) -> Template:
+    """Compile NEWAE."""
+    zero = MoveLifetime(
+        id=SaId(_zero_address(size), 0, 0),
+        source=_zero_address(size),
+        reqid=0,
+        current=CurrentLifetime(bytes=0, packets=0, add_time=0, use_time=0),
+    )
+    fields = (
+        *_HEADER,
+        *_sa_id("id", size),
+        CONSTANT,  # family
+        _number("id.protocol", "B"),
+        _address("source", size),
+        _number("reqid", "I"),
+        CONSTANT,  # head of XFRMA_LTIME_VAL
+        _number("current.bytes", "Q"),
+        _number("current.packets", "Q"),
+        _number("current.add_time", "Q"),
+        _number("current.use_time", "Q"),
+    )
+    return learn(encode_reference, zero, fields)
+
+
+def learn_sa_id(request: DeleteSa | GetSa, size: int) -> Template:
+    """Compile DELSA or GETSA."""
+    zero = replace(request, id=SaId(_zero_address(size), 0, 0))
+    fields = (*_HEADER, *_sa_id("id", size), CONSTANT, _number("id.protocol", "B"))
+    return learn(encode_reference, zero, fields)
+
+
+def learn_policy(request: AddPolicy | UpdatePolicy, size: int) -> Template:
+    """Compile NEWPOLICY or UPDPOLICY, with or without a template."""
+    policy = request.policy
+    fields: tuple[Field, ...] = (
+        *_HEADER,
+        *_selector("policy.id.selector", size),
+        CONSTANT,  # no limit by bytes or packets
+        _number("policy.hard_add_seconds", "Q"),
+        _number("policy.priority", "I"),
+        CONSTANT,  # direction and action
+    )
+    demand = policy.template
+    if demand is not None:
+        address = _zero_address(size)
+        demand = SaTemplate(
+            source=address, destination=address, reqid=0, mode=demand.mode, protocol=0
+        )
+        fields = (
+            *fields,
+            _address("policy.template.destination", size),
+            _number("policy.template.protocol", "B"),
+            CONSTANT,  # family
+            _address("policy.template.source", size),
+            _number("policy.template.reqid", "I"),
+            CONSTANT,  # mode and every algorithm
+        )
+    zero = replace(
+        policy,
+        id=PolicyId(policy.id.direction, _zero_selector(size)),
+        priority=0,
+        template=demand,
+        hard_add_seconds=0,
+    )
+    return learn(encode_reference, replace(request, policy=zero), fields)
+
+
+def learn_policy_id(request: DeletePolicy | GetPolicy, size: int) -> Template:
+    """Compile DELPOLICY or GETPOLICY."""
+    zero = replace(request, id=PolicyId(request.id.direction, _zero_selector(size)))
+    fields = (*_HEADER, *_selector("id.selector", size), CONSTANT)
+    return learn(encode_reference, zero, fields)

@@ -1,0 +1,94 @@
+"""The face of the package: the SAD and the SPD of one network namespace.
+
+Requests go through :class:`~netlink.requests.RequestSocket`, whole tables through a socket of
+their own, so that a long dump never stands before an answer. The counterpart in tests is a fake
+of the same protocol (:class:`netlink.interface.Kernel`).
+"""
+
+import asyncio
+import errno
+from collections.abc import Sequence
+from typing import Final, Self
+
+from netlink import decode
+from netlink.errors import KernelError
+from netlink.interface import Counts
+from netlink.model import ObservedPolicy, ObservedSa, Operation, PolicyId, SaId
+from netlink.reference import GetPolicy, GetSa
+from netlink.requests import RECEIVE_BUFFER, RequestSocket
+from netlink.sockets import open_socket
+from netlink.tables import TableReader
+from netlink.uapi import (
+    XFRM_MSG_GETPOLICY,
+    XFRM_MSG_GETSA,
+    XFRM_MSG_GETSADINFO,
+    XFRM_MSG_GETSPDINFO,
+)
+
+_ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT})
+
+
+class KernelIpsec:
+    """The real :class:`~netlink.interface.Kernel`; its methods keep that contract."""
+
+    def __init__(self, requests: RequestSocket, tables: TableReader) -> None:
+        self._requests = requests
+        self._tables = tables
+
+    @classmethod
+    async def open(cls, *, receive_buffer: int = RECEIVE_BUFFER) -> Self:
+        """Open both sockets in the network namespace of this thread. Raises OSError."""
+        requests = RequestSocket.open(receive_buffer=receive_buffer)
+        try:
+            return cls(requests, TableReader(open_socket(receive_buffer)))
+        except BaseException:
+            requests.close()
+            raise
+
+    @property
+    def port_id(self) -> int:
+        """Netlink port under which our own changes appear in notices."""
+        return self._requests.port_id
+
+    async def commit(self, operations: Sequence[Operation]) -> tuple[KernelError | None, ...]:
+        """Apply operations in order; one outcome for each."""
+        return await self._requests.submit(operations)
+
+    async def dump_sas(self) -> list[ObservedSa]:
+        """Return the SAD."""
+        return await self._tables.read(XFRM_MSG_GETSA, decode.sa)
+
+    async def dump_policies(self) -> list[ObservedPolicy]:
+        """Return the SPD without the policies of sockets."""
+        return await self._tables.read(XFRM_MSG_GETPOLICY, decode.policy)
+
+    async def get_sa(self, sa_id: SaId) -> ObservedSa | None:
+        """Return one SA, None if there is none."""
+        try:
+            return await self._requests.ask(GetSa(sa_id), decode.sa)
+        except KernelError as error:
+            if error.errno in _ABSENT:
+                return None
+            raise
+
+    async def get_policy(self, policy_id: PolicyId) -> ObservedPolicy | None:
+        """Return one policy, None if there is none."""
+        try:
+            return await self._requests.ask(GetPolicy(policy_id), decode.policy)
+        except KernelError as error:
+            if error.errno in _ABSENT:
+                return None
+            raise
+
+    async def count(self) -> Counts:
+        """Return how many SAs and policies there are, without a dump."""
+        sas, policies = await asyncio.gather(
+            self._requests.ask_info(XFRM_MSG_GETSADINFO, decode.sa_count),
+            self._requests.ask_info(XFRM_MSG_GETSPDINFO, decode.policy_count),
+        )
+        return Counts(sas=sas, policies=policies)
+
+    def close(self) -> None:
+        """Close both sockets."""
+        self._requests.close()
+        self._tables.close()

@@ -1,0 +1,58 @@
+"""``sad``: the daemon's command line. Exit status 78: settings; 69: the node lacks something."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from sad import app
+from sad.api.listening import SocketUnusableError
+from sad.config import EX_CONFIG, ConfigurationError, build_parser, check_config, load_settings
+from sad.mechanisms.probe import NodeUnfit
+from sad.runtime.hardening import forbid_core_dumps
+from sad.runtime.service_manager import ServiceManager, configure_logging
+from sad.store.journal import JournalUnreadable
+
+EX_UNAVAILABLE: Final = 69  # sysexits.h
+EX_OSERR: Final = 71
+
+log = logging.getLogger("sad")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon, or check its settings; return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    if parser.parse_args(arguments).check_config:
+        return check_config(arguments)
+    try:
+        settings = load_settings(arguments)
+        # What may be set for others must not be readable by them: journal and socket.
+        os.umask(0o077)
+        forbid_core_dumps()
+        configure_logging(settings.log_level)
+        asyncio.run(app.run(settings, ServiceManager()))
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - for whoever started it
+        return EX_CONFIG
+    except NodeUnfit as error:
+        return _refuse(f"cannot start without {error.missing}", error.hint, EX_UNAVAILABLE)
+    except JournalUnreadable as error:
+        return _refuse(f"cannot use the journal: {error.reason}", error.hint, EX_UNAVAILABLE)
+    except SocketUnusableError as error:
+        return _refuse(f"cannot listen: {error}", "see socket_path", EX_UNAVAILABLE)
+    except OSError as error:
+        hint = "check the settings: sad --check-config"
+        return _refuse(f"cannot start: {error}", hint, EX_OSERR)
+    return 0
+
+
+def _refuse(what: str, hint: str, status: int) -> int:
+    log.critical("%s: %s", what, hint)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

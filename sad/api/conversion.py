@@ -1,0 +1,241 @@
+"""Between the wire's shapes and the daemon's values. Pure.
+
+Counterparts: :mod:`sad.api.messages` on one side, :mod:`sad.model` on the other. Inwards,
+addresses become canonical and keys become :class:`~netlink.secret.Secret`; outwards, instants
+become microseconds of the real-time clock. No error here repeats a value.
+"""
+
+import binascii
+import functools
+import ipaddress
+from dataclasses import dataclass
+from typing import Final
+
+from netlink.secret import Secret
+from sad.api import messages
+from sad.model.association import Association, AssociationState
+from sad.model.endpoint import Role
+from sad.model.errors import BadParameter, MechanismUnavailable
+from sad.model.requests import Flow, InstallRequest, ListFilter, ReleaseRequest
+from sad.model.views import ReconcileReport, SaCounters, Status
+
+IPSEC_3GPP: Final = "ipsec-3gpp"
+
+
+@functools.lru_cache(maxsize=65536)
+def _canonical(text: str) -> str | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    # a zone names an interface of this node: it is no part of a flow or a selector
+    return None if getattr(address, "scope_id", None) else address.compressed
+
+
+def canonical_address(text: str, parameter: str) -> str:
+    """Return canonical text; raises :class:`BadParameter` that names ``parameter``."""
+    address = _canonical(text)
+    if address is None:
+        raise BadParameter(
+            parameter=parameter,
+            reason="not an IP address",
+            rule=None,
+            hint="IPv4 as 192.0.2.1, IPv6 as 2001:db8::1 without brackets, prefix, port or zone",
+        )
+    return address
+
+
+def _key(digits: str, parameter: str) -> Secret:
+    """How long a key must be is a decision (``sad.core.validation``), not a matter of shape."""
+    try:
+        key = binascii.unhexlify(digits)
+    except ValueError:  # its text names no digit, but its traceback would lead to the key
+        key = None
+    if key is None:
+        raise BadParameter(
+            parameter=parameter,
+            reason="not hex digits",
+            rule="T33-I",
+            hint="give IK and CK as 32 hex digits, without 0x and without separators",
+        )
+    return Secret(key)
+
+
+def install_request(message: messages.InstallIn) -> InstallRequest:
+    """Raises :class:`BadParameter`, :class:`MechanismUnavailable`."""
+    wanted = message.ipsec3gpp
+    if wanted is None and message.mechanism != IPSEC_3GPP:
+        raise MechanismUnavailable(
+            mechanism=message.mechanism,
+            reason="the call has no parameters of a mechanism that is known here",
+            hint=f"Install takes {IPSEC_3GPP} with its parameters in ipsec3gpp",
+        )
+    if wanted is None:
+        raise BadParameter(
+            parameter="ipsec3gpp",
+            reason=f"missing for {IPSEC_3GPP}",
+            rule=None,
+            hint="give addresses, SPIs, ports, algorithms and keys of the set",
+        )
+    return InstallRequest(
+        endpoint=message.endpoint,
+        role=message.role or Role.EDGE,
+        private_identity=message.registration.private_identity,
+        public_identities=message.registration.public_identities,
+        mechanism=message.mechanism,
+        ue_address=canonical_address(wanted.ue_address, "ipsec3gpp.ueAddress"),
+        pcscf_address=canonical_address(wanted.pcscf_address, "ipsec3gpp.pcscfAddress"),
+        spi_uc=wanted.spi_uc,
+        spi_us=wanted.spi_us,
+        spi_pc=wanted.spi_pc,
+        spi_ps=wanted.spi_ps,
+        port_uc=wanted.port_uc,
+        port_us=wanted.port_us,
+        port_pc=wanted.port_pc,
+        port_ps=wanted.port_ps,
+        integrity_algorithm=wanted.integrity_algorithm,
+        encryption_algorithm=wanted.encryption_algorithm,
+        integrity_key=_key(wanted.integrity_key, "ipsec3gpp.integrityKey"),
+        cipher_key=(
+            None if wanted.cipher_key is None else _key(wanted.cipher_key, "ipsec3gpp.cipherKey")
+        ),
+        lifetime_seconds=message.lifetime_seconds,
+    )
+
+
+def release_request(message: messages.ReleaseIn) -> ReleaseRequest:
+    """Raises :class:`BadParameter`. That exactly one is given is for the backend to check."""
+    return ReleaseRequest(
+        association_id=message.id,
+        private_identity=message.private_identity,
+        peer_address=_optional_address(message.peer_address, "peerAddress"),
+        linger_seconds=message.linger_seconds or 0,
+    )
+
+
+def flow(message: messages.Flow) -> Flow:
+    """Raises :class:`BadParameter`."""
+    return Flow(
+        peer_address=canonical_address(message.peer_address, "flow.peerAddress"),
+        peer_port=message.peer_port,
+        local_address=canonical_address(message.local_address, "flow.localAddress"),
+        local_port=message.local_port,
+    )
+
+
+def list_filter(message: messages.ListIn) -> ListFilter:
+    """Raises :class:`BadParameter`."""
+    return ListFilter(
+        endpoint=message.endpoint,
+        private_identity=message.private_identity,
+        peer_address=_optional_address(message.peer_address, "peerAddress"),
+        state=message.state,
+    )
+
+
+def _optional_address(text: str | None, parameter: str) -> str | None:
+    return None if text is None else canonical_address(text, parameter)
+
+
+def microseconds(seconds: float) -> int:
+    """Return an instant or span in whole microseconds."""
+    return round(seconds * 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One instant to look at associations from: BOOTTIME and real-time seconds, read together."""
+
+    now: float
+    realtime: float
+
+    def association(self, association: Association) -> messages.Association:
+        """Show one association; it has no keys to show."""
+        ended = association.state is AssociationState.ENDED
+        left = association.deadline_at - self.now
+        sa_set = association.sa_set
+        return messages.Association(
+            id=association.id,
+            endpoint=association.endpoint,
+            role=sa_set.role,
+            mechanism=association.mechanism,
+            state=association.state,
+            end_reason=association.end_reason,
+            registration=messages.Registration(
+                private_identity=association.private_identity,
+                public_identities=association.public_identities,
+            ),
+            ipsec3gpp=messages.Ipsec3gpp(
+                ue_address=sa_set.ue_address,
+                pcscf_address=sa_set.pcscf_address,
+                spi_uc=sa_set.spi_uc,
+                spi_us=sa_set.spi_us,
+                spi_pc=sa_set.spi_pc,
+                spi_ps=sa_set.spi_ps,
+                port_uc=sa_set.port_uc,
+                port_us=sa_set.port_us,
+                port_pc=sa_set.port_pc,
+                port_ps=sa_set.port_ps,
+                integrity_algorithm=sa_set.integrity_algorithm,
+                encryption_algorithm=sa_set.encryption_algorithm,
+            ),
+            created_at=microseconds(association.created_at),
+            confirmed_at=microseconds(association.confirmed_at),
+            expires_at=microseconds(self.realtime + left),
+            seconds_left=0 if ended else max(0, int(left)),
+        )
+
+
+def counters(counted: SaCounters) -> messages.SaCounters:
+    """Show the counters of one SA."""
+    return messages.SaCounters(
+        name=counted.name,
+        direction="in" if counted.inbound else "out",
+        spi=counted.spi,
+        bytes=counted.bytes,
+        packets=counted.packets,
+        replay_failures=counted.replay_failures,
+        integrity_failures=counted.integrity_failures,
+        last_used_at=microseconds(counted.last_used_at),
+    )
+
+
+def reconcile_report(report: ReconcileReport) -> messages.ReconcileReport:
+    """Show what a comparison found."""
+    return messages.ReconcileReport(
+        at=microseconds(report.at),
+        reason=report.reason,
+        adopted=report.adopted,
+        repaired=report.repaired,
+        removed=report.removed,
+        ended=report.ended,
+    )
+
+
+def status(daemon: Status) -> messages.GetStatusOut:
+    """Show the daemon."""
+    last = daemon.last_reconcile
+    return messages.GetStatusOut(
+        version=daemon.version,
+        started_at=microseconds(daemon.started_at),
+        state=daemon.state,
+        endpoints=tuple(
+            messages.EndpointStatus(
+                name=e.name,
+                addresses=e.addresses,
+                server_port=e.server_port,
+                client_ports=e.client_ports,
+                algorithms=e.algorithms,
+                unavailable=e.unavailable,
+                associations=e.associations,
+            )
+            for e in daemon.endpoints
+        ),
+        associations=tuple(messages.StateCount(state=s, count=n) for s, n in daemon.associations),
+        kernel_counters=tuple(
+            messages.KernelCounter(name=n, value=v) for n, v in daemon.kernel_counters
+        ),
+        last_reconcile=None if last is None else reconcile_report(last),
+        last_problem=daemon.last_problem,
+        last_problem_hint=daemon.last_problem_hint,
+    )

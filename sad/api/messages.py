@@ -1,0 +1,316 @@
+"""Inputs and outputs of every method, field by field as in the ``.varlink`` files.
+
+A named type of an interface has the same name here; a method ``M`` has ``MIn`` and ``MOut``.
+Types are strict, text has limits and no control characters, integers are the 64 bits of Varlink:
+every other rule about a value is a decision and stands elsewhere. Counterpart:
+:mod:`sad.api.conversion`, which maps these to the daemon's own values.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+from sad.model.association import AssociationState as State
+from sad.model.association import EndReason
+from sad.model.endpoint import Role
+from sad.model.views import DaemonState, WatchKind
+
+Int: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+# Control characters would reach terminals and logs. \A and \Z: $ would let a last newline pass.
+_NO_CONTROLS = r"\A[^\x00-\x1f\x7f-\x9f]*\Z"
+Word: TypeAlias = Annotated[str, Meta(max_length=128, pattern=_NO_CONTROLS)]
+Identity: TypeAlias = Annotated[str, Meta(max_length=256, pattern=_NO_CONTROLS)]
+Identities: TypeAlias = Annotated[tuple[Identity, ...], Meta(max_length=64)]
+Address: TypeAlias = Annotated[str, Meta(max_length=64, pattern=_NO_CONTROLS)]
+HexKey: TypeAlias = Annotated[str, Meta(max_length=128)]
+
+
+class Message(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", gc=False
+):
+    """Base of all: immutable, strict, camelCase on the wire."""
+
+
+# --- org.varlink.service -------------------------------------------------------------------------
+
+
+class GetInfoIn(Message, frozen=True, kw_only=True):
+    """Nothing."""
+
+
+class GetInfoOut(Message, frozen=True, kw_only=True):
+    """Who serves."""
+
+    vendor: str
+    product: str
+    version: str
+    url: str
+    interfaces: tuple[str, ...]
+
+
+class GetInterfaceDescriptionIn(Message, frozen=True, kw_only=True):
+    """Which interface."""
+
+    interface: Word
+
+
+class GetInterfaceDescriptionOut(Message, frozen=True, kw_only=True):
+    """Its text."""
+
+    description: str
+
+
+# --- org.sipsad.Associations: types --------------------------------------------------------------
+
+
+class Registration(Message, frozen=True, kw_only=True):
+    """The binding that an association serves."""
+
+    private_identity: Identity
+    public_identities: Identities
+
+
+class Ipsec3gpp(Message, frozen=True, kw_only=True):
+    """One SA set by the names of TS 33.203 7.1."""
+
+    ue_address: Address
+    pcscf_address: Address
+    spi_uc: Int
+    spi_us: Int
+    spi_pc: Int
+    spi_ps: Int
+    port_uc: Int
+    port_us: Int
+    port_pc: Int
+    port_ps: Int
+    integrity_algorithm: Word
+    encryption_algorithm: Word
+
+
+class Ipsec3gppRequest(Message, frozen=True, kw_only=True):
+    """One SA set to install. Holds keys, so it does not print."""
+
+    ue_address: Address
+    pcscf_address: Address
+    spi_uc: Int | None = None
+    spi_us: Int | None = None
+    spi_pc: Int | None = None
+    spi_ps: Int | None = None
+    port_uc: Int | None = None
+    port_us: Int | None = None
+    port_pc: Int | None = None
+    port_ps: Int | None = None
+    integrity_algorithm: Word
+    encryption_algorithm: Word
+    integrity_key: HexKey
+    cipher_key: HexKey | None = None
+
+    def __repr__(self) -> str:
+        return f"Ipsec3gppRequest({self.ue_address!r}, {self.pcscf_address!r}, keys hidden)"
+
+
+class Association(Message, frozen=True, kw_only=True):
+    """One agreement; ``*_at`` in real-time microseconds."""
+
+    id: str
+    endpoint: str
+    role: Role
+    mechanism: str
+    state: State
+    end_reason: EndReason | None
+    registration: Registration
+    ipsec3gpp: Ipsec3gpp | None
+    created_at: Int
+    confirmed_at: Int
+    expires_at: Int
+    seconds_left: Int
+
+
+class SaCounters(Message, frozen=True, kw_only=True):
+    """Counters of one SA."""
+
+    name: str
+    direction: Literal["in", "out"]
+    spi: Int
+    bytes: Int
+    packets: Int
+    replay_failures: Int
+    integrity_failures: Int
+    last_used_at: Int
+
+
+class Flow(Message, frozen=True, kw_only=True):
+    """A SIP message's path."""
+
+    peer_address: Address
+    peer_port: Int
+    local_address: Address
+    local_port: Int
+
+
+# --- org.sipsad.Associations: methods ------------------------------------------------------------
+
+
+class InstallIn(Message, frozen=True, kw_only=True):
+    """A negotiated agreement to put into force."""
+
+    endpoint: Word
+    role: Role | None = None
+    registration: Registration
+    mechanism: Word
+    ipsec3gpp: Ipsec3gppRequest | None = None
+    lifetime_seconds: Int | None = None
+
+
+class InstallOut(Message, frozen=True, kw_only=True):
+    """What was installed."""
+
+    association: Association
+
+
+class ConfirmIn(Message, frozen=True, kw_only=True):
+    """The registration was accepted."""
+
+    id: Word
+    expires_seconds: Int
+
+
+class ConfirmOut(Message, frozen=True, kw_only=True):
+    """The association with its new lifetime."""
+
+    association: Association
+
+
+class ReleaseIn(Message, frozen=True, kw_only=True):
+    """What shall end; exactly one of the first three."""
+
+    id: Word | None = None
+    private_identity: Identity | None = None
+    peer_address: Address | None = None
+    linger_seconds: Int | None = None
+
+
+class ReleaseOut(Message, frozen=True, kw_only=True):
+    """What was released."""
+
+    associations: tuple[Association, ...]
+
+
+class FindIn(Message, frozen=True, kw_only=True):
+    """A flow."""
+
+    flow: Flow
+
+
+class FindOut(Message, frozen=True, kw_only=True):
+    """The association that protects it."""
+
+    association: Association
+
+
+class GetIn(Message, frozen=True, kw_only=True):
+    """An association's id."""
+
+    id: Word
+
+
+class GetOut(Message, frozen=True, kw_only=True):
+    """It, with its counters."""
+
+    association: Association
+    counters: tuple[SaCounters, ...]
+
+
+class ListIn(Message, frozen=True, kw_only=True):
+    """Filters; every given one must match."""
+
+    endpoint: Word | None = None
+    private_identity: Identity | None = None
+    peer_address: Address | None = None
+    state: State | None = None
+
+
+class ListOut(Message, frozen=True, kw_only=True):
+    """One association, or None if there is none at all."""
+
+    association: Association | None
+
+
+class MonitorIn(Message, frozen=True, kw_only=True):
+    """Nothing."""
+
+
+class MonitorOut(Message, frozen=True, kw_only=True):
+    """One line of the stream."""
+
+    event: WatchKind
+    association: Association | None
+
+
+# --- org.sipsad.Control --------------------------------------------------------------------------
+
+
+class EndpointStatus(Message, frozen=True, kw_only=True):
+    """An endpoint and what lives on it."""
+
+    name: str
+    addresses: tuple[str, ...]
+    server_port: Int
+    client_ports: tuple[Int, ...]
+    algorithms: tuple[str, ...]
+    unavailable: tuple[str, ...]
+    associations: Int
+
+
+class StateCount(Message, frozen=True, kw_only=True):
+    """How many associations are in one state."""
+
+    state: str
+    count: Int
+
+
+class KernelCounter(Message, frozen=True, kw_only=True):
+    """One of the kernel's XFRM counters."""
+
+    name: str
+    value: Int
+
+
+class ReconcileReport(Message, frozen=True, kw_only=True):
+    """What one comparison found and did; ``at`` in real-time microseconds."""
+
+    at: Int
+    reason: str
+    adopted: Int
+    repaired: Int
+    removed: Int
+    ended: Int
+
+
+class GetStatusIn(Message, frozen=True, kw_only=True):
+    """Nothing."""
+
+
+class GetStatusOut(Message, frozen=True, kw_only=True):
+    """The daemon as it stands."""
+
+    version: str
+    started_at: Int
+    state: DaemonState
+    endpoints: tuple[EndpointStatus, ...]
+    associations: tuple[StateCount, ...]
+    kernel_counters: tuple[KernelCounter, ...]
+    last_reconcile: ReconcileReport | None
+    last_problem: str | None
+    last_problem_hint: str | None
+
+
+class ReconcileIn(Message, frozen=True, kw_only=True):
+    """Nothing."""
+
+
+class ReconcileOut(Message, frozen=True, kw_only=True):
+    """The report."""
+
+    reconcile: ReconcileReport

@@ -1,0 +1,60 @@
+"""Settings: file, environment and command line become one immutable, valid value.
+
+=================  ==============================================================================
+``settings``       the models; their field descriptions are the documentation
+``endpoint``       the model of an ``[[endpoint]]`` table
+``values``         value types: each parses one value or refuses it with the way out
+``problems``       what is wrong, where, and the way out
+``locate``         on which line of the TOML text a value stands
+``sources``        what file, environment and command line say
+``load``           raw values to settings, pydantic's errors to problems
+``resolve``        settings to the values of :mod:`sad.model`; names to uids and gids
+``check``          ``--check-config`` and the summary of what would run
+=================  ==============================================================================
+
+Priority: command line, environment (``SAD_*``, nested with ``__``), ``/etc/sad/sad.toml`` (another
+path by ``--config`` or ``SAD_CONFIG``), defaults.
+"""
+
+from sad.config.check import check_config, describe
+from sad.config.endpoint import EndpointSettings
+from sad.config.load import load_settings
+from sad.config.problems import EX_CONFIG, ConfigurationError, Problem
+from sad.config.resolve import (
+    system_group,
+    system_user,
+    to_endpoints,
+    to_gids,
+    to_layout,
+    to_lifetimes,
+    to_limits,
+)
+from sad.config.settings import (
+    KernelSettings,
+    LifetimeSettings,
+    LimitSettings,
+    Settings,
+)
+from sad.config.sources import build_parser
+
+__all__ = [
+    "EX_CONFIG",
+    "ConfigurationError",
+    "EndpointSettings",
+    "KernelSettings",
+    "LifetimeSettings",
+    "LimitSettings",
+    "Problem",
+    "Settings",
+    "build_parser",
+    "check_config",
+    "describe",
+    "load_settings",
+    "system_group",
+    "system_user",
+    "to_endpoints",
+    "to_gids",
+    "to_layout",
+    "to_lifetimes",
+    "to_limits",
+]

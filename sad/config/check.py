@@ -1,0 +1,103 @@
+"""``sad --check-config``: every problem with its place, or what would run."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Final, TextIO
+
+from sad.config.endpoint import EndpointSettings
+from sad.config.load import settings_of
+from sad.config.problems import EX_CONFIG, ConfigurationError, Problem, dotted
+from sad.config.resolve import (
+    Resolve,
+    system_group,
+    system_user,
+    unknown_groups,
+    unknown_users,
+)
+from sad.config.settings import Settings
+from sad.config.sources import read_sources
+from sad.model.algorithms import WITHDRAWN
+
+_KEPT: Final = "SAs and policies stay when the daemon stops"
+_REMOVED: Final = "SAs and policies go when the daemon stops"
+
+
+def check_config(
+    argv: Sequence[str],
+    *,
+    resolve_user: Resolve = system_user,
+    resolve_group: Resolve = system_group,
+    stdout: TextIO | None = None,
+    stderr: TextIO | None = None,
+) -> int:
+    """Print all problems, or a summary of what would run; return the exit status, 0 or 78.
+
+    ``argv`` is the command line without the program's name.
+    """
+    try:
+        sources = read_sources(argv)
+        settings = settings_of(sources)
+        broken = [
+            *unknown_users(settings, resolve_user),
+            *unknown_groups(settings, resolve_group),
+        ]
+        if broken:
+            raise ConfigurationError(
+                Problem(sources.origin_of(rule.loc), dotted(rule.loc), rule.reason, rule.hint)
+                for rule in broken
+            )
+    except ConfigurationError as error:
+        (stderr or sys.stderr).write(f"{error}\n")
+        return EX_CONFIG
+    lines = [f"settings: {sources.path or 'no file'}"]
+    lines += [f"ignored: environment {name} is no setting" for name in sources.ignored]
+    (stdout or sys.stdout).write("\n".join([*lines, describe(settings), ""]))
+    return 0
+
+
+def describe(settings: Settings) -> str:
+    """Return what a daemon with these settings would do, for people."""
+    return "\n".join(_lines(settings))
+
+
+def _lines(settings: Settings) -> Iterator[str]:
+    lifetimes, kernel, limits = settings.lifetimes, settings.kernel, settings.limits
+    group = "" if settings.socket_group is None else f", group {settings.socket_group}"
+    yield f"socket: {settings.socket_path}, mode {settings.socket_mode:04o}{group}"
+    yield f"state: {settings.state_directory}; {_KEPT if settings.stop == 'keep' else _REMOVED}"
+    yield (
+        f"lifetimes: temporary {lifetimes.reg_await_auth_seconds} s, registration + "
+        f"{lifetimes.registration_margin_seconds} s, retiring {lifetimes.retiring_seconds:g} s, "
+        f"kernel backstop {lifetimes.backstop_seconds} s"
+    )
+    yield (
+        f"kernel: ownership tag {settings.ownership_tag:#010x}, replay window "
+        f"{kernel.replay_window}, reqids {kernel.reqid_range[0]}-{kernel.reqid_range[1]}"
+    )
+    yield (
+        f"limits: {limits.max_associations} associations, "
+        f"{limits.max_sets_per_registration} sets a registration, "
+        f"{limits.max_connections} connections"
+    )
+    if not settings.endpoint:
+        yield "no endpoint: nothing can be installed; add an [[endpoint]] table"
+    for endpoint in settings.endpoint:
+        yield from _endpoint_lines(endpoint)
+
+
+def _endpoint_lines(endpoint: EndpointSettings) -> Iterator[str]:
+    yield f"endpoint {endpoint.name}: {' '.join(endpoint.addresses)}"
+    yield (
+        f"  ports: server {endpoint.server_port}, client "
+        f"{endpoint.client_ports[0]}-{endpoint.client_ports[-1]}"
+    )
+    yield f"  users: {', '.join(map(str, endpoint.users))}; roles: {', '.join(endpoint.roles)}"
+    yield f"  algorithms: {', '.join(endpoint.algorithms)}"
+    yield f"  SPIs: {endpoint.spi_range[0]}-{endpoint.spi_range[1]}"
+    withdrawn = sorted({n for pair in endpoint.algorithms for n in pair.split("/")} & WITHDRAWN)
+    if withdrawn:
+        yield f"  warning: {', '.join(withdrawn)} withdrawn by TS 33.203 Annex H"
+    if endpoint.accept_reserved_spi:
+        yield "  warning: SPIs 1 to 255 of peers are accepted"
+    if endpoint.accept_sip_port:
+        yield "  warning: 5060 and 5061 of peers are accepted as protected ports"

@@ -1,0 +1,117 @@
+"""The settings of one endpoint: an ``[[endpoint]]`` table of the settings file.
+
+:func:`sad.config.resolve.to_endpoints` turns them into :class:`sad.model.endpoint.Endpoint`.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Annotated, Final, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from sad.config.problems import BrokenRule, raise_broken
+from sad.config.values import (
+    Account,
+    Address,
+    AlgorithmName,
+    EndpointName,
+    Port,
+    PortBlock,
+    SpiRange,
+    split_text,
+)
+from sad.model.algorithms import WITHDRAWN
+from sad.model.endpoint import Role
+
+DEFAULT_ALGORITHMS: Final = ("hmac-sha-1-96/aes-cbc", "hmac-sha-1-96/null")
+
+
+class EndpointSettings(BaseModel):
+    """A local signalling address with its protected ports."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: EndpointName = Field(description="Name by which callers name the endpoint")
+    addresses: Annotated[tuple[Address, ...], BeforeValidator(split_text)] = Field(
+        description="Local signalling address: one IPv4, one IPv6, or one of each"
+    )
+    server_port: Port = Field(
+        description="Protected server port (port_ps; for role ue port_us), fixed for every user "
+        "agent"
+    )
+    client_ports: PortBlock = Field(
+        description="Protected client ports (port_pc; for role ue port_uc): an aligned block of "
+        "2, 4 or 8; each new set of a registration takes another one"
+    )
+    users: Annotated[tuple[Account, ...], BeforeValidator(split_text)] = Field(
+        min_length=1,
+        description="Users (names or uids) that may use the endpoint: those of the SIP server",
+    )
+    roles: Annotated[tuple[Role, ...], BeforeValidator(split_text)] = Field(
+        default=(Role.EDGE,),
+        min_length=1,
+        description='Sides of TS 33.203 that callers may play: "edge" (P-CSCF), "ue"',
+    )
+    algorithms: Annotated[tuple[AlgorithmName, ...], BeforeValidator(split_text)] = Field(
+        default=DEFAULT_ALGORITHMS,
+        min_length=1,
+        description="Pairs alg/ealg by RFC 3329 name, the most preferred first",
+    )
+    accept_withdrawn_algorithms: bool = Field(
+        default=False,
+        description="Allow hmac-md5-96 and des-ede3-cbc in algorithms: withdrawn by TS 33.203 "
+        "Annex H, and RFC 8221 forbids MD5",
+    )
+    spi_range: SpiRange = Field(
+        default=(65536, 2_147_483_647),
+        description="Lowest and highest SPI that this node allocates, 256 or more",
+    )
+    accept_reserved_spi: bool = Field(
+        default=False,
+        description="Accept a peer's SPI of 1 to 255, which are IANA's (some networks send them)",
+    )
+    accept_sip_port: bool = Field(
+        default=False,
+        description="Accept 5060 or 5061 as a peer's protected port, against TS 33.203 7.1 (some "
+        "phones offer it)",
+    )
+
+    @property
+    def ports(self) -> frozenset[int]:
+        """Every protected port of the endpoint."""
+        return frozenset((self.server_port, *self.client_ports))
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        raise_broken(self._broken_rules())
+        return self
+
+    def _broken_rules(self) -> Iterator[BrokenRule]:
+        versions = [ipaddress.ip_address(address).version for address in self.addresses]
+        if not versions or len(set(versions)) != len(versions):
+            yield BrokenRule(
+                ("addresses",),
+                "an endpoint has one IPv4 address, one IPv6 address, or one of each",
+                "write another [[endpoint]] for further addresses",
+            )
+        if self.server_port in self.client_ports:
+            yield BrokenRule(
+                ("server_port",),
+                f"{self.server_port} is also a client port",
+                "server port and client ports differ (TS 33.203 7.1)",
+            )
+        for name in ("users", "roles", "algorithms"):
+            values = getattr(self, name)
+            for index, value in enumerate(values):
+                if value in values[:index]:
+                    yield BrokenRule((name, index), f"{value} stands there twice", "remove one")
+        if not self.accept_withdrawn_algorithms:
+            for index, pair in enumerate(self.algorithms):
+                withdrawn = WITHDRAWN.intersection(pair.split("/"))
+                if withdrawn:  # T33-H-b, IPS-6
+                    yield BrokenRule(
+                        ("algorithms", index),
+                        f"{' and '.join(sorted(withdrawn))} is withdrawn (TS 33.203 Annex H)",
+                        "remove the pair, or set accept_withdrawn_algorithms = true if phones "
+                        "have nothing better",
+                    )

@@ -1,0 +1,276 @@
+"""The settings of the daemon as one immutable, valid value.
+
+The descriptions of the fields are the documentation: ``sad --help``, the manual page and the
+hints of errors are made of them. Building these models reads nothing: :mod:`sad.config.sources`
+reads.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from sad.config.endpoint import EndpointSettings
+from sad.config.problems import BrokenRule, raise_broken
+from sad.config.values import (
+    HIGHEST_U32,
+    AbsolutePath,
+    Account,
+    Count,
+    FileMode,
+    ReqidRange,
+    split_text,
+)
+
+Accounts = Annotated[tuple[Account, ...], BeforeValidator(split_text)]
+
+
+class LifetimeSettings(BaseModel):
+    """Spans of time (norms section 12; design section 6)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reg_await_auth_seconds: Count = Field(
+        default=240,
+        ge=1,
+        le=3600,
+        description="Life of a temporary set: reg-await-auth of TS 24.229",
+    )
+    registration_margin_seconds: Count = Field(
+        default=30,
+        ge=0,
+        le=3600,
+        description="How much longer than its registration an association lives",
+    )
+    t1_milliseconds: Count = Field(
+        default=2000,
+        ge=1,
+        le=60_000,
+        description="SIP timer T1 toward the user agent (TS 24.229 table 7.7.1); a replaced set "
+        "retires for 64*T1",
+    )
+    backstop_seconds: Count = Field(
+        default=15,
+        ge=1,
+        le=3600,
+        description="How far beyond the deadline the kernel ends an SA on its own if the daemon "
+        "is dead",
+    )
+    longest_registration_seconds: Count = Field(
+        default=604_800,
+        ge=60,
+        le=31_536_000,
+        description="Longest registration that is accepted; also the kernel's limit of policies",
+    )
+    max_linger_seconds: Count = Field(
+        default=128,
+        ge=0,
+        le=86_400,
+        description="Longest linger that Release may ask for",
+    )
+
+    @property
+    def retiring_seconds(self) -> float:
+        """64*T1: how long a replaced set stays for the transactions that run on it (GAP-8)."""
+        return 64 * self.t1_milliseconds / 1000
+
+
+class KernelSettings(BaseModel):
+    """How things lie in the kernel (design section 7)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    replay_window: Count = Field(
+        default=128,
+        ge=64,
+        le=4096,
+        multiple_of=32,
+        description="Anti-replay window of inbound SAs in packets (TS 33.203 7.1: always on), 64 "
+        "to 4096, a multiple of 32",
+    )
+    reqid_range: ReqidRange = Field(
+        default=(0x2000_0000, 0x7FFF_FFFF),
+        description="Lowest and highest reqid that this daemon draws; keep out of the range of "
+        "other IPsec software",
+    )
+    policy_priority: Count = Field(
+        default=2000,
+        ge=0,
+        le=HIGHEST_U32,
+        description="Priority of the policies of an association; a smaller number wins",
+    )
+    block_clear_priority: Count = Field(
+        default=3_000_000_000,
+        ge=0,
+        le=HIGHEST_U32,
+        description="Priority of the policies that block clear text to a peer's protected ports",
+    )
+    block_endpoint_priority: Count = Field(
+        default=4_000_000_000,
+        ge=0,
+        le=HIGHEST_U32,
+        description="Priority of the policies that block clear text on an endpoint's ports",
+    )
+    event_buffer_bytes: Count = Field(
+        default=8_388_608,
+        ge=65_536,
+        le=1_073_741_824,
+        description="Receive buffer of the kernel's notices; if it runs over, everything is "
+        "compared",
+    )
+    request_buffer_bytes: Count = Field(
+        default=4_194_304,
+        ge=65_536,
+        le=1_073_741_824,
+        description="Receive buffer of the kernel's answers (768 bytes each)",
+    )
+    reconcile_interval_seconds: Count = Field(
+        default=300,
+        ge=1,
+        le=86_400,
+        description="How often kernel and journal are compared without an occasion",
+    )
+
+
+class LimitSettings(BaseModel):
+    """How much there may be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_connections: Count = Field(
+        default=256, ge=1, le=65_536, description="Connections to the socket at a time"
+    )
+    max_connections_per_uid: Count = Field(
+        default=128, ge=1, le=65_536, description="Connections of one user at a time"
+    )
+    message_timeout_seconds: Count = Field(
+        default=5,
+        ge=1,
+        le=3600,
+        description="How long a begun message may take to arrive before its connection is closed",
+    )
+    max_associations: Count = Field(
+        default=200_000, ge=1, le=4_000_000, description="Associations of all endpoints"
+    )
+    max_sets_per_registration: Count = Field(
+        default=3,
+        ge=2,
+        le=3,
+        description="SA sets of one registration: old, current, temporary (TS 33.203 7.1: six SAs "
+        "per direction)",
+    )
+
+
+class Settings(BaseModel):
+    """Everything that can be set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    socket_path: AbsolutePath = Field(
+        default="/run/sad.sock",
+        description="Socket that is made when systemd hands none over (systemd: sad.socket)",
+    )
+    socket_mode: FileMode = Field(
+        default=0o660, description="Permissions of that socket, e.g. 0o660"
+    )
+    socket_group: Account | None = Field(
+        default=None, description="Group of that socket; without it the daemon's own"
+    )
+    state_directory: AbsolutePath = Field(
+        default="/run/sad/state",
+        description="Directory of the journal: it describes this boot's kernel state, so it lies "
+        "below /run",
+    )
+    status_groups: Accounts = Field(
+        default=(), description="Groups that may look: status, list, monitor"
+    )
+    control_groups: Accounts = Field(
+        default=(), description="Groups that may look and control: reconcile, release"
+    )
+    stop: Literal["keep", "remove"] = Field(
+        default="keep",
+        description="What an orderly stop does with SAs and policies: keep them until their "
+        "deadlines (a restart loses nothing) or remove them",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severity that is logged"
+    )
+    ownership_tag: Count = Field(
+        default=0x5AD0_5AD0,
+        ge=1,
+        le=HIGHEST_U32,
+        description="Number that marks what is ours in the kernel (the selector's user field); "
+        "not 0, and another for each daemon of a network namespace",
+    )
+    journal_on_corrupt: Literal["refuse", "rebuild"] = Field(
+        default="refuse",
+        description="What to do at start with a damaged journal: refuse, or remove everything "
+        "that is ours from the kernel and begin anew",
+    )
+    lifetimes: LifetimeSettings = Field(
+        default_factory=LifetimeSettings, description="Spans of time"
+    )
+    kernel: KernelSettings = Field(
+        default_factory=KernelSettings, description="How things lie in the kernel"
+    )
+    limits: LimitSettings = Field(
+        default_factory=LimitSettings, description="How much there may be"
+    )
+    endpoint: tuple[EndpointSettings, ...] = Field(
+        default=(), description="Endpoints: local addresses with their protected ports"
+    )
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        raise_broken(self._broken_rules())
+        return self
+
+    def _broken_rules(self) -> Iterator[BrokenRule]:
+        kernel = self.kernel
+        if not kernel.policy_priority < kernel.block_clear_priority:
+            yield BrokenRule(
+                ("kernel", "block_clear_priority"),
+                "not above kernel.policy_priority",
+                "a block must lose against the policies of an association: give it a larger "
+                "number",
+            )
+        if not kernel.block_clear_priority < kernel.block_endpoint_priority:
+            yield BrokenRule(
+                ("kernel", "block_endpoint_priority"),
+                "not above kernel.block_clear_priority",
+                "the endpoint's block must lose against all others: give it a larger number",
+            )
+        if self.limits.max_connections_per_uid > self.limits.max_connections:
+            yield BrokenRule(
+                ("limits", "max_connections_per_uid"),
+                "above limits.max_connections",
+                "lower it, or raise limits.max_connections",
+            )
+        yield from _broken_between_endpoints(self.endpoint)
+
+
+def _broken_between_endpoints(endpoints: tuple[EndpointSettings, ...]) -> Iterator[BrokenRule]:
+    names: set[str] = set()
+    holders: dict[tuple[str, int], int] = {}
+    for index, endpoint in enumerate(endpoints):
+        if endpoint.name in names:
+            yield BrokenRule(
+                ("endpoint", index, "name"),
+                f'there is another endpoint "{endpoint.name}"',
+                "give each its own name",
+            )
+        names.add(endpoint.name)
+        for address in endpoint.addresses:
+            taken: dict[int, list[int]] = {}
+            for port in sorted(endpoint.ports):
+                holder = holders.setdefault((address, port), index)
+                if holder != index:
+                    taken.setdefault(holder, []).append(port)
+            for holder, ports in taken.items():
+                at_server = ports == [endpoint.server_port]
+                yield BrokenRule(
+                    ("endpoint", index, "server_port" if at_server else "client_ports"),
+                    f"{address} port {', '.join(map(str, ports))} belongs to endpoint "
+                    f'"{endpoints[holder].name}"',
+                    "an address and port belong to one endpoint: take other ports",
+                )

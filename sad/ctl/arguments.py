@@ -1,0 +1,74 @@
+"""Addresses, flows and states as people type them. Pure; errors are those of argparse."""
+
+from argparse import ArgumentTypeError
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import Final, NamedTuple
+
+#: The states by their names on the wire, in the order of a life.
+STATES: Final = ("temporary", "established", "inUse", "retiring", "ended")
+
+
+class SocketAddress(NamedTuple):
+    """An address and a port of a flow."""
+
+    address: str
+    port: int
+
+
+def ip_address(text: str) -> str:
+    """Return an IPv4 or IPv6 address, with or without brackets."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        inet_pton(AF_INET6 if ":" in bare else AF_INET, bare)
+    except OSError:
+        raise ArgumentTypeError(
+            f"{text!r} is no IP address: write 192.0.2.1 or 2001:db8::1"
+        ) from None
+    return bare
+
+
+def socket_address(text: str) -> SocketAddress:
+    """Return the two parts of ``192.0.2.1:5060`` or ``[2001:db8::1]:5060``."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or (":" in host and not bracketed):
+        raise ArgumentTypeError(
+            f"{text!r} is no address with port: write 192.0.2.1:5060 or [2001:db8::1]:5060"
+        )
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise ArgumentTypeError(f"{port!r} in {text!r} is no port: write 1 to 65535")
+    return SocketAddress(ip_address(host), int(port))
+
+
+def state(text: str) -> str:
+    """Return a state by its name on the wire; ``in-use`` and ``INUSE`` mean ``inUse``."""
+    wanted = text.replace("-", "").lower()
+    for known in STATES:
+        if known.lower() == wanted:
+            return known
+    raise ArgumentTypeError(f"{text!r} is no state: write one of {', '.join(STATES)}")
+
+
+def seconds(text: str) -> int:
+    """Return a span in whole seconds, 0 or more."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise ArgumentTypeError(f"{text!r} is no span: write whole seconds")
+    return int(text)
+
+
+def timeout(text: str) -> float:
+    """Return a time-out in seconds, above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86_400:
+        raise ArgumentTypeError(f"{text!r} is no time-out: write seconds above 0, e.g. 2.5")
+    return value
+
+
+def association_id(text: str) -> str:
+    """Return an association's id or the beginning of it."""
+    if not text:
+        raise ArgumentTypeError("an id is empty: sadctl list shows them")
+    return text

@@ -1,0 +1,131 @@
+"""One association as lines: registration, mechanism, its SAs, what they counted. Pure.
+
+The SAs are those of TS 33.203 7.1, named SA1 to SA4 whichever side this node is.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sad.ctl.hints import association_hints, sa_hint
+from sad.ctl.shapes import Association, FindOut, GetOut, Ipsec3gpp, SaCounters
+from sad.ctl.sheet import Sheet, state_role
+from sad.ctl.words import (
+    ago,
+    counted,
+    lifetime_text,
+    listing,
+    size,
+    socket_address,
+    spi_text,
+    state_text,
+)
+
+
+class _Sa(NamedTuple):
+    """One row of the table of TS 33.203 7.1, seen from this node."""
+
+    name: str
+    direction: str
+    spi: int
+    source: str
+    destination: str
+
+
+def sas_of(s: Ipsec3gpp, role: str) -> tuple[_Sa, ...]:
+    """Return SA1 to SA4 of a set (TS 33.203 7.1)."""
+    ue_client = f"{socket_address(s['ueAddress'], s['portUc'])} (UE client)"
+    ue_server = f"{socket_address(s['ueAddress'], s['portUs'])} (UE server)"
+    pcscf_client = f"{socket_address(s['pcscfAddress'], s['portPc'])} (P-CSCF client)"
+    pcscf_server = f"{socket_address(s['pcscfAddress'], s['portPs'])} (P-CSCF server)"
+    to_pcscf, to_ue = ("in", "out") if role == "edge" else ("out", "in")
+    return (
+        _Sa("SA1", to_pcscf, s["spiPs"], ue_client, pcscf_server),
+        _Sa("SA2", to_ue, s["spiUc"], pcscf_server, ue_client),
+        _Sa("SA3", to_ue, s["spiUs"], pcscf_client, ue_server),
+        _Sa("SA4", to_pcscf, s["spiPc"], ue_server, pcscf_client),
+    )
+
+
+def details_lines(reply: GetOut, sheet: Sheet, now: float) -> list[str]:
+    """Return a reply of ``Get`` as lines; ``now`` in real-time seconds."""
+    association, counters = reply["association"], reply["counters"]
+    lines = _head(association, counters, sheet, now)
+    for block in _sa_blocks(association, counters, sheet, now):
+        lines += ["", *block]
+    return lines
+
+
+def found_lines(reply: FindOut, sheet: Sheet, now: float) -> list[str]:
+    """Return a reply of ``Find`` as lines: as details, without counters."""
+    return details_lines({"association": reply["association"], "counters": []}, sheet, now)
+
+
+def _head(
+    association: Association, counters: Sequence[SaCounters], sheet: Sheet, now: float
+) -> list[str]:
+    state = association["state"]
+    registration = association["registration"]
+    lines = [
+        sheet.title("association", association["id"]),
+        *sheet.labelled("state", state_text(state), state_role(state)),
+        *sheet.labelled("ended" if state == "ended" else "lifetime", lifetime_text(association)),
+        *sheet.labelled("endpoint", f"{association['endpoint']}, role {association['role']}"),
+        *sheet.labelled("private identity", registration["privateIdentity"]),
+    ]
+    if registration["publicIdentities"]:
+        lines += sheet.labelled("public identities", listing(registration["publicIdentities"]))
+    lines += sheet.labelled("mechanism", association["mechanism"])
+    if s := association.get("ipsec3gpp"):
+        encryption = s["encryptionAlgorithm"]
+        note = " (integrity only, content readable)" if encryption == "null" else ""
+        lines += sheet.labelled("integrity", s["integrityAlgorithm"])
+        lines += sheet.labelled("encryption", encryption + note)
+    confirmed = association["confirmedAt"]
+    lines += sheet.labelled("created", ago(association["createdAt"], now))
+    lines += sheet.labelled("confirmed", ago(confirmed, now) if confirmed else "not yet")
+    for hint in association_hints(association, counters, now):
+        lines += sheet.labelled("hint", hint, "hint")
+    return lines
+
+
+def _sa_blocks(
+    association: Association, counters: Sequence[SaCounters], sheet: Sheet, now: float
+) -> Iterator[list[str]]:
+    """Each SA of the set with its counters, then counters of SAs that no table here names."""
+    counted_by_name = {counter["name"]: counter for counter in counters}
+    if s := association.get("ipsec3gpp"):
+        for sa in sas_of(s, association["role"]):
+            counter = counted_by_name.pop(sa.name, None)
+            lines = [
+                sheet.title(sa.name, sa.direction),
+                *sheet.labelled("spi", spi_text(sa.spi)),
+                *sheet.labelled("from", sa.source),
+                *sheet.labelled("to", sa.destination),
+            ]
+            yield lines if counter is None else lines + _counter_lines(counter, sheet, now)
+    for counter in counted_by_name.values():
+        yield [
+            sheet.title(counter["name"], counter["direction"]),
+            *sheet.labelled("spi", spi_text(counter["spi"])),
+            *_counter_lines(counter, sheet, now),
+        ]
+
+
+def _counter_lines(counter: SaCounters, sheet: Sheet, now: float) -> list[str]:
+    inbound = counter["direction"] == "in"
+    verb = "received" if inbound else "sent"
+    lines = [
+        *sheet.labelled(
+            "transfer",
+            f"{counted(counter['packets'], 'packet')}, {size(counter['bytes'])} {verb}",
+        ),
+        *sheet.labelled("last used", ago(counter["lastUsedAt"], now)),
+    ]
+    if inbound:  # a sender cannot fail either check
+        integrity, replay = counter["integrityFailures"], counter["replayFailures"]
+        lines += sheet.labelled(
+            "failures", f"{integrity} integrity, {replay} replay", "bad" if integrity else ""
+        )
+    if hint := sa_hint(counter):
+        lines += sheet.labelled("hint", hint, "hint")
+    return lines

@@ -1,0 +1,175 @@
+"""The verbs of ``sadctl``: name, help, options, function. The command line is made of this table.
+
+Shell completion and the manual page are made from :func:`build_parser`.
+"""
+
+import os
+from argparse import SUPPRESS, ArgumentParser, HelpFormatter, Namespace
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from sad import __version__
+from sad.ctl import arguments, changing, looking, watching
+from sad.ctl.session import Session
+
+_PROGRAM: Final = "sadctl"
+
+_EPILOG: Final = (
+    "With --json status, show, find, release and reconcile print one JSON document, list and "
+    "monitor one object per line: the replies of the varlink interfaces org.sipsad.Associations "
+    "and org.sipsad.Control as they are. Exit codes: 0 done, 1 refused or not found, 2 usage, "
+    "3 sad cannot be reached, 4 not permitted, 130 interrupted."
+)
+
+
+class Verb(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    help: str
+    function: Callable[[Session, Namespace], None]
+    add_arguments: Callable[[ArgumentParser], None]
+
+
+class _Formatter(HelpFormatter):
+    """Knows the width without asking :mod:`shutil`, whose import takes longer than a call."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+        except (ValueError, OSError):
+            columns = 80
+        super().__init__(prog, width=max(columns, 40) - 2)
+
+
+def _no_arguments(_parser: ArgumentParser) -> None:
+    pass
+
+
+def _list_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--endpoint", metavar="NAME", help="only those on this endpoint")
+    parser.add_argument("--impi", metavar="IDENTITY", help="only those of this private identity")
+    parser.add_argument(
+        "--peer", metavar="ADDRESS", type=arguments.ip_address, help="only those with this peer"
+    )
+    parser.add_argument(
+        "--state",
+        type=arguments.state,
+        metavar="STATE",
+        help=f"only those in this state: {', '.join(arguments.STATES)}",
+    )
+
+
+def _show_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "id",
+        metavar="ID",
+        type=arguments.association_id,
+        help="the association's id or its beginning",
+    )
+
+
+def _release_arguments(parser: ArgumentParser) -> None:
+    whom = parser.add_mutually_exclusive_group(required=True)
+    whom.add_argument(
+        "id",
+        metavar="ID",
+        nargs="?",
+        type=arguments.association_id,
+        help="the association's id or its beginning",
+    )
+    whom.add_argument("--impi", metavar="IDENTITY", help="all of this private identity")
+    whom.add_argument(
+        "--peer", metavar="ADDRESS", type=arguments.ip_address, help="all with this peer"
+    )
+    parser.add_argument(
+        "--linger",
+        metavar="SECONDS",
+        type=arguments.seconds,
+        help="how long transactions that run may go on (default: not at all)",
+    )
+
+
+def _find_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "peer",
+        metavar="PEER:PORT",
+        type=arguments.socket_address,
+        help="the other side; IPv6 as [2001:db8::1]:5060",
+    )
+    parser.add_argument(
+        "local", metavar="LOCAL:PORT", type=arguments.socket_address, help="this side"
+    )
+
+
+VERBS: Final = (
+    Verb(
+        "status",
+        "the daemon, its endpoints, what the kernel counted (default)",
+        looking.status,
+        _no_arguments,
+    ),
+    Verb("list", "the associations, one a row", looking.list_associations, _list_arguments),
+    Verb("show", "one association whole, with its SAs", looking.show, _show_arguments),
+    Verb("find", "which association protects a flow", looking.find, _find_arguments),
+    Verb("monitor", "changes as they happen, until Ctrl-C", watching.monitor, _no_arguments),
+    Verb("release", "end associations", changing.release, _release_arguments),
+    Verb(
+        "reconcile",
+        "compare the kernel with the journal and mend what differs",
+        changing.reconcile,
+        _no_arguments,
+    ),
+)
+
+
+def _add_common(parser: ArgumentParser, *, is_verb: bool) -> None:
+    """Options that may stand before or behind the verb; behind it they have no defaults."""
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=SUPPRESS if is_verb else False,
+        help="print the replies as JSON",
+    )
+    parser.add_argument(
+        "--socket",
+        metavar="PATH",
+        default=SUPPRESS if is_verb else None,
+        help="socket of the daemon (default: SAD_SOCKET or /run/sad.sock)",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=arguments.timeout,
+        default=SUPPRESS if is_verb else None,
+        help="how long each answer may take (default: 10; release and reconcile: 60; monitor "
+        "waits for ever)",
+    )
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = ArgumentParser(
+        prog=_PROGRAM,
+        description="Look at and control sad, the security association daemon.",
+        epilog=_EPILOG,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
+    _add_common(parser, is_verb=False)
+    # prog spares argparse a rendering of the usage at each start
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", prog=_PROGRAM)
+    for verb in VERBS:
+        of_verb = verbs.add_parser(
+            verb.name,
+            help=verb.help,
+            description=f"{verb.help[:1].upper()}{verb.help[1:]}.",
+            formatter_class=_Formatter,
+            allow_abbrev=False,
+        )
+        _add_common(of_verb, is_verb=True)
+        verb.add_arguments(of_verb)
+        of_verb.set_defaults(function=verb.function)
+    parser.set_defaults(function=VERBS[0].function)
+    return parser

@@ -1,0 +1,145 @@
+"""Replies as lines for people: status, rows of lists and events, results. Pure.
+
+The counterpart for programs is ``--json``, which prints the replies themselves.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from sad.ctl.hints import kernel_counter_hint
+from sad.ctl.shapes import (
+    Association,
+    EndpointStatus,
+    GetStatusOut,
+    KernelCounter,
+    ListOut,
+    MonitorOut,
+    ReconcileOut,
+    ReconcileReport,
+    ReleaseOut,
+    StateCount,
+)
+from sad.ctl.sheet import Cell, Sheet, state_role
+from sad.ctl.words import ago, counted, lifetime_text, listing, port_ranges, state_text
+
+_STATE_WIDTH = len("established")
+_LIFETIME_WIDTH = len("expires in 59 min 59 s")
+_EVENT_WIDTH = len("present")
+_ADDRESS_WIDTH = len("255.255.255.255")
+
+
+def status_lines(reply: GetStatusOut, sheet: Sheet, now: float) -> list[str]:
+    """Return a reply of ``GetStatus`` as groups; ``now`` in real-time seconds."""
+    state = reply["state"]
+    lines = [
+        *sheet.line((Cell("sad:", "title"), Cell(state, state_role(state))), gap=" "),
+        *sheet.labelled("version", reply["version"]),
+        *sheet.labelled("started", ago(reply["startedAt"], now)),
+        *sheet.labelled("associations", _state_counts(reply["associations"])),
+    ]
+    if last := reply.get("lastReconcile"):
+        text = f"{ago(last['at'], now)} ({last['reason']}): {_found(last)}"
+        lines += sheet.labelled("last reconcile", text)
+    if problem := reply.get("lastProblem"):
+        lines += sheet.labelled("last problem", problem, "bad")
+        if hint := reply.get("lastProblemHint"):
+            lines += sheet.labelled("hint", hint, "hint")
+    for endpoint in reply["endpoints"]:
+        lines += ["", *_endpoint(endpoint, sheet)]
+    if not reply["endpoints"]:
+        lines += ["", "no endpoint is configured: nothing can be installed"]
+    if reply["kernelCounters"]:
+        lines += ["", *_kernel_counters(reply["kernelCounters"], sheet)]
+    return lines
+
+
+def _endpoint(endpoint: EndpointStatus, sheet: Sheet) -> Iterator[str]:
+    yield sheet.title("endpoint", endpoint["name"])
+    yield from sheet.labelled("addresses", listing(endpoint["addresses"]))
+    yield from sheet.labelled("server port", str(endpoint["serverPort"]))
+    yield from sheet.labelled("client ports", port_ranges(endpoint["clientPorts"]))
+    yield from sheet.labelled("algorithms", listing(endpoint["algorithms"]))
+    if endpoint["unavailable"]:
+        text = f"{listing(endpoint['unavailable'])} (this kernel lacks them)"
+        yield from sheet.labelled("unavailable", text, "bad")
+    yield from sheet.labelled("associations", str(endpoint["associations"]))
+
+
+def _kernel_counters(counters: Sequence[KernelCounter], sheet: Sheet) -> Iterator[str]:
+    yield sheet.paint("title", "kernel counters:")
+    for counter in counters:
+        hint = kernel_counter_hint(counter["name"])
+        text = str(counter["value"]) + (f" ({hint})" if hint else "")
+        yield from sheet.labelled(counter["name"], text)
+
+
+def _state_counts(counts: Sequence[StateCount]) -> str:
+    total = sum(count["count"] for count in counts)
+    each = [f"{c['count']} {state_text(c['state'])}" for c in counts if c["count"]]
+    return f"{total} ({', '.join(each)})" if each else str(total)
+
+
+def _found(report: ReconcileReport) -> str:
+    amounts = (
+        ("adopted", report["adopted"]),
+        ("repaired", report["repaired"]),
+        ("removed", report["removed"]),
+        ("ended", report["ended"]),
+    )
+    return ", ".join(f"{amount} {what}" for what, amount in amounts if amount) or "nothing to mend"
+
+
+def reconcile_lines(reply: ReconcileOut, sheet: Sheet) -> list[str]:
+    """Return a reply of ``Reconcile``."""
+    return sheet.labelled("reconcile", _found(reply["reconcile"]), indent="")
+
+
+def peer_address(association: Association) -> str:
+    """Return the other side's address, ``-`` for a mechanism that has none."""
+    s = association.get("ipsec3gpp")
+    if not s:
+        return "-"
+    return s["ueAddress"] if association["role"] == "edge" else s["pcscfAddress"]
+
+
+def _cells(association: Association) -> tuple[Cell, ...]:
+    state = association["state"]
+    return (
+        Cell(association["id"]),
+        Cell(state_text(state), state_role(state), _STATE_WIDTH),
+        Cell(lifetime_text(association), "", _LIFETIME_WIDTH),
+        Cell(association["endpoint"]),
+        Cell(peer_address(association), "", _ADDRESS_WIDTH),
+        Cell(association["registration"]["privateIdentity"]),
+    )
+
+
+def row_lines(association: Association, sheet: Sheet) -> list[str]:
+    """Return an association as one row, folded where the terminal is narrow."""
+    return sheet.line(_cells(association))
+
+
+def listed_lines(reply: ListOut, sheet: Sheet) -> list[str]:
+    """Return one reply of ``List``."""
+    association = reply.get("association")
+    return row_lines(association, sheet) if association else []
+
+
+def released_lines(reply: ReleaseOut, sheet: Sheet) -> list[str]:
+    """Return what ``Release`` released, and how many that were."""
+    associations = reply["associations"]
+    lines = [line for association in associations for line in row_lines(association, sheet)]
+    return [*lines, f"{counted(len(associations), 'association')} released"]
+
+
+def event_lines(reply: MonitorOut, sheet: Sheet, stamp: str) -> list[str]:
+    """Return one reply of ``Monitor`` as a row; ``stamp`` is the time of day in words."""
+    event = reply["event"]
+    head = (Cell(stamp), Cell(event, "", _EVENT_WIDTH))
+    if association := reply.get("association"):
+        return sheet.line((*head, *_cells(association)))
+    if event == "ready":
+        return sheet.line((*head, Cell("that is all there is; what follows are changes")))
+    if event == "resync":
+        text = "changes may have been missed: all over again"
+        return sheet.line((*head, Cell(text, "waiting")))
+    return sheet.line(head)

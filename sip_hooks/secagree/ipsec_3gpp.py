@@ -1,0 +1,171 @@
+"""The parameters of ipsec-3gpp: RFC 3329 Appendix A as refined by TS 33.203 Annex H.
+
+:func:`read_ipsec_3gpp` checks one mechanism's own form; whether a server takes it is decided in
+:mod:`.selection`. SPIs and ports stand as the peer sent them, ``c`` for its protected client port
+and ``s`` for its protected server port (T33-H-f): from a user agent they are spi_uc, spi_us,
+port_uc and port_us of TS 33.203 section 7.1, from a P-CSCF spi_pc, spi_ps, port_pc and port_ps.
+"""
+
+from __future__ import annotations
+
+from typing import Final, List, NamedTuple, Optional, Tuple
+
+from sip_hooks.secagree.errors import ParameterError, RefusalReason
+from sip_hooks.secagree.grammar import render_qvalue, shorten
+from sip_hooks.secagree.mechanism import IPSEC_3GPP, MEDIASEC, Parameter, SecMechanism
+
+#: Integrity and encryption algorithm by RFC 3329 name, e.g. ("hmac-sha-1-96", "aes-cbc").
+AlgorithmPair = Tuple[str, str]
+
+INTEGRITY_ALGORITHMS: Final = frozenset({"hmac-md5-96", "hmac-sha-1-96", "aes-gmac", "null"})
+ENCRYPTION_ALGORITHMS: Final = frozenset({"des-ede3-cbc", "aes-cbc", "aes-gcm", "null"})
+#: Taken out of Annex H; phones still offer them (T33-H-b), RFC 8221 forbids MD5 (IPS-6).
+WITHDRAWN_ALGORITHMS: Final = frozenset({"hmac-md5-96", "des-ede3-cbc"})
+
+MAXIMUM_SPI: Final = 0xFFFF_FFFF
+#: SPIs below this are 0 and those that IANA reserves (IPS-1).
+FIRST_FREE_SPI: Final = 256
+MAXIMUM_PORT: Final = 0xFFFF
+#: Never protected ports (T33-7.1-e).
+SIP_PORTS: Final = frozenset({5060, 5061})
+
+SPI_PARAMETERS: Final = frozenset({"spi", "spi-c", "spi-s"})
+PORT_PARAMETERS: Final = frozenset({"port1", "port2", "port-c", "port-s"})
+
+
+class Ipsec3gppParameters(NamedTuple):
+    """What one ipsec-3gpp element says, with the defaults of R3329-A-b filled in.
+
+    Names of algorithms, protocol and mode are in lower case, known or not. ``spi``, ``port1`` and
+    ``port2`` are the form of RFC 3329 itself, which no 3GPP release uses (R3329-A-c).
+    """
+
+    alg: str
+    ealg: str = "null"
+    prot: str = "esp"
+    mod: str = "trans"
+    spi_c: Optional[int] = None
+    spi_s: Optional[int] = None
+    port_c: Optional[int] = None
+    port_s: Optional[int] = None
+    spi: Optional[int] = None
+    port1: Optional[int] = None
+    port2: Optional[int] = None
+
+    @property
+    def algorithms(self) -> AlgorithmPair:
+        """Integrity and encryption algorithm together."""
+        return self.alg, self.ealg
+
+
+def read_ipsec_3gpp(mechanism: SecMechanism) -> Ipsec3gppParameters:
+    """Return the typed parameters of an ipsec-3gpp element; unknown parameters are let be.
+
+    Raises :class:`ParameterError` for a repeated parameter, a mark of the media plane, a missing
+    alg (R3329-A-a), a token or number in quotes or without a value, and an SPI or port outside its
+    range (R3329-ERR-3799; 0 is never usable).
+    """
+    found = {parameter[0].lower(): parameter for parameter in mechanism.parameters}
+    if len(found) != len(mechanism.parameters):
+        name = mechanism.repeated_parameter or ""
+        text = f"the parameter {shorten(name)} stands twice"
+        raise ParameterError(name, RefusalReason.DUPLICATE_PARAMETER, text, "RFC 3261 7.3.1")
+    if MEDIASEC in found:
+        raise media_plane_error()
+    if "alg" not in found:
+        raise ParameterError(
+            "alg", RefusalReason.ALGORITHM_MISSING, "alg is mandatory", "R3329-A-a"
+        )
+    return Ipsec3gppParameters(
+        _token(found["alg"]),
+        _token(found["ealg"]) if "ealg" in found else "null",
+        _token(found["prot"]) if "prot" in found else "esp",
+        _token(found["mod"]) if "mod" in found else "trans",
+        _spi(found["spi-c"]) if "spi-c" in found else None,
+        _spi(found["spi-s"]) if "spi-s" in found else None,
+        _port(found["port-c"]) if "port-c" in found else None,
+        _port(found["port-s"]) if "port-s" in found else None,
+        _spi(found["spi"]) if "spi" in found else None,
+        _port(found["port1"]) if "port1" in found else None,
+        _port(found["port2"]) if "port2" in found else None,
+    )
+
+
+def media_plane_error() -> ParameterError:
+    """Return the refusal of a mechanism that is marked as one of the media plane."""
+    text = "a mechanism of the media plane takes no part in the choice"
+    return ParameterError(MEDIASEC, RefusalReason.MEDIA_PLANE, text, "UPD-mediasec-b")
+
+
+def write_ipsec_3gpp(
+    parameters: Ipsec3gppParameters, preference: Optional[int] = None
+) -> SecMechanism:
+    """Return the element that says ``parameters``, every default spelled out.
+
+    ``preference`` is q in thousandths. Only spi-c, spi-s, port-c and port-s are written, never
+    the form of RFC 3329 itself (R3329-A-c).
+    """
+    written: List[Parameter] = []
+    if preference is not None:
+        written.append(("q", render_qvalue(preference), False))
+    mode = "UDP-enc-tun" if parameters.mod == "udp-enc-tun" else parameters.mod
+    written += [("prot", parameters.prot, False), ("mod", mode, False)]
+    numbers = (
+        ("spi-c", parameters.spi_c),
+        ("spi-s", parameters.spi_s),
+        ("port-c", parameters.port_c),
+        ("port-s", parameters.port_s),
+    )
+    written += [(name, str(number), False) for name, number in numbers if number is not None]
+    written += [("alg", parameters.alg, False), ("ealg", parameters.ealg, False)]
+    return SecMechanism(IPSEC_3GPP, written)
+
+
+def is_legal_pair(pair: AlgorithmPair) -> bool:
+    """Whether Annex H allows the two algorithms together (T33-H-c); False for an unknown name."""
+    integrity, encryption = pair
+    if integrity == "null":
+        return encryption == "aes-gcm"
+    if integrity == "aes-gmac":
+        return encryption == "null"
+    known = integrity in INTEGRITY_ALGORITHMS and encryption in ENCRYPTION_ALGORITHMS
+    return known and encryption != "aes-gcm"
+
+
+def _token(parameter: Parameter) -> str:
+    name, value, quoted = parameter
+    if value is None or quoted:
+        text = f"{name} must be a token"
+        raise ParameterError(name, RefusalReason.MALFORMED_PARAMETER, text, "T33-H-a")
+    return value.lower()
+
+
+def _digits(parameter: Parameter) -> str:
+    name, value, quoted = parameter
+    # A token is ASCII, so these are the decimal digits only.
+    if value is None or quoted or not value.isdigit():
+        text = f"{name} must be a number"
+        raise ParameterError(name, RefusalReason.MALFORMED_PARAMETER, text, "T33-H-a")
+    return value
+
+
+def _spi(parameter: Parameter) -> int:
+    digits = _digits(parameter)
+    # Erratum 3799: 1 to 10 digits, so leading zeros are fine up to there
+    number = int(digits) if len(digits) <= 10 else MAXIMUM_SPI + 1
+    if 0 < number <= MAXIMUM_SPI:
+        return number
+    text = f"{parameter[0]} must be 1 to {MAXIMUM_SPI} in at most ten digits"
+    rule = "R3329-ERR-3799" if number else "IPS-1"
+    raise ParameterError(parameter[0], RefusalReason.SPI_OUT_OF_RANGE, text, rule)
+
+
+def _port(parameter: Parameter) -> int:
+    digits = _digits(parameter)
+    if len(digits) > 5:  # any number of leading zeros: drop them before they cost a conversion
+        digits = digits.lstrip("0") or "0"
+    number = int(digits) if len(digits) <= 5 else MAXIMUM_PORT + 1
+    if 0 < number <= MAXIMUM_PORT:
+        return number
+    text = f"{parameter[0]} must be 1 to {MAXIMUM_PORT}"
+    raise ParameterError(parameter[0], RefusalReason.PORT_OUT_OF_RANGE, text, "T33-H-a")

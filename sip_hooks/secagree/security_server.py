@@ -1,0 +1,62 @@
+"""The Security-Server list a server of profile ``ims`` sends in its 401.
+
+Mechanisms and their order are the policy's and never depend on the user agent's list
+(R3329-2.3.1-g); only SPIs and ports are of this one SA set (GAP-6). So keep the text that was sent
+and hand it to :func:`.comparison.find_difference` when Security-Verify comes back.
+"""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from sip_hooks.secagree.errors import PolicyError
+from sip_hooks.secagree.ipsec_3gpp import (
+    FIRST_FREE_SPI,
+    MAXIMUM_PORT,
+    MAXIMUM_SPI,
+    SIP_PORTS,
+    Ipsec3gppParameters,
+    write_ipsec_3gpp,
+)
+from sip_hooks.secagree.mechanism import SecMechanism
+from sip_hooks.secagree.selection import ServerPolicy
+
+
+def build_security_server(
+    policy: ServerPolicy, *, spi_pc: int, spi_ps: int, port_pc: int, port_ps: int
+) -> Tuple[SecMechanism, ...]:
+    """Return one ipsec-3gpp element per algorithm pair of the policy, most preferred first.
+
+    More than one element carry distinct q values in falling order (R3329-2.2-g, INTEROP-8); a
+    single one carries none. Raises :class:`PolicyError` for SPIs outside 256 to 2**32 - 1
+    (IPS-1), ports outside 1 to 65535 or 5060 and 5061 (T33-7.1-e), and equal ones (T33-7.1-f).
+    That the SPIs differ from the user agent's (T33-7.1-h) is up to whoever allocates them.
+    """
+    _check_own_values((spi_pc, spi_ps), (port_pc, port_ps))
+    count = len(policy.algorithms)
+    result = []
+    for rank, (integrity, encryption) in enumerate(policy.algorithms):
+        parameters = Ipsec3gppParameters(
+            alg=integrity,
+            ealg=encryption,
+            spi_c=spi_pc,
+            spi_s=spi_ps,
+            port_c=port_pc,
+            port_s=port_ps,
+        )
+        # Annex H allows eight pairs, so tenths suffice: 0.8 down to 0.1
+        preference = (count - rank) * 100 if count > 1 else None
+        result.append(write_ipsec_3gpp(parameters, preference))
+    return tuple(result)
+
+
+def _check_own_values(spis: Tuple[int, int], ports: Tuple[int, int]) -> None:
+    hint = "correct the endpoint's spi range and ports"
+    for spi in spis:
+        if not FIRST_FREE_SPI <= spi <= MAXIMUM_SPI:
+            raise PolicyError(f"SPI {spi} must not be allocated", "IPS-1", hint)
+    for port in ports:
+        if not 0 < port <= MAXIMUM_PORT or port in SIP_PORTS:
+            raise PolicyError(f"port {port} cannot be a protected port", "T33-7.1-e", hint)
+    if spis[0] == spis[1] or ports[0] == ports[1]:
+        raise PolicyError("client and server side must differ", "T33-7.1-f", hint)

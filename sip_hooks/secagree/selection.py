@@ -1,0 +1,234 @@
+"""Which mechanism of a Security-Client list the server takes, and why not each other one.
+
+Profile ``ims``: the server walks its own list of algorithm pairs and takes the first that the user
+agent also offered (T33-7.2-a). Every other offer gets a :class:`Refusal`, so that an operator
+sees why a phone ended where it did. Pure: the policy is an argument, nothing is remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, Final, List, NamedTuple, Optional, Sequence, Tuple
+
+from sip_hooks.secagree.errors import ParameterError, PolicyError, RefusalReason
+from sip_hooks.secagree.grammar import shorten
+from sip_hooks.secagree.ipsec_3gpp import (
+    ENCRYPTION_ALGORITHMS,
+    FIRST_FREE_SPI,
+    INTEGRITY_ALGORITHMS,
+    SIP_PORTS,
+    WITHDRAWN_ALGORITHMS,
+    AlgorithmPair,
+    Ipsec3gppParameters,
+    is_legal_pair,
+    media_plane_error,
+    read_ipsec_3gpp,
+)
+from sip_hooks.secagree.mechanism import IPSEC_3GPP, MECHANISMS, SecMechanism
+
+
+@dataclass(frozen=True)
+class ServerPolicy:
+    """What a server of profile ``ims`` accepts; its list is static (R3329-2.1-c).
+
+    ``algorithms`` are (alg, ealg) pairs by RFC 3329 name, most preferred first. The switches are
+    off by default: ``accept_withdrawn`` lets withdrawn algorithms into the list (T33-H-b),
+    ``accept_reserved_spi`` takes SPIs 1 to 255 (IPS-1), ``accept_sip_port`` protected ports 5060
+    and 5061 (T33-7.1-e). Raises :class:`PolicyError`.
+    """
+
+    algorithms: Tuple[AlgorithmPair, ...]
+    accept_withdrawn: bool = False
+    accept_reserved_spi: bool = False
+    accept_sip_port: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.algorithms:
+            hint = "list at least ('hmac-sha-1-96', 'null')"
+            raise PolicyError("the list of algorithm pairs is empty", "R3329-2.2-a", hint)
+        if len(set(self.algorithms)) != len(self.algorithms):
+            raise PolicyError("an algorithm pair is listed twice", "GAP-5", "list it once")
+        for pair in self.algorithms:
+            self._check_pair(pair)
+
+    def _check_pair(self, pair: AlgorithmPair) -> None:
+        integrity, encryption = pair
+        name = f"{integrity}/{encryption}"
+        if integrity not in INTEGRITY_ALGORITHMS or encryption not in ENCRYPTION_ALGORITHMS:
+            known = ", ".join(sorted(INTEGRITY_ALGORITHMS | ENCRYPTION_ALGORITHMS))
+            raise PolicyError(f"{name} is unknown", "T33-H-a", f"known are {known}")
+        if not is_legal_pair(pair):
+            hint = "null goes with aes-gcm only, aes-gmac with null only"
+            raise PolicyError(f"{name} must not be used together", "T33-H-c", hint)
+        if not self.accept_withdrawn and not WITHDRAWN_ALGORITHMS.isdisjoint(pair):
+            hint = "set accept_withdrawn if phones need it"
+            raise PolicyError(f"{name} is withdrawn", "T33-H-b", hint)
+
+
+class Refusal(NamedTuple):
+    """Why an offer was not taken; ``rule`` names the clause.
+
+    ``offer_index`` counts the mechanisms of the offered list from 0.
+    """
+
+    offer_index: int
+    mechanism: SecMechanism
+    reason: RefusalReason
+    text: str
+    rule: str
+
+
+class UserAgentParameters(NamedTuple):
+    """The user agent's half of an SA set by the names of TS 33.203 section 7.1, all checked."""
+
+    integrity_algorithm: str
+    encryption_algorithm: str
+    spi_uc: int
+    spi_us: int
+    port_uc: int
+    port_us: int
+
+
+class Choice(NamedTuple):
+    """The offer that the server takes."""
+
+    offer_index: int
+    mechanism: SecMechanism
+    parameters: UserAgentParameters
+
+
+class Selection(NamedTuple):
+    """The choice, None without a usable offer, and the refusal of every other one in order."""
+
+    choice: Optional[Choice]
+    refusals: Tuple[Refusal, ...]
+
+
+# Reason, text, rule.
+_Fault = Tuple[RefusalReason, str, str]
+
+_LOWER_PREFERENCE: Final[_Fault] = (
+    RefusalReason.LOWER_PREFERENCE,
+    "usable, but the server prefers the chosen one",
+    "T33-7.2-a",
+)
+
+
+def choose_mechanism(offers: Sequence[SecMechanism], policy: ServerPolicy) -> Selection:
+    """Return what the server takes of a Security-Client list, and why not the others.
+
+    The preference is the server's (T33-7.2-a): q and order of the offers do not count, except that
+    of several usable offers of one pair the first is taken, with its own SPIs and ports (T33-H-h).
+    """
+    faults: Dict[int, _Fault] = {}
+    usable: Dict[AlgorithmPair, Tuple[int, Ipsec3gppParameters]] = {}
+    for index, mechanism in enumerate(offers):
+        try:
+            parameters = _read_offer(mechanism)
+        except ParameterError as error:
+            faults[index] = (error.reason, error.text, error.rule)
+            continue
+        fault = _offer_fault(parameters, policy)
+        if fault is not None:
+            faults[index] = fault
+        else:
+            usable.setdefault(parameters.algorithms, (index, parameters))
+
+    choice: Optional[Choice] = None
+    for pair in policy.algorithms:
+        if pair in usable:
+            index, parameters = usable[pair]
+            choice = Choice(index, offers[index], _user_agent_parameters(parameters))
+            break
+    return Selection(choice, _refusals(offers, faults, choice))
+
+
+def _refusals(
+    offers: Sequence[SecMechanism], faults: Dict[int, _Fault], choice: Optional[Choice]
+) -> Tuple[Refusal, ...]:
+    chosen = -1 if choice is None else choice.offer_index
+    result: List[Refusal] = []
+    for index, mechanism in enumerate(offers):
+        if index != chosen:
+            result.append(Refusal(index, mechanism, *faults.get(index, _LOWER_PREFERENCE)))
+    return tuple(result)
+
+
+def _read_offer(mechanism: SecMechanism) -> Ipsec3gppParameters:
+    name = mechanism.name.lower()
+    if name == IPSEC_3GPP:
+        return read_ipsec_3gpp(mechanism)
+    if mechanism.mediasec:
+        raise media_plane_error()
+    if name in MECHANISMS:
+        text = f"{name} is not in the server's list"
+        raise ParameterError(name, RefusalReason.MECHANISM_NOT_LISTED, text, "R3329-2.3.1-h")
+    text = f"the mechanism {shorten(mechanism.name)} is not known"
+    raise ParameterError(name, RefusalReason.UNKNOWN_MECHANISM, text, "R3329-2.2-d")
+
+
+def _offer_fault(offer: Ipsec3gppParameters, policy: ServerPolicy) -> Optional[_Fault]:
+    if offer.prot != "esp":
+        text = f"prot={shorten(offer.prot)}: only esp protects SIP in IMS"
+        return RefusalReason.PROTOCOL_NOT_SUPPORTED, text, "T33-H-d"
+    if offer.mod != "trans":
+        if offer.mod == "udp-enc-tun":
+            text = "UDP-encapsulated tunnel mode is not supported"
+            return RefusalReason.MODE_NOT_SUPPORTED, text, "T33-M-a"
+        text = f"mod={shorten(offer.mod)}: without NAT the mode is trans"
+        return RefusalReason.MODE_NOT_SUPPORTED, text, "T33-7.1-j"
+    if offer.algorithms not in policy.algorithms:
+        return _pair_fault(offer.algorithms, policy)
+    return _spi_fault(offer, policy) or _port_fault(offer, policy)
+
+
+def _pair_fault(pair: AlgorithmPair, policy: ServerPolicy) -> _Fault:
+    integrity, encryption = pair
+    if integrity in INTEGRITY_ALGORITHMS and encryption in ENCRYPTION_ALGORITHMS:
+        shown = f"{integrity} with {encryption}"
+        if not is_legal_pair(pair):
+            text = f"{shown} must not be used together"
+            return RefusalReason.ILLEGAL_ALGORITHM_PAIR, text, "T33-H-c"
+        if not policy.accept_withdrawn and not WITHDRAWN_ALGORITHMS.isdisjoint(pair):
+            text = f"{shown} is withdrawn and not accepted here"
+            return RefusalReason.WITHDRAWN_ALGORITHM, text, "T33-H-b"
+    else:
+        shown = f"{shorten(integrity)} with {shorten(encryption)}"
+    text = f"{shown} is not in the server's list"
+    return RefusalReason.ALGORITHM_NOT_LISTED, text, "T33-7.2-a"
+
+
+def _spi_fault(offer: Ipsec3gppParameters, policy: ServerPolicy) -> Optional[_Fault]:
+    if offer.spi_c is None or offer.spi_s is None:
+        text = "spi-c and spi-s are both needed for two pairs of SAs"
+        return RefusalReason.SPI_MISSING, text, "T33-H-f"
+    if offer.spi_c == offer.spi_s:
+        return RefusalReason.EQUAL_SPIS, "spi-c and spi-s must differ", "T33-7.1-f"
+    lower = min(offer.spi_c, offer.spi_s)
+    if lower < FIRST_FREE_SPI and not policy.accept_reserved_spi:
+        text = f"SPI {lower} is reserved by IANA (1 to {FIRST_FREE_SPI - 1})"
+        return RefusalReason.RESERVED_SPI, text, "IPS-1"
+    return None
+
+
+def _port_fault(offer: Ipsec3gppParameters, policy: ServerPolicy) -> Optional[_Fault]:
+    if offer.port_c is None or offer.port_s is None:
+        text = "port-c and port-s are both needed for two pairs of SAs"
+        return RefusalReason.PORT_MISSING, text, "T33-H-f"
+    if offer.port_c == offer.port_s:
+        return RefusalReason.EQUAL_PORTS, "port-c and port-s must differ", "T33-7.1-f"
+    if not policy.accept_sip_port and (offer.port_c in SIP_PORTS or offer.port_s in SIP_PORTS):
+        text = "5060 and 5061 are never protected ports"
+        return RefusalReason.SIP_PORT, text, "T33-7.1-e"
+    return None
+
+
+def _user_agent_parameters(offer: Ipsec3gppParameters) -> UserAgentParameters:
+    # _spi_fault and _port_fault let no offer pass without the four
+    assert offer.spi_c is not None
+    assert offer.spi_s is not None
+    assert offer.port_c is not None
+    assert offer.port_s is not None
+    return UserAgentParameters(
+        offer.alg, offer.ealg, offer.spi_c, offer.spi_s, offer.port_c, offer.port_s
+    )

@@ -1,0 +1,146 @@
+"""Runs parts of the tests, each in its own pytest, and ends with one line that says it all.
+
+``python -m tests.suite [--lane LANE] lint unit kernel [-- PYTEST-ARGUMENTS]``, called by the
+Makefile. Every part runs, whatever became of the others. A test that was skipped, a part
+without tests, and a kernel test outside of a lane are failures: what ran nowhere proves nothing.
+Results, and what kernel tests leave (captures, logs), lie in ``build/tests/PART``.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+RESULTS: Final = ROOT / "build/tests"
+PARTS: Final = ("lint", "unit", "kernel")
+LANES: Final = ("host", "uml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one part; ``report`` is pytest's own XML, None when it wrote none."""
+
+    part: str
+    status: int
+    report: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One part in a few words."""
+
+    text: str
+    passed: bool
+
+
+def judge(outcome: Outcome) -> Verdict:
+    """Say what an outcome is worth."""
+    if outcome.report is None:
+        return Verdict(text=f"{outcome.part} did not run ({outcome.status})", passed=False)
+    suites = list(ET.fromstring(outcome.report).iter("testsuite"))
+    total, bad, skipped = (
+        sum(int(suite.get(name, 0)) for suite in suites for name in names)
+        for names in (("tests",), ("failures", "errors"), ("skipped",))
+    )
+    lane = next((name for suite in suites if (name := suite.get("name", "")) in LANES), None)
+    where = f" in {lane}" if lane else ""
+    if bad:
+        text = f"{outcome.part} {bad} of {total} FAILED{where}"
+    elif skipped:
+        text = f"{outcome.part} {skipped} of {total} SKIPPED{where}, which is a failure here"
+    elif not total:
+        text = f"{outcome.part} ran NOTHING"
+    elif outcome.part == "kernel" and lane is None:
+        text = "kernel ran OUTSIDE of a lane"
+    elif outcome.status:
+        text = f"{outcome.part} {total} passed, but pytest ended with {outcome.status}"
+    else:
+        return Verdict(text=f"{outcome.part} {total} passed{where}", passed=True)
+    return Verdict(text=text, passed=False)
+
+
+def closing_line(verdicts: Sequence[Verdict], seconds: float) -> str:
+    """Return the last line of a run."""
+    result = "passed" if all(verdict.passed for verdict in verdicts) else "FAILED"
+    details = "; ".join(verdict.text for verdict in verdicts)
+    return f"{result}: {details}; {seconds:.0f} s"
+
+
+def command_of(part: str, lane: str, report: Path, arguments: Sequence[str]) -> list[str]:
+    """Return the command line of a part."""
+    pytest = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", f"tests/{part}"]
+    if part == "kernel":
+        pytest = [sys.executable, "-m", "tests.lane", "--lane", lane, "--", *pytest]
+    return [*pytest, *arguments]
+
+
+@contextlib.contextmanager
+def results_folder(part: str) -> Iterator[Path]:
+    """Give an empty folder for a part's results: always the same, unless a run is using it."""
+    folder = RESULTS / part
+    folder.mkdir(parents=True, exist_ok=True)
+    with (RESULTS / f"{part}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield Path(tempfile.mkdtemp(prefix=f"{part}-", dir=RESULTS))
+        else:
+            shutil.rmtree(folder)
+            folder.mkdir()
+            yield folder
+
+
+def run(part: str, lane: str, arguments: Sequence[str]) -> Outcome:
+    """Run one part and fetch its report."""
+    with results_folder(part) as folder:
+        report = folder / "report.xml"
+        print(f"--- {part} (results in {folder.relative_to(ROOT)})", flush=True)
+        done = subprocess.run(
+            command_of(part, lane, report, arguments),
+            cwd=ROOT,
+            # In a lane the tree is read-only, but for this folder.
+            env={**os.environ, "SAD_LANE_SCRATCH": str(folder)},
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        text = report.read_text() if report.exists() else None
+    return Outcome(part=part, status=done.returncode, report=text)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the named parts; the status is 0 only when all of them passed."""
+    parser = argparse.ArgumentParser(prog="tests.suite", description="run parts of the tests")
+    parser.add_argument("--lane", default="auto", help="auto, host or uml")
+    parser.add_argument("parts", nargs="+", choices=PARTS)
+    own, passed_on = split(arguments)
+    options = parser.parse_args(own)
+    started = time.monotonic()
+    try:
+        outcomes = [run(part, options.lane, passed_on) for part in options.parts]
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    verdicts = [judge(outcome) for outcome in outcomes]
+    print(closing_line(verdicts, time.monotonic() - started))
+    return 0 if all(verdict.passed for verdict in verdicts) else 1
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split at the first ``--``."""
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    return list(arguments[:at]), list(arguments[at + 1 :])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,272 @@
+"""A small real daemon without a kernel: what the API serves in tests.
+
+It keeps associations in a dictionary and follows the rules of :class:`sad.api.backend.Backend`.
+Tests can hold its slow methods at a gate, make it fail, and count what was cancelled.
+"""
+
+import asyncio
+import dataclasses
+import itertools
+from collections.abc import AsyncIterator, Iterable
+
+from sad.api.authorization import may_use_endpoint
+from sad.model.association import Association, AssociationState, EndReason, Phase
+from sad.model.endpoint import Endpoint
+from sad.model.errors import (
+    FlowInUse,
+    NoSuchAssociation,
+    NoSuchEndpoint,
+    NotPermitted,
+    UnknownFlow,
+)
+from sad.model.requests import Caller, Flow, InstallRequest, ListFilter, ReleaseRequest
+from sad.model.sa_set import SaSetParameters
+from sad.model.views import (
+    DaemonState,
+    EndpointStatus,
+    ReconcileReport,
+    SaCounters,
+    Status,
+    WatchEvent,
+    WatchKind,
+)
+from tests.support import make
+
+NOW = 100.0
+REALTIME = 1_700_000_000.0
+
+
+class MemoryBackend:
+    """Associations in memory. ``gate`` shut holds Install, Confirm, Release, Get, Reconcile."""
+
+    def __init__(self, *endpoints: Endpoint) -> None:
+        self.endpoints = {e.name: e for e in endpoints or (make.endpoint(),)}
+        self.associations: dict[str, Association] = {}
+        self.daemon_state = DaemonState.READY
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure: BaseException | None = None
+        self.begun: list[str] = []
+        self.cancelled: list[str] = []
+        self.requests: list[InstallRequest] = []
+        self.queues: list[asyncio.Queue[WatchEvent]] = []
+        self.finalised = 0
+        self._ids = itertools.count(1)
+
+    def now(self) -> float:
+        return NOW
+
+    def realtime(self) -> float:
+        return REALTIME
+
+    async def _pass_gate(self, what: str) -> None:
+        self.begun.append(what)
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(what)
+            raise
+        if self.failure is not None:
+            raise self.failure
+
+    async def install(self, caller: Caller, request: InstallRequest) -> Association:
+        endpoint = self._endpoint(caller, request.endpoint)
+        await self._pass_gate(f"install {request.private_identity}")
+        for other in self.associations.values():
+            if (other.sa_set.ue_address, other.sa_set.port_uc) == (
+                request.ue_address,
+                request.port_uc,
+            ):
+                raise FlowInUse(reason="port_uc is in use", id=other.id, hint="release it")
+        self.requests.append(request)
+        names = {f.name for f in dataclasses.fields(SaSetParameters)}
+        sa_set = {name: getattr(request, name) for name in names}
+        sa_set["port_ps"] = sa_set["port_ps"] or endpoint.server_port
+        sa_set["port_pc"] = sa_set["port_pc"] or endpoint.client_ports[0]
+        sa_set["spi_pc"] = sa_set["spi_pc"] or 4096
+        sa_set["spi_ps"] = sa_set["spi_ps"] or 4097
+        lifetime = request.lifetime_seconds
+        installed = make.association(
+            id=f"{next(self._ids):012}",
+            endpoint=request.endpoint,
+            private_identity=request.private_identity,
+            public_identities=request.public_identities,
+            mechanism=request.mechanism,
+            state=AssociationState.ESTABLISHED if lifetime else AssociationState.TEMPORARY,
+            phase=Phase.INSTALLED,
+            sa_set=SaSetParameters(**sa_set),
+            created_at=REALTIME,
+            confirmed_at=REALTIME if lifetime else 0.0,
+            deadline_at=NOW + (lifetime or 240),
+        )
+        self.put(installed)
+        return installed
+
+    async def confirm(
+        self, caller: Caller, association_id: str, expires_seconds: int
+    ) -> Association:
+        association = self._mine(caller, association_id)
+        await self._pass_gate(f"confirm {association_id}")
+        confirmed = dataclasses.replace(
+            association,
+            state=AssociationState.ESTABLISHED,
+            confirmed_at=REALTIME,
+            deadline_at=max(association.deadline_at, NOW + expires_seconds + 30),
+        )
+        self.associations[confirmed.id] = confirmed
+        self.publish(WatchKind.CHANGED, confirmed)
+        return confirmed
+
+    async def release(self, caller: Caller, request: ReleaseRequest) -> tuple[Association, ...]:
+        await self._pass_gate("release")
+        if request.association_id is not None:
+            self._mine(caller, request.association_id)
+        matching = [
+            a
+            for a in self.associations.values()
+            if a.id == request.association_id
+            or a.private_identity == request.private_identity
+            or a.sa_set.ue_address == request.peer_address
+        ]
+        if not matching:
+            raise NoSuchAssociation
+        return tuple(self.end(a.id) for a in matching)
+
+    def find(self, caller: Caller, flow: Flow) -> Association:  # noqa: ARG002 - Backend
+        if self.failure is not None:
+            raise self.failure
+        for association in self.associations.values():
+            sa_set = association.sa_set
+            if (sa_set.peer_address, sa_set.local_address) == (
+                flow.peer_address,
+                flow.local_address,
+            ) and flow.peer_port in sa_set.peer_ports:
+                return association
+        raise UnknownFlow
+
+    async def get(
+        self,
+        caller: Caller,  # noqa: ARG002 - Backend
+        association_id: str,
+    ) -> tuple[Association, tuple[SaCounters, ...]]:
+        await self._pass_gate(f"get {association_id}")
+        if association_id not in self.associations:
+            raise NoSuchAssociation
+        counters = SaCounters(
+            name="ps",
+            inbound=True,
+            spi=4097,
+            bytes=1500,
+            packets=3,
+            replay_failures=0,
+            integrity_failures=1,
+            last_used_at=REALTIME,
+        )
+        return self.associations[association_id], (counters,)
+
+    def list_associations(self, caller: Caller, wanted: ListFilter) -> Iterable[Association]:  # noqa: ARG002 - Backend
+        if self.failure is not None:
+            raise self.failure
+        return [
+            a
+            for a in self.associations.values()
+            if wanted.endpoint in (None, a.endpoint)
+            and wanted.private_identity in (None, a.private_identity)
+            and wanted.peer_address in (None, a.sa_set.ue_address)
+            and wanted.state in (None, a.state)
+        ]
+
+    async def subscribe(self, caller: Caller) -> AsyncIterator[WatchEvent]:  # noqa: ARG002 - Backend
+        queue: asyncio.Queue[WatchEvent] = asyncio.Queue()
+        self.queues.append(queue)
+        try:
+            for association in tuple(self.associations.values()):
+                yield WatchEvent(WatchKind.PRESENT, association)
+            yield WatchEvent(WatchKind.READY, None)
+            while True:
+                event = await queue.get()
+                if self.failure is not None:
+                    raise self.failure
+                yield event
+        finally:
+            await asyncio.sleep(0)  # real clean-up waits, too
+            self.queues.remove(queue)
+            self.finalised += 1
+
+    def status(self) -> Status:
+        return Status(
+            version="0",
+            started_at=REALTIME,
+            state=self.daemon_state,
+            endpoints=tuple(
+                EndpointStatus(
+                    name=e.name,
+                    addresses=e.addresses,
+                    server_port=e.server_port,
+                    client_ports=e.client_ports,
+                    algorithms=tuple("/".join(pair) for pair in e.algorithms),
+                    unavailable=(),
+                    associations=len(self.associations),
+                )
+                for e in self.endpoints.values()
+            ),
+            associations=(("established", len(self.associations)),),
+            kernel_counters=(("XfrmInNoStates", 2),),
+            last_reconcile=None,
+            last_problem=None,
+            last_problem_hint=None,
+        )
+
+    async def reconcile(self, reason: str) -> ReconcileReport:
+        await self._pass_gate("reconcile")
+        return ReconcileReport(
+            at=REALTIME,
+            reason=reason,
+            adopted=len(self.associations),
+            repaired=0,
+            removed=0,
+            ended=0,
+        )
+
+    # --- for tests ---------------------------------------------------------------------------
+
+    def put(self, association: Association) -> None:
+        """Let an association appear."""
+        self.associations[association.id] = association
+        self.publish(WatchKind.ADDED, association)
+
+    def fill(self, count: int) -> None:
+        """Let ``count`` associations appear with ids in order."""
+        for number in range(count):
+            self.put(make.association(id=f"{number:012}"))
+
+    def end(self, association_id: str) -> Association:
+        """Let an association end."""
+        ended = dataclasses.replace(
+            self.associations.pop(association_id),
+            state=AssociationState.ENDED,
+            end_reason=EndReason.RELEASED,
+        )
+        self.publish(WatchKind.ENDED, ended)
+        return ended
+
+    def publish(self, kind: WatchKind, association: Association | None) -> None:
+        """Tell every subscriber."""
+        for queue in self.queues:
+            queue.put_nowait(WatchEvent(kind, association))
+
+    def _endpoint(self, caller: Caller, name: str) -> Endpoint:
+        if name not in self.endpoints:
+            raise NoSuchEndpoint(endpoint=name)
+        if not may_use_endpoint(caller, self.endpoints[name]):
+            raise NotPermitted(
+                reason=f"uid {caller.uid} may not use {name}", hint="ask the operator"
+            )
+        return self.endpoints[name]
+
+    def _mine(self, caller: Caller, association_id: str) -> Association:
+        if association_id not in self.associations:
+            raise NoSuchAssociation
+        association = self.associations[association_id]
+        self._endpoint(caller, association.endpoint)
+        return association

@@ -1,0 +1,272 @@
+"""Values of :mod:`netlink.model` for tests: legal by default, hypothesis strategies for the rest."""
+
+import ipaddress
+from typing import Final
+
+from hypothesis import strategies as st
+
+from netlink.model import (
+    AddPolicy,
+    AddSa,
+    CurrentLifetime,
+    DeletePolicy,
+    DeleteSa,
+    Direction,
+    Encryption,
+    Integrity,
+    Mode,
+    MoveLifetime,
+    ObservedPolicy,
+    ObservedSa,
+    Policy,
+    PolicyAction,
+    PolicyId,
+    SaId,
+    SaKeys,
+    SecurityAssociation,
+    Selector,
+    ShortenSa,
+    Template,
+    UpdatePolicy,
+)
+from netlink.reference import GetPolicy, GetSa, Request
+from netlink.secret import Secret
+
+OWNER: Final = 0x5AD0_0001
+
+SHA1: Final = Integrity(name="hmac(sha1)", key_bits=160, icv_bits=96)
+MD5: Final = Integrity(name="hmac(md5)", key_bits=128, icv_bits=96)
+NULL: Final = Encryption(name="ecb(cipher_null)", key_bits=0)
+AES: Final = Encryption(name="cbc(aes)", key_bits=128)
+DES3: Final = Encryption(name="cbc(des3_ede)", key_bits=192)
+PAIRS: Final = tuple((i, e) for i in (SHA1, MD5) for e in (NULL, AES, DES3))
+
+ADDRESSES: Final = {4: ("192.0.2.1", "198.51.100.2"), 6: ("2001:db8::1", "2001:db8:ffff::2")}
+
+
+def full_prefix(address: str) -> int:
+    return ipaddress.ip_address(address).max_prefixlen
+
+
+def selector(source: str, destination: str, *, owner: int = OWNER, port: int = 0) -> Selector:
+    """Host to host, with a destination port or with any."""
+    return Selector(
+        source=source,
+        source_prefix=full_prefix(source),
+        destination=destination,
+        destination_prefix=full_prefix(destination),
+        destination_port=port,
+        destination_port_mask=0xFFFF if port else 0,
+        owner=owner,
+    )
+
+
+def security_association(
+    spi: int = 0x1000,
+    *,
+    version: int = 4,
+    hard_add_seconds: int = 0,
+    replay_window: int = 64,
+    pair: tuple[Integrity, Encryption] = (SHA1, NULL),
+    owner: int = OWNER,
+) -> SecurityAssociation:
+    source, destination = ADDRESSES[version]
+    return SecurityAssociation(
+        id=SaId(destination, spi),
+        source=source,
+        reqid=0x2000_0000 + spi,
+        selector=selector(source, destination, owner=owner),
+        integrity=pair[0],
+        encryption=pair[1],
+        replay_window=replay_window,
+        hard_add_seconds=hard_add_seconds,
+    )
+
+
+def keys_for(sa: SecurityAssociation, seed: int = 1) -> SaKeys:
+    """Keys of the right lengths in which no two bytes of a key are equal."""
+
+    def key(bits: int, salt: int) -> Secret:
+        return Secret(bytes((salt + i) % 251 + 1 for i in range(bits // 8)))
+
+    return SaKeys(
+        integrity=key(sa.integrity.key_bits, seed),
+        encryption=key(sa.encryption.key_bits, seed + 99),
+    )
+
+
+def add_sa(sa: SecurityAssociation) -> AddSa:
+    return AddSa(sa=sa, keys=keys_for(sa))
+
+
+def policy(
+    port: int = 5060,
+    *,
+    version: int = 4,
+    hard_add_seconds: int = 0,
+    direction: Direction = Direction.OUT,
+    action: PolicyAction = PolicyAction.ALLOW,
+    priority: int = 1000,
+    owner: int = OWNER,
+) -> Policy:
+    """Demand ESP for a destination port, or block it."""
+    source, destination = ADDRESSES[version]
+    demand = Template(source=source, destination=destination, reqid=0x2000_1000)
+    return Policy(
+        id=PolicyId(direction, selector(source, destination, owner=owner, port=port)),
+        action=action,
+        priority=priority,
+        template=demand if action is PolicyAction.ALLOW else None,
+        hard_add_seconds=hard_add_seconds,
+    )
+
+
+# --- anything that the model can say -------------------------------------------------------------
+
+
+def _number(bits: int) -> st.SearchStrategy[int]:
+    return st.integers(0, (1 << bits) - 1)
+
+
+def _address(version: int) -> st.SearchStrategy[str]:
+    return st.ip_addresses(v=4 if version == 4 else 6).map(lambda address: address.compressed)
+
+
+def selectors(version: int) -> st.SearchStrategy[Selector]:
+    prefix = st.integers(0, 32 if version == 4 else 128)
+    return st.builds(
+        Selector,
+        source=_address(version),
+        source_prefix=prefix,
+        destination=_address(version),
+        destination_prefix=prefix,
+        source_port=_number(16),
+        source_port_mask=_number(16),
+        destination_port=_number(16),
+        destination_port_mask=_number(16),
+        protocol=_number(8),
+        owner=_number(32),
+    )
+
+
+def sa_ids(version: int) -> st.SearchStrategy[SaId]:
+    return st.builds(SaId, _address(version), _number(32), _number(8))
+
+
+@st.composite
+def associations(draw: st.DrawFn, version: int) -> SecurityAssociation:
+    integrity, encryption = draw(st.sampled_from(PAIRS))
+    return SecurityAssociation(
+        id=draw(sa_ids(version)),
+        source=draw(_address(version)),
+        reqid=draw(_number(32)),
+        selector=draw(selectors(version)),
+        integrity=integrity,
+        encryption=encryption,
+        replay_window=draw(st.sampled_from([0, 1, 31, 32, 33, 64, 1000, 4096])),
+        hard_add_seconds=draw(_number(64)),
+        mode=draw(st.sampled_from(Mode)),
+    )
+
+
+@st.composite
+def additions(draw: st.DrawFn, version: int) -> AddSa:
+    sa = draw(associations(version))
+
+    def key(bits: int) -> Secret:
+        return Secret(draw(st.binary(min_size=bits // 8, max_size=bits // 8)))
+
+    keys = SaKeys(integrity=key(sa.integrity.key_bits), encryption=key(sa.encryption.key_bits))
+    return AddSa(sa=sa, keys=keys)
+
+
+def lifetimes() -> st.SearchStrategy[CurrentLifetime]:
+    return st.builds(
+        CurrentLifetime,
+        bytes=_number(64),
+        packets=_number(64),
+        add_time=_number(64),
+        use_time=_number(64),
+    )
+
+
+def templates(version: int) -> st.SearchStrategy[Template]:
+    return st.builds(
+        Template,
+        source=_address(version),
+        destination=_address(version),
+        reqid=_number(32),
+        mode=st.sampled_from(Mode),
+        protocol=_number(8),
+    )
+
+
+def policy_ids(version: int) -> st.SearchStrategy[PolicyId]:
+    return st.builds(PolicyId, st.sampled_from(Direction), selectors(version))
+
+
+def policies(version: int) -> st.SearchStrategy[Policy]:
+    return st.builds(
+        Policy,
+        id=policy_ids(version),
+        action=st.sampled_from(PolicyAction),
+        priority=_number(32),
+        template=st.none() | templates(version),
+        hard_add_seconds=_number(64),
+    )
+
+
+def _requests(version: int) -> st.SearchStrategy[Request]:
+    return st.one_of(
+        additions(version),
+        associations(version).map(ShortenSa),
+        st.builds(
+            MoveLifetime,
+            id=sa_ids(version),
+            source=_address(version),
+            reqid=_number(32),
+            current=lifetimes(),
+        ),
+        sa_ids(version).map(DeleteSa),
+        sa_ids(version).map(GetSa),
+        policies(version).map(AddPolicy),
+        policies(version).map(UpdatePolicy),
+        policy_ids(version).map(DeletePolicy),
+        policy_ids(version).map(GetPolicy),
+    )
+
+
+REQUESTS: Final = _requests(4) | _requests(6)
+
+
+def _observed_sas(version: int) -> st.SearchStrategy[ObservedSa]:
+    return st.builds(
+        ObservedSa,
+        id=sa_ids(version),
+        source=_address(version),
+        reqid=_number(32),
+        selector=selectors(version),
+        mode=st.sampled_from(Mode),
+        hard_add_seconds=_number(64),
+        current=lifetimes(),
+        replay_window=_number(8) | st.integers(256, 4096),
+        replay_failures=_number(32),
+        integrity_failures=_number(32),
+    )
+
+
+def _observed_policies(version: int) -> st.SearchStrategy[ObservedPolicy]:
+    return st.builds(
+        ObservedPolicy,
+        id=policy_ids(version),
+        action=st.sampled_from(PolicyAction),
+        priority=_number(32),
+        index=_number(32),
+        template=st.none() | templates(version),
+        hard_add_seconds=_number(64),
+        add_time=_number(64),
+    )
+
+
+OBSERVED_SAS: Final = _observed_sas(4) | _observed_sas(6)
+OBSERVED_POLICIES: Final = _observed_policies(4) | _observed_policies(6)

@@ -1,0 +1,206 @@
+"""The guard's rules as text, and its counters read back; no kernel."""
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sad.config import EndpointSettings
+from sad.guard.rules import (
+    CHAIN_IN,
+    CHAIN_OUT,
+    ProtectedEndpoint,
+    RuleCounter,
+    parse_iptables,
+    parse_nftables,
+    port_ranges,
+    render_iptables,
+    render_iptables_removal,
+    render_nftables,
+    render_nftables_removal,
+    replacing_jumps,
+)
+from tests.support.make import endpoint
+
+
+@dataclass(frozen=True)
+class Protected:
+    name: str
+    addresses: tuple[str, ...]
+    ports: frozenset[int]
+
+
+EDGE = Protected("edge", ("192.0.2.1", "2001:db8::1"), frozenset({5064, 5068, 5069, 5070, 5071}))
+INNER = Protected("inner", ("198.51.100.7",), frozenset({6000, 6002, 6003}))
+
+
+def test_settings_and_model_are_what_the_guard_takes() -> None:
+    """The guard works from settings alone: it needs no user to exist."""
+    settings = EndpointSettings(
+        name="access",
+        addresses=("10.10.0.1", "2001:db8:1::1"),
+        server_port=5064,
+        client_ports=(5068, 5069, 5070, 5071),
+        users=("nobody-here",),
+    )
+    both: tuple[ProtectedEndpoint, ProtectedEndpoint] = (settings, endpoint())
+
+    assert render_nftables(both[:1]) == render_nftables(both[1:])
+    assert render_iptables(both[:1]) == render_iptables(both[1:])
+
+
+@given(st.frozensets(st.integers(1, 65535), max_size=20))
+def test_port_ranges_hold_exactly_the_ports(ports: frozenset[int]) -> None:
+    """Nothing else is dropped, nothing is forgotten."""
+    ranges = port_ranges(ports)
+
+    covered = [port for first, last in ranges for port in range(first, last + 1)]
+    assert covered == sorted(ports)
+    assert all(last + 1 < first for (_, last), (first, _) in itertools.pairwise(ranges))
+
+
+def test_nftables_text_replaces_its_own_table_in_one_transaction() -> None:
+    """IPS-8, T33-7.1-e: both directions, both families, every transport of SIP, only our table."""
+    assert render_nftables([EDGE, INNER]) == (
+        "add table inet sad_guard\n"
+        "delete table inet sad_guard\n"
+        "table inet sad_guard {\n"
+        "\tchain inbound {\n"
+        "\t\ttype filter hook input priority filter; policy accept;\n"
+        "\t\tip daddr 192.0.2.1 meta l4proto { udp, tcp, sctp } th dport { 5064, 5068-5071 } "
+        'meta secpath missing counter drop comment "edge 192.0.2.1"\n'
+        "\t\tip6 daddr 2001:db8::1 meta l4proto { udp, tcp, sctp } th dport { 5064, 5068-5071 } "
+        'meta secpath missing counter drop comment "edge 2001:db8::1"\n'
+        "\t\tip daddr 198.51.100.7 meta l4proto { udp, tcp, sctp } th dport { 6000, 6002-6003 } "
+        'meta secpath missing counter drop comment "inner 198.51.100.7"\n'
+        "\t}\n"
+        "\tchain outbound {\n"
+        "\t\ttype filter hook postrouting priority srcnat + 10; policy accept;\n"
+        "\t\tip saddr 192.0.2.1 meta l4proto { udp, tcp, sctp } th sport { 5064, 5068-5071 } "
+        'rt ipsec missing counter drop comment "edge 192.0.2.1"\n'
+        "\t\tip6 saddr 2001:db8::1 meta l4proto { udp, tcp, sctp } th sport { 5064, 5068-5071 } "
+        'rt ipsec missing counter drop comment "edge 2001:db8::1"\n'
+        "\t\tip saddr 198.51.100.7 meta l4proto { udp, tcp, sctp } th sport { 6000, 6002-6003 } "
+        'rt ipsec missing counter drop comment "inner 198.51.100.7"\n'
+        "\t}\n"
+        "}\n"
+    )
+    assert "flush" not in render_nftables([EDGE]) + render_nftables_removal()
+
+
+def test_iptables_text_names_only_its_own_chains() -> None:
+    """Each family has its own text: three transports, two directions, two jumps at the head."""
+    v4, v6 = render_iptables([EDGE, INNER])
+
+    assert v6.splitlines() == [
+        "*mangle",
+        f":{CHAIN_IN} - [0:0]",
+        f":{CHAIN_OUT} - [0:0]",
+        *(
+            f"-A {CHAIN_IN} -d 2001:db8::1/128 -p {transport} -m multiport --dports "
+            "5064,5068:5071 -m policy --dir in --pol none "
+            '-m comment --comment "edge 2001:db8::1" -j DROP'
+            for transport in ("udp", "tcp", "sctp")
+        ),
+        *(
+            f"-A {CHAIN_OUT} -s 2001:db8::1/128 -p {transport} -m multiport --sports "
+            "5064,5068:5071 -m policy --dir out --pol none "
+            '-m comment --comment "edge 2001:db8::1" -j DROP'
+            for transport in ("udp", "tcp", "sctp")
+        ),
+        f"-I INPUT 1 -j {CHAIN_IN}",
+        f"-I POSTROUTING 1 -j {CHAIN_OUT}",
+        "COMMIT",
+    ]
+    assert v4.count("192.0.2.1/32") == v4.count("198.51.100.7/32") == 6
+    assert "2001" not in v4
+
+
+def test_a_family_without_addresses_has_no_rules() -> None:
+    """A kernel without IPv6 can still guard IPv4."""
+    assert render_iptables([INNER])[1] == ""
+    assert render_iptables([]) == ("", "")
+    assert "drop" not in render_nftables([])
+
+
+SAVED = f"""\
+# Generated by iptables-save
+*mangle
+:PREROUTING ACCEPT [10:20]
+:INPUT ACCEPT [1:2]
+:{CHAIN_IN} - [0:0]
+:{CHAIN_OUT} - [0:0]
+[5:6] -A INPUT -i eth0 -j ACCEPT
+[0:0] -A INPUT -j {CHAIN_IN}
+[0:0] -A INPUT -j {CHAIN_IN}
+[0:0] -A POSTROUTING -j {CHAIN_OUT}
+[2:80] -A {CHAIN_IN} -d 192.0.2.1/32 -p udp --comment "edge 192.0.2.1" -j DROP
+[1:60] -A {CHAIN_IN} -d 192.0.2.1/32 -p tcp --comment "edge 192.0.2.1" -j DROP
+[3:90] -A {CHAIN_OUT} -s 192.0.2.1/32 -p udp --comment "edge 192.0.2.1" -j DROP
+COMMIT
+"""
+
+
+def test_applying_again_moves_the_jumps_to_the_head_without_a_gap() -> None:
+    """However many jumps there are, one commit leaves exactly one, the first of its chain."""
+    v4, _ = render_iptables([INNER])
+
+    lines = replacing_jumps(v4, SAVED).splitlines()
+
+    assert lines[-6:] == [
+        f"-D INPUT -j {CHAIN_IN}",
+        f"-D INPUT -j {CHAIN_IN}",
+        f"-D POSTROUTING -j {CHAIN_OUT}",
+        f"-I INPUT 1 -j {CHAIN_IN}",
+        f"-I POSTROUTING 1 -j {CHAIN_OUT}",
+        "COMMIT",
+    ]
+    assert replacing_jumps(v4, "*mangle\n:INPUT ACCEPT [0:0]\nCOMMIT\n") == v4
+
+
+def test_removing_takes_what_is_ours_and_nothing_else() -> None:
+    """Jumps first, then chains; nothing at all if there is nothing of ours."""
+    assert render_iptables_removal(SAVED).splitlines() == [
+        "*mangle",
+        f"-D INPUT -j {CHAIN_IN}",
+        f"-D INPUT -j {CHAIN_IN}",
+        f"-D POSTROUTING -j {CHAIN_OUT}",
+        f"-F {CHAIN_IN}",
+        f"-F {CHAIN_OUT}",
+        f"-X {CHAIN_IN}",
+        f"-X {CHAIN_OUT}",
+        "COMMIT",
+    ]
+    assert render_iptables_removal("*mangle\n:INPUT ACCEPT [0:0]\nCOMMIT\n") == ""
+
+
+def test_iptables_counters_add_up_over_transports() -> None:
+    """What one endpoint, address and direction has dropped."""
+    assert parse_iptables(SAVED) == (
+        RuleCounter("edge", "192.0.2.1", inbound=True, packets=3, bytes=140),
+        RuleCounter("edge", "192.0.2.1", inbound=False, packets=3, bytes=90),
+    )
+
+
+@pytest.mark.parametrize("match", ["meta secpath missing", "meta ipsec missing"])
+def test_nftables_counters_are_read_from_a_listing(match: str) -> None:
+    """As nft prints them, in either spelling of the security path."""
+    listing = f"""\
+table inet sad_guard {{
+	chain inbound {{
+		type filter hook input priority filter; policy accept;
+		ip daddr 192.0.2.1 {match} counter packets 4 bytes 99 drop comment "edge 192.0.2.1"
+	}}
+
+	chain outbound {{
+		ip6 saddr ::9 rt ipsec missing counter packets 1 bytes 7 drop comment "edge ::9"
+	}}
+}}
+"""
+
+    assert parse_nftables(listing) == (
+        RuleCounter("edge", "192.0.2.1", inbound=True, packets=4, bytes=99),
+        RuleCounter("edge", "::9", inbound=False, packets=1, bytes=7),
+    )
