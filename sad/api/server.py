@@ -81,6 +81,7 @@ class Server:
         self._accepted_count = 0
         self._refused_count = 0
         self._dropped: Counter[Drop] = Counter()
+        self._closing = False
         self._refusal_logged_at: float | None = None
 
     def start(self) -> None:
@@ -100,8 +101,11 @@ class Server:
     async def close(self, grace_seconds: float = 2.0) -> None:
         """Accept no more; answer what has begun within the grace, then cancel what is left.
 
-        Streams end with their last words at once.
+        Streams end with their last words at once. A second call does nothing.
         """
+        if self._closing:
+            return
+        self._closing = True
         self._loop.remove_reader(self._listening)
         if self._resume is not None:
             self._resume.cancel()

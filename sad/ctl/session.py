@@ -98,7 +98,7 @@ class Session:
                 found.append(whole)
                 if len(found) > _MOST_CANDIDATES:
                     break
-        if found:
+        if len(found) == 1:
             return found[0]
         if not found:
             raise Failure(

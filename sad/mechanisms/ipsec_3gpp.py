@@ -9,9 +9,8 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 
-from netlink.interface import Kernel
-
 from netlink.errors import KernelError, OutcomeUnknown
+from netlink.interface import Kernel
 from netlink.model import (
     AddPolicy,
     AddSa,

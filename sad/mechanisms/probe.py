@@ -8,9 +8,8 @@ import errno
 from collections.abc import Iterable
 from typing import Final
 
-from netlink.interface import Kernel
-
 from netlink.errors import KernelError
+from netlink.interface import Kernel
 from netlink.model import AddSa, DeleteSa, SaId, SaKeys, SecurityAssociation, Selector
 from netlink.secret import Secret
 from sad.core.desired import host_prefix

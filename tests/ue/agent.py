@@ -58,6 +58,8 @@ class Agent:
         self.on_trace = on_trace or (lambda _: None)
         self.violations: list[str] = []
         self.violated = asyncio.Event()
+        self.installed = 0
+        self._installed_changed = asyncio.Event()
         self.channels: list[Channel] = []
         self.unprotected: Channel | None = None
         self.transactions = Transactions(
@@ -151,7 +153,19 @@ class Agent:
         await asyncio.sleep(0)
         if channel.sa_set is not None:
             await self.xfrm.remove(channel.sa_set, last=not self.channels)
+            self.count_installed(-1)
             self.note("security", f"SA set {channel.label} removed", channel)
+
+    def count_installed(self, change: int) -> None:
+        """Count the sets that the kernel holds."""
+        self.installed += change
+        self._installed_changed.set()
+
+    async def sets_become(self, count: int) -> None:
+        """Wait until the kernel holds ``count`` sets of this UE."""
+        while self.installed != count:
+            self._installed_changed.clear()
+            await self._installed_changed.wait()
 
     # Notes
 

@@ -58,6 +58,7 @@ class Pcscf(Node):
         self.linger = linger
         self.sets: list[EdgeSet] = []
         self._contexts: dict[str, _Context] = {}
+        self._challenged: dict[str, Response | None] = {}  # None: the set is being made
 
     async def start(self) -> None:
         await self.open(self.clear)
@@ -235,7 +236,12 @@ class Pcscf(Node):
         if response.cseq.method != "REGISTER":
             self._answer(context, onward)
         elif response.status == 401:
-            self.spawn(self._challenge(context, onward))
+            branch = response.vias[0].branch
+            if branch not in self._challenged:
+                self._challenged[branch] = None
+                self.spawn(self._challenge(context, onward, branch))
+            elif (again := self._challenged[branch]) is not None:
+                self._answer(context, again)
         else:
             self.spawn(self._registered(context, onward))
 
@@ -251,7 +257,7 @@ class Pcscf(Node):
             hop = self.datagrams(local, target)
         self.send(hop, response.encode())
 
-    async def _challenge(self, context: _Context, response: Response) -> None:
+    async def _challenge(self, context: _Context, response: Response, branch: str) -> None:
         """T24-P-6: keys out, Security-Server in, the SAs stand before the 401 leaves."""
         request = context.request
         given = parse_digest(response.one("WWW-Authenticate"))
@@ -284,7 +290,9 @@ class Pcscf(Node):
         value = render_digest(clean.params(), challenge=True)
         response = response.with_rows("WWW-Authenticate", value)
         rows = (*response.headers, ("Security-Server", edge_set.security_server))
-        self._answer(context, replace(response, headers=rows))
+        response = replace(response, headers=rows)
+        self._challenged[branch] = response
+        self._answer(context, response)
 
     async def _registered(self, context: _Context, response: Response) -> None:
         edge_set = context.edge_set

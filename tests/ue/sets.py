@@ -61,6 +61,7 @@ class SetAgent(Agent):
         """Install a temporary set and open its channel (T24-UE-2)."""
         self._check_ports(sa_set)
         await self.xfrm.add(sa_set)
+        self.count_installed(1)
         channel = Channel(
             port,
             await self.server_port(),

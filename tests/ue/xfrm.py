@@ -167,24 +167,33 @@ class IpXfrm:
 
     Success prints nothing, so each group of commands ends with a word that `ip` does not know:
     the complaint about exactly that line says that everything before it went well. A command
-    that the kernel refuses ends the process; the next group gets a new one.
+    that the kernel refuses ends the process; the next group gets a new one. ``mirrored``: play
+    the P-CSCF's kernel, for which the same policies have the other direction.
     """
 
     _FENCE = "fence"
     _KEY = re.compile(r"0x[0-9a-f]{16,}")
     _FAILED = re.compile(rb"Command failed -:([0-9]+)")
 
-    def __init__(self, namespace: str | None = None) -> None:
+    def __init__(self, namespace: str | None = None, *, mirrored: bool = False) -> None:
+        self._mirrored = mirrored
         self._arguments = [*(() if namespace is None else ("-n", namespace)), "-force", "-batch"]
         self._process: asyncio.subprocess.Process | None = None
         self._line = 0
         self._lock = asyncio.Lock()
 
     async def add(self, sa_set: SaSet) -> None:
-        await self.run(add_commands(sa_set))
+        await self.run(self._seen_from_here(add_commands(sa_set)))
 
     async def remove(self, sa_set: SaSet, *, last: bool) -> None:
-        await self.run(remove_commands(sa_set, last=last))
+        await self.run(self._seen_from_here(remove_commands(sa_set, last=last)))
+
+    def _seen_from_here(self, commands: list[str]) -> list[str]:
+        other = {" dir in ": " dir out ", " dir out ": " dir in "} if self._mirrored else {}
+        return [
+            re.sub(" dir (in|out) ", lambda m: other.get(m.group(), m.group()), command)
+            for command in commands
+        ]
 
     async def run(self, commands: list[str]) -> None:
         """Run a group; raises :class:`XfrmError` if any of it failed."""

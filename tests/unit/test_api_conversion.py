@@ -51,8 +51,11 @@ def test_what_is_optional_may_be_null_or_left_out() -> None:
     with_null = conversion.install_request(install_in(said))
     without = conversion.install_request(install_in(install_parameters()))
 
-    hidden = {"integrity_key": None, "cipher_key": None}
-    assert dataclasses.replace(with_null, **hidden) == dataclasses.replace(without, **hidden)
+    # secrets do not compare: put those of the one into the other
+    without = dataclasses.replace(
+        without, integrity_key=with_null.integrity_key, cipher_key=with_null.cipher_key
+    )
+    assert with_null == without
     assert with_null.role is Role.EDGE
 
 

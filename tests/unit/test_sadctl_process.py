@@ -13,6 +13,7 @@ import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -39,6 +40,22 @@ def command(path: Path, *argv: str, afterwards: str = "") -> list[str]:
     """The program as a process; ``afterwards`` runs when it is done."""
     code = f"{_MAIN}{afterwards}\nsys.exit(code)"
     return [sys.executable, "-c", code, *argv, "--socket", str(path)]
+
+
+@contextlib.contextmanager
+def started(
+    argv: list[str], environment: dict[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], IO[str], IO[str]]]:
+    """A process with its output and its errors; a test that fails leaves none behind."""
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            yield process, process.stdout, process.stderr
+        finally:
+            process.kill()
 
 
 @pytest.fixture
@@ -109,32 +126,26 @@ def test_a_pipe_gets_no_colours_and_no_folding(path: Path, backend: MemoryBacken
 def test_ctrl_c_ends_monitor_quietly_with_130(path: Path, backend: MemoryBackend) -> None:
     """Rows appear at once, even in a pipe; the interrupt leaves no traceback."""
     backend.put(LONG)
-    with subprocess.Popen(
-        command(path, "monitor"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert " present  f3a91c0b7e21" in process.stdout.readline()
-        assert " ready " in process.stdout.readline()
+    environment = dict(os.environ)
+    environment.pop("PYTHONUNBUFFERED", None)  # it would do what monitor has to do itself
+    with started(command(path, "monitor"), environment) as (process, out, err):
+        assert " present  f3a91c0b7e21" in out.readline()
+        assert " ready " in out.readline()
         process.send_signal(signal.SIGINT)
 
         assert process.wait(30) == 130
-        assert process.stdout.read() + process.stderr.read() == ""
+        assert out.read() + err.read() == ""
 
 
 def test_a_reader_that_leaves_is_no_error(path: Path, backend: MemoryBackend) -> None:
     """As in ``sadctl list | head -1``: quiet, and done."""
     backend.fill(5000)
-    with subprocess.Popen(
-        command(path, "list", "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
+    with started(command(path, "list", "--json")) as (process, out, err):
+        out.readline()
+        out.close()
 
         assert process.wait(30) == 0
-        assert process.stderr.read() == b""
+        assert err.read() == ""
 
 
 def test_an_output_that_takes_nothing_is_told(path: Path, backend: MemoryBackend) -> None:

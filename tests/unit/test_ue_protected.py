@@ -4,8 +4,6 @@ The kernel's part is left out (the ports are real, ESP is not); it has its own t
 kernel lane.
 """
 
-import asyncio
-
 import pytest
 
 from tests.support.ue_world import within, world
@@ -15,7 +13,6 @@ from tests.ue.pcscf import Pcscf
 from tests.ue.registrar import RegistrarSettings
 from tests.ue.sip import Request, parse
 from tests.ue.ue import Ue
-from tests.ue.xfrm import NoXfrm
 
 LOOPBACK = pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 TRANSPORTS = pytest.mark.parametrize("transport", ["UDP", "TCP"])
@@ -33,25 +30,6 @@ def requests_of(ue: Ue) -> list[tuple[Trace, Request]]:
 
     ue.on_trace = note
     return found
-
-
-def sets(ue: Ue) -> int:
-    assert isinstance(ue.xfrm, NoXfrm)
-    return len(ue.xfrm.installed)
-
-
-async def until(done: asyncio.Event, ue: Ue, count: int) -> None:
-    """Wait until ``ue`` holds ``count`` sets; each change of its sets is traced."""
-    changed = asyncio.Event()
-    ue.on_trace = lambda trace: changed.set() if trace.kind == "security" else None
-    while sets(ue) != count:
-        changed.clear()
-        await changed.wait()
-    done.set()
-
-
-async def wait_for_sets(ue: Ue, count: int) -> None:
-    await within(20, until(asyncio.Event(), ue, count))
 
 
 @LOOPBACK
@@ -154,10 +132,10 @@ async def test_reregistration_keeps_both_sets_until_the_new_one_is_used(transpor
         assert new.port_pc != old.port_pc
         assert not {new.spi_uc, new.spi_us} & {old.spi_uc, old.spi_us}
         assert [t.flow.local.port for t, _ in found if t.flow] == [old.port_uc, new.port_uc]
-        assert sets(ue) == 2
+        assert ue.installed == 2
         assert ue.channel().sa_set == new
         await ue.message(home.public_identity(1), "to myself")
-        await wait_for_sets(ue, 1)
+        await within(20, ue.sets_become(1))
         assert here.pcscf is not None
         here.assert_clean()
 
@@ -169,7 +147,7 @@ async def test_refresh_without_challenge_uses_none_of_the_offered_values() -> No
         await ue.register()
         before, ends_at = ue.channel(), ue.channel().ends_at
         await ue.register(expires=600)
-        assert (ue.channel(), ue.channel().ends_at, sets(ue)) == (before, ends_at, 1)
+        assert (ue.channel(), ue.channel().ends_at, ue.installed) == (before, ends_at, 1)
         assert [s.status for s in here.scscf.registrar.seen] == [401, 200, 200]
         await ue.register(expires=10000)
         assert ue.channel().ends_at > ends_at
@@ -185,7 +163,7 @@ async def test_deregistration_leaves_nothing(transport: str, challenge: bool) ->
         for _ in range(2):
             await ue.register()
             assert (await ue.deregister()).status == 200
-            assert (ue.current, sets(ue), ue.channels) == (None, 0, [])
+            assert (ue.current, ue.installed, ue.channels) == (None, 0, [])
         assert here.scscf.registrar.bindings(here.scscf.now()) == []
         here.assert_clean()
 
@@ -199,7 +177,7 @@ async def test_network_ends_a_protected_registration() -> None:
         await within(10, ue.messages.get())
         await within(10, here.scscf.deregister(home.private_identity(1)))
         await within(10, ue.deregistered.wait())
-        assert (ue.current, sets(ue)) == (None, 0)
+        assert (ue.current, ue.installed) == (None, 0)
         here.assert_clean()
 
 
@@ -208,8 +186,8 @@ async def test_temporary_set_ends_after_reg_await_auth() -> None:
     async with world(pcscf=Pcscf) as here:
         ue = await here.ue(1, reg_await_auth=0.05)
         await ue.begin()
-        assert sets(ue) == 1
-        await wait_for_sets(ue, 0)
+        assert ue.installed == 1
+        await within(20, ue.sets_become(0))
         here.assert_clean()
 
 
