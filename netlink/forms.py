@@ -29,6 +29,8 @@ from netlink.model import Template as SaTemplate
 from netlink.reference import GetPolicy, GetSa, encode_reference
 from netlink.secret import Secret
 
+LARGEST_REPLAY_WINDOW: Final = 4096  # packets; XFRMA_REPLAY_ESN_MAX of linux/xfrm.h
+
 _V6_SIZE: Final = 16
 _HEADER: Final[tuple[Field, ...]] = (CONSTANT, SEQUENCE, PORT_ID)
 
@@ -93,6 +95,8 @@ def _sa(size: int) -> tuple[Field, ...]:
 
 
 def _zero_sa(sa: SecurityAssociation, size: int) -> SecurityAssociation:
+    if not 0 <= sa.replay_window <= LARGEST_REPLAY_WINDOW:
+        raise ValueError(f"a replay window is 0 to {LARGEST_REPLAY_WINDOW} packets")
     return replace(
         sa,
         id=SaId(_zero_address(size), 0, 0),

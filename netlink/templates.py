@@ -24,8 +24,7 @@ from netlink.model import (
 )
 from netlink.reference import GetPolicy, GetSa, Request
 
-# A NEWSA with the kernel's largest replay bitmap (XFRMA_REPLAY_ESN_MAX) and 64-byte keys.
-LARGEST_MESSAGE: Final = 1152
+LARGEST_MESSAGE: Final = 1152  # a NEWSA with the largest replay bitmap and keys of 64 bytes
 
 _Form: TypeAlias = tuple[object, ...]
 
@@ -37,7 +36,7 @@ _templates: Final[dict[_Form, Template]] = {}
 
 def _keep(form: _Form, template: Template) -> Template:
     if template.size > LARGEST_MESSAGE:
-        raise ValueError(f"a message of {template.size} bytes: no kernel takes such a window")
+        raise ValueError("keys of more than 64 bytes")
     _templates[form] = template
     return template
 

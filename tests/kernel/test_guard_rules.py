@@ -1,6 +1,6 @@
 """The guard on a kernel with ESP: clear text is dropped and counted, ESP passes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,14 +20,11 @@ from tests.support.clear_text import (
     ways,
     world,
 )
-from tests.support.namespaces import Namespace
-
-Factory = Callable[[str], Namespace]
 
 
 @pytest.fixture
-def at(netns: Factory) -> Iterator[World]:
-    with world(netns) as built:
+def at() -> Iterator[World]:
+    with world() as built:
         yield built
 
 
@@ -62,7 +59,7 @@ def protect(at: World, version: int) -> None:
     for spi, source, destination in ((0x1001, ue, edge), (0x1002, edge, ue)):
         states.append(
             f"xfrm state add src {source} dst {destination} proto esp spi {spi} mode transport "
-            f"auth-trunc hmac(sha1) 0x{'5a' * 20} 96 enc ecb(cipher_null) 0x"
+            f'auth-trunc hmac(sha1) 0x{"5a" * 20} 96 enc ecb(cipher_null) ""'
         )
         for transport in ("udp", "tcp"):
             port = f"{'dport' if destination == edge else 'sport'} {SERVER}"

@@ -117,9 +117,9 @@ def test_lint_drop_ins_are_read_with_the_service_they_extend(tmp_path: Path) -> 
     """A misspelt key in a drop-in is told, even when its service is not installed here."""
     folder = tmp_path / "units/sip-server.service.d"
     folder.mkdir(parents=True)
-    (folder / "sad.conf").write_text("[Unit]\nWnats=sad.socket\n")
+    (folder / "sad.conf").write_text("[Unit]\nSadWants=sad.socket\n")
 
-    assert "Wnats" in "\n".join(complaints(tmp_path / "root", tmp_path / "units"))
+    assert "SadWants" in "\n".join(complaints(tmp_path / "root", tmp_path / "units"))
 
 
 def test_lint_users_are_understood_by_systemd(tmp_path: Path) -> None:

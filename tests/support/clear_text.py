@@ -71,9 +71,9 @@ class World:
 
 
 @contextlib.contextmanager
-def world(new_namespace: Callable[[str], Namespace] = Namespace) -> Iterator[World]:
+def world() -> Iterator[World]:
     """Build both nodes with an address of each version."""
-    with new_namespace("edge") as edge, new_namespace("ue") as ue:
+    with Namespace("edge") as edge, Namespace("ue") as ue:
         connect(edge, ue, (f"{EDGE[4]}/24", f"{UE[4]}/24"), (f"{EDGE[6]}/64", f"{UE[6]}/64"))
         yield World(edge, ue)
 

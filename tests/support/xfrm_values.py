@@ -1,4 +1,4 @@
-"""Values of :mod:`netlink.model` for tests: legal ones, and hypothesis strategies for the rest."""
+"""Values of :mod:`netlink.model` for tests: legal by default, strategies for all the rest."""
 
 import ipaddress
 from typing import Final

@@ -41,6 +41,9 @@ class Node:
         self._opening: dict[tuple[HostPort, HostPort], asyncio.Task[TcpConnection]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    async def start(self) -> None:
+        raise NotImplementedError
+
     async def open(self, local: HostPort, *, listening: bool = True) -> None:
         """Serve a port by UDP, and accept TCP connections if ``listening``."""
         self._ports[local] = await UdpPort.open(local, self, namespace=self._namespace)

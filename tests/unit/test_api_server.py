@@ -267,18 +267,17 @@ async def test_closing_answers_what_has_begun(tmp_path: Path, backend: MemoryBac
     ):
         caller.send(get(1))
         fan.begin(f"{ASSOCIATIONS}.Monitor", more=True)
-        await until(lambda: backend.begun and backend.queues)
+        while (await fan.reply())["parameters"]["event"] != "ready":
+            pass
+        assert backend.begun
 
         closing = asyncio.ensure_future(server.close(grace_seconds=10))
-        events = []
-        while (reply := await fan.reply()).get("continues"):
-            events.append(reply["parameters"]["event"])
+        last_words = await fan.reply()
         backend.gate.set()
         answer = await caller.reply()
         await closing
 
-    assert events[-1] == "ready"
-    assert reply["parameters"] == {"event": "resync", "association": None}
+    assert last_words == {"parameters": {"event": "resync", "association": None}}
     assert answer["parameters"]["association"]["id"] == "000000000001"
     assert backend.cancelled == []
     assert backend.finalised == 1
