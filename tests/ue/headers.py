@@ -4,6 +4,7 @@ Pure. The counterpart of :mod:`tests.ue.sip`, which cuts a message into rows; he
 becomes data and back. What the grammar does not allow raises :class:`SipError`.
 """
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
@@ -126,6 +127,7 @@ class Via:
         return f"SIP/2.0/{self.transport} {sent_by}{render_params(self.params)}"
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_via(value: str) -> Via:
     head, *params = split(value, ";")
     match = _VIA.fullmatch(head)
@@ -169,6 +171,7 @@ class Uri:
         return f"{self.scheme}:{user}{host_text(self.host)}{port}{render_params(self.params)}"
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_uri(text: str) -> Uri:
     match = _URI.fullmatch(text)
     if match is None:
@@ -198,6 +201,7 @@ class Address:
         return f"{display}<{self.uri}>{render_params(self.params)}"
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_address(value: str) -> Address:
     head, *params = split(value, ";")
     if "<" not in head:

@@ -5,6 +5,7 @@ repaired: bare LF, a missing mandatory header field, a wrong Content-Length or t
 :class:`SipError`, because this side exists to notice what the other side does wrong.
 """
 
+import functools
 import re
 from dataclasses import dataclass, replace
 from typing import Self
@@ -56,6 +57,7 @@ _STATUS = re.compile(r"SIP/2\.0 ([1-6][0-9]{2}) ([^\r\n]*)")
 _CALL_ID = re.compile(r"[!-~]+")
 
 
+@functools.lru_cache(maxsize=1024)
 def canonical(name: str) -> str:
     """The long form of a header name in lower case."""
     lower = name.lower()

@@ -112,9 +112,9 @@ async def test_it_reads_who_serves(client: VarlinkClientProtocol) -> None:
 async def test_it_reads_the_interfaces(client: VarlinkClientProtocol, name: str) -> None:
     """The description is the file, and can be read again."""
     service = client.make_proxy(VarlinkServiceInterface)
-    description = await service.GetInterfaceDescription(interface=name)
+    reply = await service.GetInterfaceDescription(interface=name)
 
-    assert parse_interface(description) == load_interfaces()[name]
+    assert parse_interface(reply["description"]) == load_interfaces()[name]
 
 
 async def test_our_service_interface_is_its_service_interface() -> None:
@@ -147,7 +147,8 @@ async def test_it_installs_and_is_refused(client: VarlinkClientProtocol) -> None
     error, reply = await call(client, f"{ASSOCIATIONS}.Install", install_parameters())
     again, refusal = await call(client, f"{ASSOCIATIONS}.Install", install_parameters())
     identifier = reply["association"]["id"]
-    confirmed = await client.make_proxy(Associations).Confirm(id=identifier, expiresSeconds=600)
+    ours = client.make_proxy(Associations)
+    confirmed = (await ours.Confirm(id=identifier, expiresSeconds=600))["association"]
 
     assert error is None
     assert (again, refusal["id"]) == (f"{ASSOCIATIONS}.FlowInUse", identifier)

@@ -1,11 +1,12 @@
 """The listening socket, and who is at the other end."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import stat
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -161,25 +162,25 @@ async def test_the_peer_is_who_he_says_he_is(tmp_path: Path) -> None:
     """Uid, gid, pid and supplementary groups, by the kernel's word, equal the process's own."""
     privileged = os.geteuid() == 0
     uid_gid, extra = ((4711, 4712), [4713, 4714]) if privileged else ((None, None), None)
-    listening = make_listening_socket(Path("/tmp") / f"sad-peer-{os.getpid()}", 0o666)
-    assert listening.made is not None
-    process = await asyncio.create_subprocess_exec(
-        "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable,
-        "-c",
-        WHO,
-        os.fspath(listening.made[0]),
-        stdout=subprocess.PIPE,
-        user=uid_gid[0],
-        group=uid_gid[1],
-        extra_groups=extra,
-    )
-    accepted, _ = await asyncio.get_running_loop().sock_accept(listening.socket)
-    with accepted:
-        caller = peer_of(accepted)
-    assert process.stdout is not None
-    pid, uid, gid, *groups = map(int, (await process.stdout.readline()).split())
-    await process.wait()
-    listening.close()
+    # Not below tmp_path, into which another user may not look.
+    path = Path(tempfile.gettempdir()) / f"sad-peer-{os.getpid()}"
+    with contextlib.closing(make_listening_socket(path, 0o666)) as listening:
+        process = await asyncio.create_subprocess_exec(
+            "/usr/bin/python3",
+            "-c",
+            WHO,
+            os.fspath(path),
+            stdout=subprocess.PIPE,
+            user=uid_gid[0],
+            group=uid_gid[1],
+            extra_groups=extra,
+        )
+        accepted, _ = await asyncio.get_running_loop().sock_accept(listening.socket)
+        with accepted:
+            caller = peer_of(accepted)
+        assert process.stdout is not None
+        pid, uid, gid, *groups = map(int, (await process.stdout.readline()).split())
+        await process.wait()
 
     assert (caller.pid, caller.uid, caller.gid) == (pid, uid, gid)
     assert caller.groups == frozenset(groups)

@@ -276,10 +276,8 @@ def read_everything(datagram: bytes) -> None:
         return
     for message in messages:
         for decoder in (decode.sa, decode.policy, decode.sa_count, decode.policy_count):
-            try:
+            with contextlib.suppress(MalformedMessage):
                 decoder(datagram, message.start, message.end)
-            except MalformedMessage as error:
-                assert KEY[1:-1] not in str(error).encode()
         for kind in range(16, 38):
             with contextlib.suppress(MalformedMessage):
                 decode.event(datagram, message._replace(type=kind))

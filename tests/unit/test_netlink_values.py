@@ -12,7 +12,7 @@ from tests.support.xfrm_values import AES, SHA1, add_sa, keys_for, security_asso
 
 
 def test_secret_shows_in_no_text() -> None:
-    """Neither repr, str nor formatting shows a byte (R of design section 7: keys never appear)."""
+    """Neither repr, str nor formatting shows a byte."""
     secret = Secret(b"\x41\x42\x43secret")
 
     for text in (repr(secret), str(secret), f"{secret}", f"{[secret]!r}"):
