@@ -121,6 +121,23 @@ def policy(
     )
 
 
+def observed_sa(spi: int = 0x1000, *, version: int = 4) -> ObservedSa:
+    """What a kernel would say of :func:`security_association`, never used."""
+    sa = security_association(spi, version=version)
+    return ObservedSa(
+        id=sa.id,
+        source=sa.source,
+        reqid=sa.reqid,
+        selector=sa.selector,
+        mode=sa.mode,
+        hard_add_seconds=sa.hard_add_seconds,
+        current=CurrentLifetime(bytes=0, packets=0, add_time=1_700_000_000, use_time=0),
+        replay_window=sa.replay_window,
+        replay_failures=0,
+        integrity_failures=0,
+    )
+
+
 # --- anything that the model can say -------------------------------------------------------------
 
 

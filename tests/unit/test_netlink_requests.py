@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import struct
 from collections.abc import Iterable
 from typing import cast
 
@@ -23,9 +24,14 @@ from tests.support.scripted_socket import (
     acknowledge,
     overrun,
 )
-from tests.support.xfrm_values import AES, SHA1, add_sa, policy, security_association
-
-GONE = KernelError(errno.ESRCH)
+from tests.support.xfrm_values import (
+    AES,
+    SHA1,
+    add_sa,
+    observed_sa,
+    policy,
+    security_association,
+)
 
 
 def opened(scripted: ScriptedSocket) -> RequestSocket:
@@ -298,18 +304,6 @@ async def test_requests_after_a_chunk_of_unknown_outcome_are_withheld() -> None:
 # --- questions -----------------------------------------------------------------------------------
 
 
-def observed(spi: int) -> ObservedSa:
-    datagram = bytes(kernel.encode_message(Head(uapi.XFRM_MSG_NEWSA), {"family": 2, "mode": 0}))
-    sa = decode.sa(datagram, 16, len(datagram))
-    assert sa is not None
-    return decode.ObservedSa(
-        **{
-            **{name: getattr(sa, name) for name in ObservedSa.__dataclass_fields__},
-            "id": SaId("192.0.2.1", spi),
-        }
-    )
-
-
 def tell(sa: ObservedSa) -> Script:
     """Answer a question with an SA, then the acknowledgement."""
 
@@ -323,7 +317,7 @@ def tell(sa: ObservedSa) -> Script:
 
 async def test_requests_give_the_reply_to_a_question() -> None:
     """GETSA by identity returns what the kernel says, and leaves no key in the buffer."""
-    sa = observed(7)
+    sa = observed_sa(7)
     requests = opened(ScriptedSocket(tell(sa)))
 
     assert await requests.ask(GetSa(sa.id), decode.sa) == sa
@@ -344,7 +338,7 @@ async def test_requests_raise_for_a_reply_that_cannot_be_read() -> None:
     """A reply cut short is neither an object nor its absence."""
 
     def cut(messages: list[Message], sent: bytes) -> list[Answer]:
-        header = kernel.struct.pack("=IHHII", 20, 16, 0, messages[0].sequence, 0)
+        header = struct.pack("=IHHII", 20, 16, 0, messages[0].sequence, 0)
         return [header + bytes(4), *acknowledge(messages, sent)]
 
     with pytest.raises(MalformedMessage):
