@@ -1,39 +1,34 @@
 """tcpdump on one interface, for people to read."""
 
-import contextlib
 import subprocess
+import tempfile
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from tests.support.namespaces import Namespace
 
 
 class Tcpdump:
-    """Runs from the block's start; :meth:`stop` returns what it printed."""
+    """Runs from the block's start; it ends with the block."""
 
     def __init__(self, namespace: Namespace, interface: str) -> None:
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by __exit__
         command = ["tcpdump", "-n", "-q", "-i", interface, "--immediate-mode", "-l"]
         command += ["not", "icmp6", "and", "not", "arp"]
         self._process = namespace.popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.PIPE
         )
-        errors = self._pipe(self._process.stderr)
+        errors = self._process.stderr
+        assert errors is not None
         while line := errors.readline():
             if line.startswith("listening on"):
                 return
         raise RuntimeError("tcpdump did not start")
 
-    @staticmethod
-    def _pipe(pipe: "IO[str] | None") -> "IO[str]":
-        assert pipe is not None
-        return pipe
-
-    def stop(self) -> list[str]:
-        """End it and return its lines."""
-        if self._process.poll() is None:
-            self._process.terminate()
-        output, _ = self._process.communicate()
-        return output.splitlines()
+    def lines(self) -> list[str]:
+        """Return what it has printed; it reads behind the kernel."""
+        self._output.seek(0)
+        return self._output.read().splitlines()
 
     def __enter__(self) -> Self:
         return self
@@ -44,5 +39,8 @@ class Tcpdump:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(ValueError):  # its pipes were closed by stop()
-            self.stop()
+        self._process.terminate()
+        self._process.wait()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        self._output.close()
