@@ -6,7 +6,7 @@ The counterpart of the namespaces of the integration tests: no IPsec, no P-CSCF,
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
 from tests.ue import home
@@ -33,7 +33,7 @@ def free_ports(address: str, count: int) -> list[int]:
         return [int(sock.getsockname()[1]) for sock in socks]
 
 
-async def within(seconds: float, work: Coroutine[Any, Any, _T]) -> _T:
+async def within(seconds: float, work: Awaitable[_T]) -> _T:
     """Await ``work``, at most ``seconds``."""
     async with asyncio.timeout(seconds):
         return await work

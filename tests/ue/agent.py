@@ -25,7 +25,8 @@ from tests.ue.transaction import (
 from tests.ue.transport import TcpConnection, UdpPort, listen
 from tests.ue.xfrm import Xfrm
 
-# Called with each outgoing request, whole, and its purpose; what it returns is sent.
+# Called with each outgoing request, whole, and its purpose; what it returns is sent. A request
+# that proves too large for UDP is built for TCP and comes by a second time.
 Alter = Callable[[Request, str], Request]
 _AGREEMENT = ("Security-Client", "Security-Server", "Security-Verify")
 

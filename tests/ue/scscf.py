@@ -150,7 +150,7 @@ class Scscf(Node):
             return 0  # inside a subscription to us
         if request.to.tag is not None:
             return onward
-        if request.method == "SUBSCRIBE" and request.get("Event") == "reg":
+        if request.method == "SUBSCRIBE" and _event(request) == "reg":
             return 0
         identity = parse_uri(request.uri).aor
         if self.registrar.owner(identity) is None:
@@ -235,3 +235,8 @@ class Scscf(Node):
 
     def on_closed(self, connection: TcpConnection) -> None:
         self._transactions.broken(connection)
+
+
+def _event(request: Request) -> str:
+    """The event package, without its parameters."""
+    return (request.get("Event") or "").partition(";")[0].strip()

@@ -20,6 +20,8 @@ from tests.ue.headers import SipError
 from tests.ue.sip import StreamFramer
 
 _CLONE_NEWNET = 0x40000000
+_SO_RCVBUFFORCE = 33  # the socket module does not know it
+_RECEIVE_BUFFER = 8 << 20
 
 
 class Receiver(Protocol):
@@ -64,7 +66,9 @@ def bound_socket(kind: int, local: HostPort, namespace: str | None = None) -> so
     with network_namespace(namespace):
         sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
     try:
-        if kind == socket.SOCK_STREAM:
+        if kind == socket.SOCK_DGRAM:
+            _enlarge(sock)
+        else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -73,6 +77,14 @@ def bound_socket(kind: int, local: HostPort, namespace: str | None = None) -> so
         sock.close()
         raise OSError(error.errno, f"{local}: {os.strerror(error.errno or 0)}") from error
     return sock
+
+
+def _enlarge(sock: socket.socket) -> None:
+    """Give room for what hundreds of agents of one process send before one of them reads."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
 
 def _host_port(name: Any) -> HostPort:
