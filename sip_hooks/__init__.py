@@ -1,1 +1,9 @@
-"""Map to come."""
+"""What runs inside SIP servers and user agents. Standard library only.
+
+SIP servers embed the distribution's Python, not an environment of ours.
+
+=================  ==============================================================================
+``secagree``       RFC 3329 as a library without I/O: grammar, choice, comparison
+``client``         blocking client of the daemon's socket
+=================  ==============================================================================
+"""
