@@ -26,7 +26,7 @@ from netlink.model import (
     UpdatePolicy,
 )
 from netlink.model import Template as SaTemplate
-from netlink.reference import GetPolicy, GetSa, encode_reference
+from netlink.reference import GetInfo, GetPolicy, GetSa, encode_reference
 from netlink.secret import Secret
 
 LARGEST_REPLAY_WINDOW: Final = 4096  # packets; XFRMA_REPLAY_ESN_MAX of linux/xfrm.h
@@ -198,3 +198,8 @@ def learn_policy_id(request: DeletePolicy | GetPolicy, size: int) -> Template:
     zero = replace(request, id=PolicyId(request.id.direction, _zero_selector(size)))
     fields = (*_HEADER, *_selector("id.selector", size), CONSTANT)
     return learn(encode_reference, zero, fields)
+
+
+def learn_info(request: GetInfo) -> Template:
+    """Compile GETSADINFO or GETSPDINFO."""
+    return learn(encode_reference, request, (*_HEADER, CONSTANT))

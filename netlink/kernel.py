@@ -14,7 +14,7 @@ from netlink import decode
 from netlink.errors import KernelError
 from netlink.interface import Counts
 from netlink.model import ObservedPolicy, ObservedSa, Operation, PolicyId, SaId
-from netlink.reference import GetPolicy, GetSa
+from netlink.reference import GetInfo, GetPolicy, GetSa
 from netlink.requests import RECEIVE_BUFFER, RequestSocket
 from netlink.sockets import open_socket
 from netlink.tables import TableReader
@@ -83,8 +83,8 @@ class KernelIpsec:
     async def count(self) -> Counts:
         """Return how many SAs and policies there are, without a dump."""
         sas, policies = await asyncio.gather(
-            self._requests.ask_info(XFRM_MSG_GETSADINFO, decode.sa_count),
-            self._requests.ask_info(XFRM_MSG_GETSPDINFO, decode.policy_count),
+            self._requests.ask(GetInfo(XFRM_MSG_GETSADINFO), decode.sa_count),
+            self._requests.ask(GetInfo(XFRM_MSG_GETSPDINFO), decode.policy_count),
         )
         return Counts(sas=sas, policies=policies)
 

@@ -66,7 +66,14 @@ class GetPolicy:
     id: PolicyId
 
 
-Request: TypeAlias = Operation | GetSa | GetPolicy
+@dataclass(frozen=True, slots=True)
+class GetInfo:
+    """GETSADINFO or GETSPDINFO: how much a table holds."""
+
+    message_type: int
+
+
+Request: TypeAlias = Operation | GetSa | GetPolicy | GetInfo
 
 
 def selector_fields(selector: Selector, prefix: str = "sel") -> Fields:
@@ -245,18 +252,12 @@ def encode_reference(request: Request, sequence: int, port_id: int) -> bytes:
             return _policy_id_message(head(XFRM_MSG_DELPOLICY), policy_id)
         case GetPolicy(id=policy_id):
             return _policy_id_message(head(XFRM_MSG_GETPOLICY), policy_id)
-
-
-# --- fixed requests: whole tables and their sizes ------------------------------------------------
+        case GetInfo(message_type=message_type):
+            # A word of flags, which the kernel wants and ignores.
+            return encode_message(head(message_type), {"flags": 0xFFFF_FFFF})
 
 
 def dump_request(message_type: int, sequence: int) -> bytes:
     """Return GETSA or GETPOLICY for the whole table: the kernel reads no struct here."""
     flags = NLM_F_REQUEST | NLM_F_DUMP
     return struct.pack("=IHHII", NLMSG_HDRLEN, message_type, flags, sequence, 0)
-
-
-def info_request(message_type: int, sequence: int) -> bytes:
-    """Return GETSADINFO or GETSPDINFO; the kernel asks for a word of flags and ignores it."""
-    head = Head(message_type, NLM_F_REQUEST, sequence)
-    return encode_message(head, {"flags": 0xFFFF_FFFF})

@@ -2,11 +2,11 @@
 
 The first request of a form compiles it (some milliseconds), each later one costs about a
 microsecond. Byte-equal to :mod:`netlink.reference`, which the tests prove. Messages are written
-into one mutable buffer, so that the keys in it can be wiped once the kernel has them.
+into the caller's buffer, so that the keys in it can be wiped once the kernel has them.
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 from netlink import forms
@@ -22,7 +22,7 @@ from netlink.model import (
     UpdatePolicy,
     packed_address,
 )
-from netlink.reference import GetPolicy, GetSa, Request
+from netlink.reference import GetInfo, GetPolicy, GetSa, Request
 
 LARGEST_MESSAGE: Final = 1152  # a NEWSA with the largest replay bitmap and keys of 64 bytes
 
@@ -115,6 +115,8 @@ def _add_sa(request: AddSa, buffer: bytearray, offset: int, sequence: int, port_
         or 8 * len(encryption) != sa.encryption.key_bits
     ):
         raise ValueError("a key's length is not that of its algorithm")
+    if not any(integrity) or (encryption and not any(encryption)):
+        raise ValueError("a key of zeros: it was wiped before it was used")
     form = _sa_form(AddSa, sa)
     template = _templates.get(form)
     if template is None:
@@ -281,6 +283,14 @@ def _policy_by_id(
     return offset + template.size
 
 
+def _info(request: GetInfo, buffer: bytearray, offset: int, sequence: int, port_id: int) -> int:
+    form = (GetInfo, request.message_type)
+    template = _templates.get(form) or _keep(form, forms.learn_info(request))
+    header, flags = template.constants
+    template.pack_into(buffer, offset, header, sequence, port_id, flags)
+    return offset + template.size
+
+
 _ENCODERS: Final[dict[type, Callable[[Any, bytearray, int, int, int], int]]] = {
     AddSa: _add_sa,
     ShortenSa: _shorten_sa,
@@ -291,39 +301,33 @@ _ENCODERS: Final[dict[type, Callable[[Any, bytearray, int, int, int], int]]] = {
     UpdatePolicy: _policy,
     DeletePolicy: _policy_by_id,
     GetPolicy: _policy_by_id,
+    GetInfo: _info,
 }
 
 
-def wipe(buffer: bytearray) -> None:
-    """Overwrite a buffer with zeros; its length stays."""
-    buffer[:] = bytes(len(buffer))
+def encode_into(
+    buffer: bytearray, offset: int, request: Request, sequence: int, port_id: int
+) -> int:
+    """Write one message and return where it ends; there must be room for LARGEST_MESSAGE.
 
+    ``port_id`` is that of the sending socket: notices repeat it, and XFRM takes it from here. The
+    buffer then holds the request's keys: wipe it after use.
 
-def encode(
-    requests: Sequence[Request], first_sequence: int, port_id: int
-) -> tuple[bytearray, list[int]]:
-    """Return the messages of consecutive sequence numbers in one buffer, and where each starts.
-
-    ``port_id`` is that of the sending socket: notices repeat it, and XFRM takes it from here.
-    The buffer may hold keys: wipe it after use. Raises ``ValueError`` for addresses of two
-    families, a key of the wrong length, or a number that does not fit its field; its text never
-    holds a value.
+    Raises ``ValueError`` for addresses of two families, a key of the wrong length or of zeros, or
+    a number that does not fit its field; its text never holds a value.
     """
-    buffer = bytearray(LARGEST_MESSAGE * len(requests))
-    starts: list[int] = []
-    offset, sequence = 0, first_sequence
-    encoders = _ENCODERS
+    try:
+        return _ENCODERS[type(request)](request, buffer, offset, sequence, port_id)
+    except struct.error:
+        kind = type(request).__name__
+        raise ValueError(f"a number of {kind} does not fit its field") from None
+
+
+def check(requests: Iterable[Request]) -> None:
+    """Raise the ``ValueError`` that :func:`encode_into` would raise for one of them."""
+    buffer = bytearray(LARGEST_MESSAGE)
     try:
         for request in requests:
-            starts.append(offset)
-            offset = encoders[type(request)](request, buffer, offset, sequence, port_id)
-            sequence += 1
-    except struct.error:
-        wipe(buffer)
-        kind = type(requests[len(starts) - 1]).__name__
-        raise ValueError(f"a number of {kind} {len(starts) - 1} does not fit its field") from None
-    except BaseException:
-        wipe(buffer)
-        raise
-    del buffer[offset:]
-    return buffer, starts
+            encode_into(buffer, 0, request, 0, 0)
+    finally:
+        buffer[:] = bytes(LARGEST_MESSAGE)

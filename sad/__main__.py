@@ -11,6 +11,7 @@ from sad import app
 from sad.api.listening import SocketUnusableError
 from sad.config import EX_CONFIG, ConfigurationError, build_parser, check_config, load_settings
 from sad.mechanisms.probe import NodeUnfit
+from sad.model.errors import SadError
 from sad.runtime.hardening import forbid_core_dumps
 from sad.runtime.service_manager import ServiceManager, configure_logging
 from sad.store.journal import JournalUnreadable
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(f"cannot use the journal: {error.reason}", error.hint, EX_UNAVAILABLE)
     except SocketUnusableError as error:
         return _refuse(f"cannot listen: {error}", "see socket_path", EX_UNAVAILABLE)
+    except SadError as error:
+        hint = str(getattr(error, "hint", "journalctl -u sad tells more"))
+        return _refuse(f"cannot start: {error}", hint, EX_UNAVAILABLE)
     except OSError as error:
         hint = "check the settings: sad --check-config"
         return _refuse(f"cannot start: {error}", hint, EX_OSERR)

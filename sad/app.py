@@ -17,7 +17,7 @@ from netlink.uapi import AF_INET
 from sad import __version__
 from sad.api.authorization import AccessPolicy
 from sad.api.limits import Limits
-from sad.api.listening import adopt_listening_socket, make_listening_socket
+from sad.api.listening import ListeningSocket, adopt_listening_socket, make_listening_socket
 from sad.api.methods import Methods
 from sad.api.server import Server
 from sad.config import Settings, to_endpoints, to_gids, to_layout, to_lifetimes, to_limits
@@ -46,6 +46,9 @@ async def run(settings: Settings, manager: ServiceManager) -> None:
     Raises NodeUnfit, JournalUnreadable or OSError if it cannot start.
     """
     async with contextlib.AsyncExitStack() as stack:
+        # The socket first: a second daemon is refused by it before it touches the journal.
+        listening = _listen(settings, manager)
+        stack.callback(listening.close)
         kernel = await _open_kernel(settings)
         stack.callback(kernel.close)
         journal, rows = _open_journal(settings)
@@ -85,7 +88,9 @@ async def run(settings: Settings, manager: ServiceManager) -> None:
             ),
         )
         # The socket answers from here on: status, and Busy to all else until READY.
-        server = _serve(settings, manager, service, access, stack)
+        server = _serve(settings, listening, service, access)
+        # Callers that leave while the server closes still have their installs taken back.
+        stack.push_async_callback(shared.background.drain)
         stack.push_async_callback(server.close)
         manager.status("warming up the algorithms")
         missing.update(
@@ -116,25 +121,24 @@ async def run(settings: Settings, manager: ServiceManager) -> None:
         await stop(shared, endings)
 
 
-def _serve(
-    settings: Settings,
-    manager: ServiceManager,
-    service: AssociationService,
-    access: AccessPolicy,
-    stack: contextlib.ExitStack | contextlib.AsyncExitStack,
-) -> Server:
+def _listen(settings: Settings, manager: ServiceManager) -> ListeningSocket:
     handed_over = manager.listen_sockets()
     if handed_over:
         (_, first), *others = handed_over
         for _, other in others:
             other.close()
-        listening = adopt_listening_socket(first.detach())
-    else:
-        group = settings.socket_group
-        gid = None if group is None else next(iter(to_gids([group])))
-        path = Path(settings.socket_path)
-        listening = make_listening_socket(path, settings.socket_mode, gid)
-    stack.callback(listening.close)
+        return adopt_listening_socket(first.detach())
+    group = settings.socket_group
+    gid = None if group is None else next(iter(to_gids([group])))
+    return make_listening_socket(Path(settings.socket_path), settings.socket_mode, gid)
+
+
+def _serve(
+    settings: Settings,
+    listening: ListeningSocket,
+    service: AssociationService,
+    access: AccessPolicy,
+) -> Server:
     limits = Limits(
         connections=settings.limits.max_connections,
         connections_per_uid=settings.limits.max_connections_per_uid,
@@ -163,7 +167,8 @@ def _open_journal(settings: Settings) -> tuple[Journal, list[Association]]:
     try:
         return _load(path, boot_id)
     except JournalUnreadable as error:
-        if settings.journal_on_corrupt != "rebuild" or not path.exists():
+        # A full disk or a lock is no reason to give up a journal that may be whole.
+        if settings.journal_on_corrupt != "rebuild" or not error.damaged or not path.exists():
             raise
         aside = move_aside(path)
         log.error("%s; begun anew, the old one is %s", error.reason, aside)  # noqa: TRY400 - no trace

@@ -17,7 +17,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -200,10 +200,10 @@ class Client:
         parameters: Mapping[str, Any] | None = None,
         *,
         wait: float | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Call a method with ``more`` and yield the parameters of each reply.
 
-        Uses a connection of its own and closes it when the iterator is closed or done. ``wait``
+        Uses a connection of its own and closes it when the generator is closed or done. ``wait``
         is how long each reply may take, in seconds; None: as long as it takes. Raises as
         :meth:`call` does.
         """
@@ -235,10 +235,8 @@ class Client:
         if line is not None:
             try:
                 line.send(message, deadline)
-            except OSError as error:
+            except OSError:
                 line.close()
-                if isinstance(error, socket.timeout):
-                    raise self._unsent(error) from error
                 # The daemon has closed it since, e.g. at a restart. The message's last byte was
                 # not taken, so the call did not happen, and this is its first time.
             else:

@@ -101,7 +101,7 @@ class Outbox:
         """Send what the socket takes; an OSError says that the client is gone."""
         if self._buffer and not self.waiting:
             with contextlib.suppress(BlockingIOError, InterruptedError):
-                del self._buffer[: self._connection.send(self._buffer, socket.MSG_NOSIGNAL)]
+                del self._buffer[: self._connection.send(self._buffer)]
             if self._buffer:
                 self.waiting = True
                 self.progress_at = self._loop.time()

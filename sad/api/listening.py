@@ -48,33 +48,29 @@ class ListeningSocket:
 def make_listening_socket(path: Path, mode: int, gid: int | None = None) -> ListeningSocket:
     """Bind and listen at ``path`` with permissions ``mode`` and group ``gid``.
 
-    The socket gets its permissions before it gets its name, so it is never open wider. A stale
-    socket at ``path`` is replaced; a live one, or a file of another kind, raises
-    :class:`SocketUnusableError`. An OSError of the file system passes through.
+    It listens only after it has them, so it is never open wider. A stale socket at ``path`` is
+    replaced; a live one, or a file of another kind, raises :class:`SocketUnusableError`. An
+    OSError of the file system passes through.
     """
-    _refuse_occupied(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
+    _remove_stale(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         try:
-            listening.bind(os.fspath(temporary))
+            listening.bind(os.fspath(path))
         except OSError as error:
             if error.errno is None:  # Python's own check of unix(7)'s 108 bytes
                 raise SocketUnusableError(
-                    f"{path} is too long for a socket: choose one of less than 90 characters"
+                    f"{path} is too long for a socket: choose one of less than 108 bytes"
                 ) from None
             raise
         try:
             if gid is not None:
-                os.chown(temporary, -1, gid)
-            temporary.chmod(mode)
+                os.chown(path, -1, gid)
+            path.chmod(mode)
             listening.listen(_BACKLOG)
-            made = temporary.lstat()
-            temporary.replace(path)
+            made = path.lstat()
         except BaseException:
-            temporary.unlink()
+            path.unlink()
             raise
     except BaseException:
         listening.close()
@@ -82,7 +78,7 @@ def make_listening_socket(path: Path, mode: int, gid: int | None = None) -> List
     return ListeningSocket(listening, (path, made.st_dev, made.st_ino))
 
 
-def _refuse_occupied(path: Path) -> None:
+def _remove_stale(path: Path) -> None:
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -93,6 +89,7 @@ def _refuse_occupied(path: Path) -> None:
         try:
             probe.connect(os.fspath(path))
         except ConnectionRefusedError:  # nobody listens: left behind by a daemon that was killed
+            path.unlink()
             return
         except BlockingIOError:  # somebody listens, whose queue is full
             pass

@@ -66,6 +66,7 @@ class Server:
         *,
         identify: Callable[[socket.socket], Caller] = peer_of,
     ) -> None:
+        listening.setblocking(False)
         self._listening = listening
         self._dispatcher = dispatcher
         self._limits = limits or Limits()
@@ -86,7 +87,6 @@ class Server:
 
     def start(self) -> None:
         """Begin to accept."""
-        self._listening.setblocking(False)
         self._loop.add_reader(self._listening, self._on_connections)
 
     def statistics(self) -> ServerStatistics:
@@ -186,7 +186,7 @@ class Server:
     # --- refuse ------------------------------------------------------------------------------
 
     def _refuse(self, refused: socket.socket, reason: str) -> None:
-        """Say why, and hold the line until the client has said or closed something.
+        """Say why, and hold the line until the client has said something, for a second.
 
         A socket closed at once would break the client's first write, and it would never read.
         """
@@ -197,8 +197,7 @@ class Server:
             self._refusal_logged_at = now
             _log.warning("connections are refused: %s", reason)
         try:
-            refused.send(self._dispatcher.refuse_connection(reason), socket.MSG_NOSIGNAL)
-            refused.shutdown(socket.SHUT_WR)
+            refused.send(self._dispatcher.refuse_connection(reason))
         except OSError:  # gone already
             refused.close()
             return

@@ -5,6 +5,7 @@ Identity decides (SaId, PolicyId with our owner tag); nothing without our tag is
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from netlink.model import (
     AddPolicy,
@@ -55,11 +56,12 @@ def diff(
     *,
     now: float,
     realtime: float,
+    busy: AbstractSet[RegistrationKey] = frozenset(),
 ) -> Findings:
     """Compare. ``standing`` are the endpoints' block policies.
 
-    Associations that are installing or being removed are under somebody's hands: their objects
-    are neither missed nor stray.
+    Associations that are installing or being removed are under somebody's hands, and so are the
+    policies of ``busy`` registrations: their objects are neither missed nor stray.
     """
     ours = {o.id: o for o in observed_sas if o.selector.owner == layout.owner}
     policies = {o.id: o for o in observed_policies if o.id.selector.owner == layout.owner}
@@ -83,7 +85,7 @@ def diff(
             limit = realtime + (association.deadline_at - now) + lifetimes.backstop
             if any(_limit_differs(ours[n.sa.id], limit) for n in named):
                 mislimited.append(association.id)
-    wanted, touched = _wanted_policies(table, layout, lifetimes)
+    wanted, touched = _wanted_policies(table, layout, lifetimes, busy)
     wanted.update(standing)
     return Findings(
         adopted=tuple(adopted),
@@ -115,7 +117,10 @@ def _limit_differs(observed: ObservedSa, limit: float) -> bool:
 
 
 def _wanted_policies(
-    table: AssociationTable, layout: Layout, lifetimes: Lifetimes
+    table: AssociationTable,
+    layout: Layout,
+    lifetimes: Lifetimes,
+    busy: AbstractSet[RegistrationKey],
 ) -> tuple[dict[PolicyId, Policy], set[PolicyId]]:
     """Return the policies of settled registrations, and the ids that unsettled ones may hold."""
     by_registration: dict[RegistrationKey, list[Association]] = {}
@@ -123,9 +128,9 @@ def _wanted_policies(
         by_registration.setdefault(association.registration, []).append(association)
     wanted: dict[PolicyId, Policy] = {}
     touched: set[PolicyId] = set()
-    for sets in by_registration.values():
+    for registration, sets in by_registration.items():
         policies = policies_of(sets, layout, lifetimes)
-        if all(a.phase is Phase.INSTALLED for a in sets):
+        if registration not in busy and all(a.phase is Phase.INSTALLED for a in sets):
             wanted.update(policies)
         else:
             touched.update(policies)

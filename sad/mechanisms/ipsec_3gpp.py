@@ -8,6 +8,7 @@ import errno
 import logging
 import math
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 from netlink.errors import KernelError, OutcomeUnknown
 from netlink.interface import Kernel
@@ -21,19 +22,21 @@ from netlink.model import (
     Operation,
     Policy,
     PolicyId,
+    SecurityAssociation,
     ShortenSa,
     UpdatePolicy,
 )
 from sad.core.allocation import RandBelow
 from sad.core.decision import Circumstances, decide_install
 from sad.core.desired import NamedSa, policies_of, sas_of
-from sad.core.planning import describe, plan_install, plan_policies, plan_remove, undo_of
+from sad.core.planning import plan_install, plan_policies, plan_remove, undo_of
 from sad.core.reconcile import Findings, diff
 from sad.core.table import AssociationTable
+from sad.mechanisms.refusals import refusal_of, typed_refusals
 from sad.model.algorithms import AlgorithmPair, derive_keys
-from sad.model.association import Association
+from sad.model.association import Association, EndReason, RegistrationKey
 from sad.model.endpoint import Endpoint
-from sad.model.errors import KernelRefused, Lost
+from sad.model.errors import KernelRefused, LeftBehind, Lost
 from sad.model.requests import InstallRequest
 from sad.model.rules import Layout, Lifetimes
 from sad.model.views import SaCounters
@@ -78,7 +81,7 @@ class Ipsec3gpp:
     ) -> None:
         """Add SA1 to SA4 and the policies, all or nothing.
 
-        Raises KernelRefused after taking back what had succeeded.
+        Raises KernelRefused after taking back what had succeeded, LeftBehind if that failed.
         """
         pair = AlgorithmPair(new.sa_set.integrity_algorithm, new.sa_set.encryption_algorithm)
         keys = derive_keys(pair, request.integrity_key, request.cipher_key)
@@ -86,66 +89,96 @@ class Ipsec3gpp:
         operations = plan_install(siblings, new, keys, self._layout, self._lifetimes, now)
         named = sas_of(new, self._layout, self._lifetimes, now)
         try:
-            outcomes = await self._kernel.commit(operations)
-        except OutcomeUnknown as error:
-            # On doubt ask the kernel: nothing of this set may remain (all or nothing).
-            await self._take_back_unknown(operations)
-            raise KernelRefused(
-                errno=errno.ENOBUFS,
-                name="ENOBUFS",
-                message="the kernel's answers were lost; what it had done was taken back",
-                object="the whole set",
-                hint="try again; if it recurs raise kernel.request_buffer_bytes",
-            ) from error
+            with typed_refusals("the whole set"):
+                outcomes = await self._kernel.commit(operations)
+        except KernelRefused as refusal:
+            await self._take_back(siblings, new, operations, None, refusal)
+            raise
         finally:
             keys.integrity.wipe()
             keys.encryption.wipe()
         for operation, outcome in zip(operations, outcomes, strict=True):
             if outcome is not None:
-                await self._take_back(operations, outcomes)
-                raise _refusal(operation, outcome, named)
+                refused = refusal_of(operation, outcome, named)
+                await self._take_back(siblings, new, operations, outcomes, refused)
+                raise refused
 
     async def _take_back(
-        self, operations: Sequence[Operation], outcomes: Sequence[KernelError | None]
+        self,
+        siblings: Sequence[Association],
+        new: Association,
+        operations: Sequence[Operation],
+        outcomes: Sequence[KernelError | None] | None,
+        refusal: KernelRefused,
     ) -> None:
-        done = [o for o, error in zip(operations, outcomes, strict=True) if error is None]
-        undo = [u for o in reversed(done) if (u := undo_of(o)) is not None]
-        await self._commit_tolerant(undo, "take back")
+        """Undo an install; ``outcomes`` are None if unknown. Raises LeftBehind if that fails."""
+        try:
+            if outcomes is None:
+                undo = await self._undo_of_unknown(operations)
+            else:
+                done = [o for o, e in zip(operations, outcomes, strict=True) if e is None]
+                undo = [u for o in reversed(done) if (u := undo_of(o)) is not None]
+            # What the siblings share goes back to them before the new SAs go.
+            back = plan_policies((*siblings, new), siblings, self._layout, self._lifetimes)
+            restore = [o for o in back if isinstance(o, UpdatePolicy)]
+            await self._commit_tolerant([*restore, *undo], "take back")
+        except KernelRefused as error:
+            raise LeftBehind(refusal) from error
 
-    async def _take_back_unknown(self, operations: Sequence[Operation]) -> None:
+    async def _undo_of_unknown(self, operations: Sequence[Operation]) -> list[Operation]:
+        # On doubt ask the kernel: nothing of this set may remain (all or nothing).
         undo: list[Operation] = []
         for operation in reversed(operations):
             if isinstance(operation, AddSa):
-                observed = await self._kernel.get_sa(operation.sa.id)
-                # Only what is ours by tag and by this set's reqid: an SA of somebody else may
-                # have been the reason why ours was refused.
-                if (
-                    observed is not None
-                    and observed.selector == operation.sa.selector
-                    and observed.reqid == operation.sa.reqid
-                ):
+                # Only what is ours: an SA of somebody else may have been why ours was refused.
+                if await self._holds(operation.sa):
                     undo.append(DeleteSa(operation.sa.id))
             elif isinstance(operation, AddPolicy):
                 undo.append(DeletePolicy(operation.policy.id))  # its owner tag makes it ours
-        await self._commit_tolerant(undo, "take back")
+        return undo
+
+    async def _holds(self, sa: SecurityAssociation) -> bool:
+        """Whether the kernel's SA of this identity is ours, by its tag and this set's reqid."""
+        with typed_refusals(f"SA to {sa.id.destination}"):
+            observed = await self._kernel.get_sa(sa.id)
+        return (
+            observed is not None
+            and observed.selector == sa.selector
+            and observed.reqid == sa.reqid
+        )
+
+    async def _commit(
+        self,
+        operations: Sequence[Operation],
+        what: str,
+        tolerated: frozenset[int] = frozenset(),
+        named: Sequence[NamedSa] = (),
+    ) -> list[bool]:
+        """Commit; return which operations changed something, raise the first other error."""
+        if not operations:
+            return []
+        with typed_refusals(what):
+            outcomes = await self._kernel.commit(operations)
+        for operation, error in zip(operations, outcomes, strict=True):
+            if error is not None and error.errno not in tolerated:
+                raise refusal_of(operation, error, named)
+        return [error is None for error in outcomes]
 
     async def _commit_tolerant(self, operations: Sequence[Operation], what: str) -> None:
-        """Commit deletions; what is gone already is no error, the rest is told and reconciled."""
-        if not operations:
-            return
+        """Commit what may be repeated; what is gone already is no error."""
         try:
-            outcomes = await self._kernel.commit(operations)
-        except OutcomeUnknown:
-            outcomes = await self._kernel.commit(operations)  # deletions may be repeated
-        for operation, error in zip(operations, outcomes, strict=True):
-            if error is not None and error.errno not in _GONE:
-                raise _refusal(operation, error, ())
+            await self._commit(operations, what, _GONE)
+        except KernelRefused as error:
+            if not isinstance(error.__cause__, OutcomeUnknown):
+                raise
+            await self._commit(operations, what, _GONE)
         log.debug("%s: %d operations", what, len(operations))
 
     async def _observe(self, named: Sequence[NamedSa]) -> list[ObservedSa]:
         observed = []
         for n in named:
-            sa = await self._kernel.get_sa(n.sa.id)
+            with typed_refusals(n.name):
+                sa = await self._kernel.get_sa(n.sa.id)
             if sa is None or sa.selector.owner != self._layout.owner or sa.reqid != n.sa.reqid:
                 raise Lost(n.name)
             observed.append(sa)
@@ -166,27 +199,28 @@ class Ipsec3gpp:
         if association.deadline_at + self._lifetimes.backstop > association.policies_until:
             policies = policies_of(sets, self._layout, self._lifetimes)
             operations += [UpdatePolicy(p) for p in policies.values()]
-        outcomes = await self._kernel.commit(operations)
-        for operation, error in zip(operations, outcomes, strict=True):
-            if error is None:
-                continue
+        try:
+            await self._commit(operations, f"limits of association {association.id}", named=named)
+        except KernelRefused as error:
             if error.errno in _GONE:
-                raise Lost(describe(operation, named))
-            raise _refusal(operation, error, named)
+                raise Lost(error.object) from error
+            raise
 
     async def rearrange(self, before: Sequence[Association], after: Sequence[Association]) -> None:
         """Move what the sets of a registration share (UPDPOLICY)."""
         operations = plan_policies(before, after, self._layout, self._lifetimes)
-        if not operations:
-            return
-        outcomes = await self._kernel.commit(operations)
-        for operation, error in zip(operations, outcomes, strict=True):
-            if error is not None:
-                raise _refusal(operation, error, ())
+        await self._commit(operations, "policies of the registration")
 
     async def remove(self, sets: Sequence[Association], gone: Association) -> None:
         """Take a set out of the kernel; what is gone already is no error."""
         operations = plan_remove(sets, gone, self._layout, self._lifetimes)
+        if gone.end_reason is EndReason.KERNEL_LOST:
+            # Somebody else may have put an SA where ours was: that one stays.
+            named = sas_of(gone, self._layout, self._lifetimes, self._boottime())
+            foreign = {n.sa.id for n in named if not await self._holds(n.sa)}
+            operations = tuple(
+                o for o in operations if not (isinstance(o, DeleteSa) and o.id in foreign)
+            )
         await self._commit_tolerant(operations, "remove")
 
     async def counters(self, association: Association) -> tuple[SaCounters, ...]:
@@ -206,10 +240,16 @@ class Ipsec3gpp:
             for n, observed in zip(named, await self._observe(named), strict=True)
         )
 
-    async def examine(self, table: AssociationTable, standing: dict[PolicyId, Policy]) -> Findings:
+    async def examine(
+        self,
+        table: AssociationTable,
+        standing: dict[PolicyId, Policy],
+        busy: Callable[[], AbstractSet[RegistrationKey]],
+    ) -> Findings:
         """Dump the kernel and compare it with the table as it is after the dump."""
-        sas = await self._kernel.dump_sas()
-        policies = await self._kernel.dump_policies()
+        with typed_refusals("the dump of SAs and policies"):
+            sas = await self._kernel.dump_sas()
+            policies = await self._kernel.dump_policies()
         return diff(
             table,
             standing,
@@ -219,6 +259,7 @@ class Ipsec3gpp:
             self._lifetimes,
             now=self._boottime(),
             realtime=self._realtime(),
+            busy=busy(),
         )
 
     async def is_lost(self, association: Association) -> bool:
@@ -230,15 +271,15 @@ class Ipsec3gpp:
             return True
         return False
 
-    async def mend(self, operations: Sequence[Operation]) -> int:
-        """Commit repairs or removals; return how many changed something."""
-        if not operations:
-            return 0
-        outcomes = await self._kernel.commit(operations)
-        for operation, error in zip(operations, outcomes, strict=True):
-            if error is not None and error.errno not in {*_GONE, errno.EEXIST}:
-                raise _refusal(operation, error, ())
-        return sum(error is None for error in outcomes)
+    async def mend(self, findings: Findings) -> tuple[int, int]:
+        """Commit removals and repairs; return how many of each changed something.
+
+        One commit in the turn of the comparison: whatever is begun later is sent later.
+        """
+        operations = (*findings.removals, *findings.repairs)
+        changed = await self._commit(operations, "the repair", _GONE | {errno.EEXIST})
+        removals = len(findings.removals)
+        return sum(changed[:removals]), sum(changed[removals:])
 
     async def lift(self, standing: dict[PolicyId, Policy]) -> None:
         """Remove the endpoints' block policies (orderly stop with stop = "remove")."""
@@ -264,23 +305,3 @@ def _move_limit(
     now = int(realtime)
     sa = dataclasses.replace(named.sa, hard_add_seconds=max(1, wanted - now))
     return [origin(now), ShortenSa(sa)]
-
-
-def _refusal(operation: Operation, error: KernelError, named: Sequence[NamedSa]) -> KernelRefused:
-    return KernelRefused(
-        errno=error.errno,
-        name=error.name,
-        message=error.message,
-        object=describe(operation, named),
-        hint=_HINTS.get(error.errno, "journalctl -u sad and ip xfrm tell more"),
-    )
-
-
-_HINTS = {
-    errno.EEXIST: "something else holds this SA or policy: ip xfrm state, ip xfrm policy",
-    errno.ENOSYS: "the kernel lacks the algorithm: load its module",
-    errno.EPERM: "sad has lost CAP_NET_ADMIN: check AmbientCapabilities of sad.service",
-    errno.EPROTONOSUPPORT: "the kernel lacks ESP: modprobe esp4 esp6",
-    errno.ENOMEM: "the kernel is out of memory",
-    errno.ENOBUFS: "the kernel is out of buffers: try again",
-}

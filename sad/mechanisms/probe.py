@@ -8,7 +8,7 @@ import errno
 from collections.abc import Iterable
 from typing import Final
 
-from netlink.errors import KernelError
+from netlink.errors import KernelError, OutcomeUnknown
 from netlink.interface import Kernel
 from netlink.model import AddSa, DeleteSa, SaId, SaKeys, SecurityAssociation, Selector
 from netlink.secret import Secret
@@ -20,6 +20,7 @@ from sad.model.rules import Layout
 _PROBE_ADDRESSES: Final = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8::1", "2001:db8::2")}
 _PROBE_SPI: Final = 0x5AD0
 _PROBE_SECONDS: Final = 5
+_NOT_PERMITTED: Final = frozenset({errno.EPERM, errno.EACCES})
 
 
 class NodeUnfit(Exception):
@@ -43,7 +44,9 @@ async def probe(
     missing: dict[str, str] = {}
     for version in sorted(set(ip_versions)):
         for pair in wanted:
-            error = await _try(kernel, pair, version, layout)
+            error = await _try(kernel, pair, version, layout, _PROBE_SPI)
+            if error is not None and error.errno == errno.EEXIST:  # a foreigner's: beside it
+                error = await _try(kernel, pair, version, layout, _PROBE_SPI + 1)
             if error is None:
                 continue
             _refuse_unfit(error, version)
@@ -58,7 +61,7 @@ async def probe(
 
 
 def _refuse_unfit(error: KernelError, version: int) -> None:
-    if error.errno in (errno.EPERM, errno.EACCES):
+    if error.errno in _NOT_PERMITTED:
         raise NodeUnfit(
             "the capability CAP_NET_ADMIN",
             "start sad by its systemd unit, or give it AmbientCapabilities=CAP_NET_ADMIN",
@@ -72,12 +75,12 @@ def _refuse_unfit(error: KernelError, version: int) -> None:
 
 
 async def _try(
-    kernel: Kernel, pair: AlgorithmPair, version: int, layout: Layout
+    kernel: Kernel, pair: AlgorithmPair, version: int, layout: Layout, spi: int
 ) -> KernelError | None:
     source, destination = _PROBE_ADDRESSES[version]
     integrity, encryption = INTEGRITY[pair.integrity], ENCRYPTION[pair.encryption]
     sa = SecurityAssociation(
-        id=SaId(destination, _PROBE_SPI),
+        id=SaId(destination, spi),
         source=source,
         reqid=layout.reqid_range[0],
         selector=Selector(
@@ -97,9 +100,16 @@ async def _try(
         integrity=Secret(bytes(range(1, integrity.key_bits // 8 + 1))),
         encryption=Secret(bytes(range(1, encryption.key_bits // 8 + 1))),
     )
-    left_over, added, _ = await kernel.commit(
-        (DeleteSa(sa.id), AddSa(sa=sa, keys=keys), DeleteSa(sa.id))
-    )
-    if left_over is not None and left_over.errno == errno.EPERM:
-        return left_over
+    try:
+        # One of an earlier life may still be there; anybody else's is not ours to delete.
+        held = await kernel.get_sa(sa.id)
+        if held is not None and held.selector.owner == layout.owner:
+            await kernel.commit([DeleteSa(sa.id)])
+        added, _ = await kernel.commit((AddSa(sa=sa, keys=keys), DeleteSa(sa.id)))
+    except OutcomeUnknown as error:
+        raise NodeUnfit(
+            "the kernel's answers, which were lost", "raise kernel.request_buffer_bytes"
+        ) from error
+    except KernelError as error:
+        return error
     return added

@@ -130,3 +130,11 @@ class Busy(SadError):
 
 class Lost(Exception):
     """Internal: the kernel no longer holds an association that should be in force."""
+
+
+class LeftBehind(Exception):
+    """Internal: an install was refused and could not be taken back whole."""
+
+    def __init__(self, refusal: KernelRefused) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from sad.core import lifecycle
-from sad.model.association import Association, EndReason, Phase
+from sad.model.association import Association, EndReason, Phase, RegistrationKey
 from sad.model.errors import KernelRefused, Lost
 from sad.model.journal import Forget, Put
 from sad.model.views import WatchKind
@@ -29,60 +29,94 @@ class Endings:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def expire_due(self) -> None:
         """End what is due. The timer's callback."""
         due = self._shared.deadlines.fire()
         if due:
-            task = asyncio.get_running_loop().create_task(self.end_all(due, EndReason.EXPIRED))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._shared.background.start(self.end_all(due, EndReason.EXPIRED))
 
     async def end_all(self, ids: Iterable[str], reason: EndReason) -> None:
-        """End many, in slices."""
+        """End many, in slices; one that fails stops none of the others."""
         pending = list(ids)
         for start in range(0, len(pending), SLICE):
             slice_ = pending[start : start + SLICE]
-            await asyncio.gather(*(self.end(i, reason) for i in slice_))
+            results = await asyncio.gather(
+                *(self.end(i, reason) for i in slice_), return_exceptions=True
+            )
+            for association_id, result in zip(slice_, results, strict=True):
+                if isinstance(result, BaseException):
+                    self._shared.tell_problem(
+                        f"association {association_id} could not be ended: "
+                        f"{type(result).__name__}",
+                        "a defect of sad: please report it",
+                    )
 
     async def end(self, association_id: str, reason: EndReason) -> Association | None:
-        """End one association now; None if it had ended already."""
-        shared = self._shared
-        association = shared.table.get(association_id)
+        """End one association now; None if it had ended already, or the mechanism refused."""
+        try:
+            return await self.end_or_refuse(association_id, reason)
+        except KernelRefused:
+            return None  # told, and the reconciler tries again
+
+    async def end_or_refuse(self, association_id: str, reason: EndReason) -> Association | None:
+        """End one association now; None if it had ended already.
+
+        Raises KernelRefused: it is offered to nobody any more and the reconciler tries again.
+        """
+        association = self._shared.table.get(association_id)
         if association is None:
             return None
-        async with shared.lock(association.registration):
-            association = shared.table.get(association_id)
-            if association is None or association.phase is Phase.INSTALLING:
-                return None
-            if reason is EndReason.EXPIRED and association.deadline_at > shared.clock.boottime():
-                # It was lengthened while this ending waited for the lock.
-                shared.deadlines.set(association.id, association.deadline_at)
-                return None
-            removing = dataclasses.replace(association, phase=Phase.REMOVING)
-            shared.table.put(removing)
-            shared.deadlines.remove(association.id)
-            await shared.record_tolerant(Put(removing))
-            sets = shared.settled(association.registration)
-            try:
-                await shared.mechanisms[association.mechanism].remove(sets, removing)
-            except KernelRefused as error:
+        async with self._shared.lock(association.registration):
+            return await self.end_locked(association_id, reason)
+
+    async def end_locked(self, association_id: str, reason: EndReason) -> Association | None:
+        """As :meth:`end_or_refuse`, for a caller that holds the lock of the registration."""
+        shared = self._shared
+        association = shared.table.get(association_id)
+        if association is None or association.phase is Phase.INSTALLING:
+            return None
+        if (
+            reason is EndReason.EXPIRED
+            and association.phase is Phase.INSTALLED
+            and association.deadline_at > shared.clock.boottime()
+        ):
+            # It was lengthened while this ending waited for the lock.
+            shared.deadlines.set(association.id, association.deadline_at)
+            return None
+        removing = dataclasses.replace(association, phase=Phase.REMOVING, end_reason=reason)
+        shared.table.put(removing)
+        shared.deadlines.remove(association.id)
+        await shared.record_tolerant(Put(removing))
+        sets = shared.settled(association.registration)
+        try:
+            await shared.mechanisms[association.mechanism].remove(sets, removing)
+        except Exception as error:
+            if isinstance(error, KernelRefused):
                 shared.tell_refusal(f"association {association.id} could not be removed", error)
-                shared.request_reconcile("a removal failed")
-                return None
-            shared.table.remove(association.id)
-            await shared.record_tolerant(Forget(association.id))
+            shared.request_reconcile("a removal failed")
+            raise
+        shared.table.remove(association.id)
+        await shared.record_tolerant(Forget(association.id))
         ended = lifecycle.end(association, reason)
         log.info("association %s ended: %s", ended.id, reason, extra={"SAD_ASSOCIATION": ended.id})
         shared.watch.publish(WatchKind.ENDED, ended)
         return ended
 
+    async def finish_removals(self, registration: RegistrationKey) -> None:
+        """Try again what is being removed from a registration. The caller holds its lock.
+
+        Raises KernelRefused. Who adds to a registration must know what lies in the kernel of it.
+        """
+        for association in self._shared.settled(registration):
+            if association.phase is Phase.REMOVING:
+                await self.end_locked(association.id, association.end_reason or EndReason.RELEASED)
+
     async def change(self, before: Association, after: Association) -> Association:
         """Bring an association into a new state or to a new deadline. The caller holds its lock.
 
         Raises KernelRefused or JournalUnavailable with everything as before; an association that
-        the kernel has lost is ended.
+        the kernel has lost is ended, then Lost is raised.
         """
         shared = self._shared
         mechanism = shared.mechanisms[after.mechanism]
@@ -95,11 +129,12 @@ class Endings:
                 after = self._policies_renewed(after)
             if after.state is not before.state:
                 await mechanism.rearrange(old_sets, new_sets)
-        except Lost as error:
+        except Lost:
+            await self.end_locked(before.id, EndReason.KERNEL_LOST)
+            raise
+        except Exception:
             await shared.record_tolerant(Put(before))
-            raise _lost(before, str(error)) from error
-        except KernelRefused:
-            await shared.record_tolerant(Put(before))
+            shared.request_reconcile("a change failed half-way")
             raise
         shared.table.put(after)
         shared.deadlines.set(after.id, after.deadline_at)
@@ -113,13 +148,9 @@ class Endings:
         until = self._shared.clock.boottime() + lifetimes.longest_registration + lifetimes.backstop
         return dataclasses.replace(after, policies_until=until)
 
-    async def drain(self) -> None:
-        """Wait for endings under way."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
 
-
-def _lost(association: Association, what: str) -> KernelRefused:
+def lost_refusal(association: Association, what: str) -> KernelRefused:
+    """Return what a caller is told of an association that the kernel has lost."""
     return KernelRefused(
         errno=3,
         name="ESRCH",

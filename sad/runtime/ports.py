@@ -1,14 +1,15 @@
 """What the shell needs from the world, as protocols. :mod:`sad.app` puts real objects behind."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
-from netlink.model import Operation, Policy, PolicyId
+from netlink.model import Policy, PolicyId
 from sad.core.allocation import RandBelow
 from sad.core.decision import Circumstances
 from sad.core.reconcile import Findings
 from sad.core.table import AssociationTable
-from sad.model.association import Association
+from sad.model.association import Association, RegistrationKey
 from sad.model.endpoint import Endpoint
 from sad.model.journal import JournalWrite
 from sad.model.requests import InstallRequest
@@ -33,7 +34,10 @@ class JournalPort(Protocol):
 
 
 class MechanismDriver(Protocol):
-    """One mechanism of RFC 3329. ``sets`` are always all of one registration, oldest first."""
+    """One mechanism of RFC 3329. ``sets`` are always all of one registration, oldest first.
+
+    Whatever goes wrong with the kernel is raised as KernelRefused.
+    """
 
     name: str
 
@@ -50,7 +54,10 @@ class MechanismDriver(Protocol):
     async def install(
         self, siblings: Sequence[Association], new: Association, request: InstallRequest
     ) -> None:
-        """Put a set into force, all or nothing; KernelRefused leaves nothing behind."""
+        """Put a set into force, all or nothing; KernelRefused leaves nothing behind.
+
+        Raises LeftBehind if something remained that :meth:`remove` must take away.
+        """
 
     async def set_deadline(self, sets: Sequence[Association], association: Association) -> None:
         """Make the mechanism's own backstop follow ``association.deadline_at``.
@@ -62,19 +69,27 @@ class MechanismDriver(Protocol):
         """Follow changes of state inside one registration (who carries outbound traffic)."""
 
     async def remove(self, sets: Sequence[Association], gone: Association) -> None:
-        """Take a set out of force; what is gone already is no error."""
+        """Take a set out of force; what is gone already is no error.
+
+        If ``gone.end_reason`` is KERNEL_LOST somebody else may stand in its place: he stays.
+        """
 
     async def counters(self, association: Association) -> tuple[SaCounters, ...]:
         """Return the counters of an association as they are now."""
 
-    async def examine(self, table: AssociationTable, standing: dict[PolicyId, Policy]) -> Findings:
-        """Compare the table with what the mechanism holds."""
+    async def examine(
+        self,
+        table: AssociationTable,
+        standing: dict[PolicyId, Policy],
+        busy: Callable[[], AbstractSet[RegistrationKey]],
+    ) -> Findings:
+        """Compare the table with what the mechanism holds, ``busy`` registrations left alone."""
 
     async def is_lost(self, association: Association) -> bool:
         """Ask again about one association: an examination is older than what followed it."""
 
-    async def mend(self, operations: Sequence[Operation]) -> int:
-        """Do repairs or removals of an examination; return how many changed something."""
+    async def mend(self, findings: Findings) -> tuple[int, int]:
+        """Do the removals and repairs of an examination; return how many changed something."""
 
     async def lift(self, standing: dict[PolicyId, Policy]) -> None:
         """Remove the endpoints' block policies (orderly stop with stop = "remove")."""

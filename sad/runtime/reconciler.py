@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Final
 
 from netlink.model import (
     KernelEvent,
@@ -22,13 +23,20 @@ from sad.runtime.state import Shared
 
 log = logging.getLogger(__name__)
 
+#: Between two runs of :meth:`Reconciler.run`: neither a refusing kernel nor a stream of notices
+#: may have it dump without end.
+PAUSE_SECONDS: Final = 1.0
+
 
 class Reconciler:
     """Runs :func:`sad.core.reconcile.diff` and does what it finds, one run at a time."""
 
-    def __init__(self, shared: Shared, endings: Endings) -> None:
+    def __init__(
+        self, shared: Shared, endings: Endings, *, pause_seconds: float = PAUSE_SECONDS
+    ) -> None:
         self._shared = shared
         self._endings = endings
+        self._pause = pause_seconds
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._reason = ""
@@ -75,8 +83,14 @@ class Reconciler:
                 await self.reconcile(reason)
             except SadError as error:
                 self._shared.tell_refusal("the kernel could not be reconciled", error)
-                await asyncio.sleep(1)  # a refusing kernel is not asked in a tight loop
                 self.request("the last run failed")
+            except Exception as error:  # noqa: BLE001 - no defect may end the watch over the kernel
+                self._shared.tell_problem(
+                    f"the kernel could not be reconciled: {type(error).__name__}",
+                    "a defect of sad: please report it",
+                )
+                self.request("the last run failed")
+            await asyncio.sleep(self._pause)
 
     async def reconcile(self, reason: str) -> ReconcileReport:
         """Compare and mend; return what was found and done."""
@@ -97,17 +111,28 @@ class Reconciler:
 
     async def _reconcile(self, reason: str) -> ReconcileReport:
         shared = self._shared
-        repaired = removed = ended = adopted = 0
+        repaired = removed = adopted = 0
+        refusal: KernelRefused | None = None
+        # First what is stuck: until it has gone, the policies of its registration are not judged.
+        ended = await self._retry_removals()
         for mechanism in shared.mechanisms.values():
-            # From here to the commit of its removals nothing else runs: examine() compares after
+            # From here to the commit of its findings nothing else runs: examine() compares after
             # its last await, and mend() sends in this turn of the loop.
-            findings = await mechanism.examine(shared.table, shared.standing_policies())
-            removed += await mechanism.mend(findings.removals)
-            repaired += await mechanism.mend(findings.repairs)
+            findings = await mechanism.examine(
+                shared.table, shared.standing_policies(), shared.busy
+            )
+            try:
+                removed_now, repaired_now = await mechanism.mend(findings)
+            except KernelRefused as error:
+                refusal = error  # what must end ends all the same
+            else:
+                removed += removed_now
+                repaired += repaired_now
             adopted += len(findings.adopted)
             ended += await self._end_findings(findings)
             repaired += await self._mend_limits(findings)
-        ended += await self._retry_removals()
+        if refusal is not None:
+            raise refusal
         return ReconcileReport(
             at=shared.clock.realtime(),
             reason=reason,
@@ -154,8 +179,9 @@ class Reconciler:
         return mended
 
     async def _retry_removals(self) -> int:
-        stuck = [a.id for a in self._shared.table if a.phase is Phase.REMOVING]
+        stuck = [a for a in self._shared.table if a.phase is Phase.REMOVING]
         ended = 0
-        for association_id in stuck:
-            ended += await self._endings.end(association_id, EndReason.RELEASED) is not None
+        for a in stuck:
+            reason = a.end_reason or EndReason.RELEASED
+            ended += await self._endings.end(a.id, reason) is not None
         return ended

@@ -8,9 +8,9 @@ netlink send, because both sides coalesce.
 import asyncio
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from sad.core import lifecycle
 from sad.core.allocation import RandBelow
@@ -21,6 +21,7 @@ from sad.model.errors import (
     BadParameter,
     Busy,
     KernelRefused,
+    LeftBehind,
     Lost,
     MechanismUnavailable,
     NoSuchAssociation,
@@ -38,15 +39,13 @@ from sad.model.views import (
     WatchEvent,
     WatchKind,
 )
-from sad.runtime.endings import Endings
+from sad.runtime.endings import Endings, lost_refusal
 from sad.runtime.ports import MechanismDriver
 from sad.runtime.reconciler import Reconciler
 from sad.runtime.state import Shared
 from sad.runtime.status import StatusPage
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class Access(Protocol):
@@ -99,19 +98,21 @@ class AssociationService:
 
     async def install(self, caller: Caller, request: InstallRequest) -> Association:
         """Install a negotiated set; all or nothing. A caller that leaves gets it rolled back."""
-        task = asyncio.ensure_future(self._install(caller, request))
+        task = self._shared.background.start(self._install(caller, request))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(self._roll_back_unanswered)
+            if not task.cancelled():
+                self._shared.background.start(self._roll_back_unanswered(task))
             raise
 
-    def _roll_back_unanswered(self, task: asyncio.Task[Association]) -> None:
+    async def _roll_back_unanswered(self, task: asyncio.Task[Association]) -> None:
+        await asyncio.wait({task})
         if task.cancelled() or task.exception() is not None:
             return
         association = task.result()
         log.info("association %s: its caller left before the answer", association.id)
-        self._shared.deadlines.set(association.id, self.now())
+        await self._endings.end(association.id, EndReason.RELEASED)
 
     async def _install(self, caller: Caller, request: InstallRequest) -> Association:
         shared = self._shared
@@ -125,22 +126,18 @@ class AssociationService:
         shared.table.put(new)  # from here on its SPIs and ports are taken
         try:
             async with shared.lock(new.registration):
-                await shared.journal.record([Put(new)])
-                siblings = shared.settled(new.registration)
-                await mechanism.install(siblings, new, request)
-                installed = dataclasses.replace(new, phase=Phase.INSTALLED)
-                try:
-                    await shared.journal.record([Put(installed)])
-                except BaseException:
-                    await mechanism.remove((*siblings, installed), installed)
-                    raise
-                shared.table.put(installed)
+                installed = await self._put_into_force(mechanism, new, request)
         except BaseException:
-            shared.table.remove(new.id)
-            # A row without a result is an intent whose answer never left: should it stay because
-            # the journal cannot be written now, the next start removes what stands behind it.
-            await shared.record_tolerant(Forget(new.id))
+            if shared.table.get(new.id) is new:
+                shared.table.remove(new.id)
+                # A row without a result is an intent whose answer never left: should it stay
+                # because the journal cannot be written, the next start removes what it means.
+                await shared.record_tolerant(Forget(new.id))
             raise
+        finally:
+            for key in (request.integrity_key, request.cipher_key):
+                if key is not None:
+                    key.wipe()
         shared.deadlines.set(installed.id, installed.deadline_at)
         log.info(
             "association %s installed on %s for %s",
@@ -151,6 +148,46 @@ class AssociationService:
         )
         shared.watch.publish(WatchKind.ADDED, installed)
         return installed
+
+    async def _put_into_force(
+        self, mechanism: MechanismDriver, new: Association, request: InstallRequest
+    ) -> Association:
+        """Journal, mechanism, journal; the caller holds the lock and takes ``new`` back.
+
+        What cannot be taken back stays in the table in phase REMOVING: its SPIs and ports are not
+        free, and the reconciler takes it away.
+        """
+        shared = self._shared
+        await self._endings.finish_removals(new.registration)
+        await shared.journal.record([Put(new)])
+        siblings = shared.settled(new.registration)
+        try:
+            await mechanism.install(siblings, new, request)
+        except LeftBehind as error:
+            await self._leave_to_reconciler(new)
+            raise error.refusal from error
+        installed = dataclasses.replace(new, phase=Phase.INSTALLED)
+        try:
+            await shared.journal.record([Put(installed)])
+        except BaseException:
+            try:
+                await mechanism.remove((*siblings, installed), installed)
+            except KernelRefused:
+                await self._leave_to_reconciler(new)
+            raise
+        shared.table.put(installed)
+        return installed
+
+    async def _leave_to_reconciler(self, new: Association) -> None:
+        removing = dataclasses.replace(
+            new, phase=Phase.REMOVING, end_reason=EndReason.KERNEL_REFUSED
+        )
+        self._shared.table.put(removing)
+        self._shared.tell_problem(
+            f"association {new.id} was refused and could not be taken back", "it is tried again"
+        )
+        self._shared.request_reconcile("an install could not be taken back")
+        await self._shared.record_tolerant(Put(removing))
 
     # --- confirm and release ---------------------------------------------------------------------
 
@@ -167,7 +204,9 @@ class AssociationService:
                 hint=f"1 to {longest:.0f} (lifetimes.longest_registration_seconds); "
                 "Release ends a registration",
             )
-        return await _unhurried(self._confirm(caller, association_id, expires_seconds))
+        return await self._shared.background.finish(
+            self._confirm(caller, association_id, expires_seconds)
+        )
 
     async def _confirm(
         self, caller: Caller, association_id: str, expires_seconds: int
@@ -192,12 +231,8 @@ class AssociationService:
                 return association
             try:
                 return await self._endings.change(association, confirmed)
-            except KernelRefused as error:
-                if not isinstance(error.__cause__, Lost):
-                    raise
-                lost = error
-        await self._endings.end(association_id, EndReason.KERNEL_LOST)
-        raise lost
+            except Lost as error:
+                raise lost_refusal(association, str(error)) from error
 
     async def release(self, caller: Caller, request: ReleaseRequest) -> tuple[Association, ...]:
         """End what matches, now or after its linger."""
@@ -217,27 +252,36 @@ class AssociationService:
                 rule="T24-D-1",
                 hint=f"0 to {longest:.0f} (lifetimes.max_linger_seconds)",
             )
-        return await _unhurried(self._release(self._matching(caller, request), request))
+        return await self._shared.background.finish(
+            self._release(self._matching(caller, request), request)
+        )
 
     async def _release(
         self, matching: Iterable[Association], request: ReleaseRequest
     ) -> tuple[Association, ...]:
         results = await asyncio.gather(
-            *(self._release_one(a, request.linger_seconds) for a in matching)
+            *(self._release_one(a, request.linger_seconds) for a in matching),
+            return_exceptions=True,
         )
-        return tuple(a for a in results if a is not None)
+        for result in results:  # each was tried; one that failed is told
+            if isinstance(result, BaseException):
+                raise result
+        return tuple(a for a in results if isinstance(a, Association))
 
     async def _release_one(
         self, association: Association, linger_seconds: int
     ) -> Association | None:
         if linger_seconds == 0:
-            return await self._endings.end(association.id, EndReason.RELEASED)
+            return await self._endings.end_or_refuse(association.id, EndReason.RELEASED)
         async with self._shared.lock(association.registration):
             current = self._shared.table.get(association.id)
             if current is None or current.phase is not Phase.INSTALLED:
                 return None
             released = lifecycle.release(current, linger_seconds, now=self.now())
-            return await self._endings.change(current, released)
+            try:
+                return await self._endings.change(current, released)
+            except Lost:
+                return lifecycle.end(current, EndReason.KERNEL_LOST)
 
     def _matching(self, caller: Caller, request: ReleaseRequest) -> list[Association]:
         table = self._shared.table
@@ -275,14 +319,11 @@ class AssociationService:
         try:
             counters = await self._shared.mechanisms[association.mechanism].counters(association)
         except Lost as error:
+            now = self._shared.table.get(association_id)
+            if now is None or now.phase is not Phase.INSTALLED:
+                raise NoSuchAssociation from error  # it ended while the kernel was asked
             self._shared.request_reconcile("an association's counters were asked for")
-            raise KernelRefused(
-                errno=3,
-                name="ESRCH",
-                message="the kernel no longer holds it",
-                object=f"{error} of association {association.id}",
-                hint="somebody deleted it: it is being ended",
-            ) from error
+            raise lost_refusal(association, str(error)) from error
         return association, counters
 
     def list_associations(self, caller: Caller, wanted: ListFilter) -> Iterable[Association]:  # noqa: ARG002 - as above
@@ -295,7 +336,7 @@ class AssociationService:
 
     async def reconcile(self, reason: str) -> ReconcileReport:
         """Compare the kernel with the journal and mend what differs."""
-        return await self._reconciler.reconcile(reason)
+        return await self._shared.background.finish(self._reconciler.reconcile(reason))
 
     # --- checks ----------------------------------------------------------------------------------
 
@@ -352,8 +393,3 @@ class AssociationService:
                 hint="add it to users of the endpoint",
             )
         return association
-
-
-async def _unhurried(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Finish what was begun although the caller leaves: half a change helps nobody."""
-    return await asyncio.shield(asyncio.ensure_future(coroutine))

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 
 from sad.model.association import Association, AssociationState, EndReason, Phase
+from sad.model.errors import KernelRefused
 from sad.model.journal import Forget
 from sad.model.views import DaemonState, ReconcileReport
 from sad.runtime.endings import Endings
@@ -22,19 +23,21 @@ async def restore(
     put into the kernel belongs to nobody and goes. The same is true of an ending without a
     result, and of an association whose endpoint or mechanism is no longer configured.
     """
-    dropped = 0
-    for association in rows:
+    dropped: list[Forget] = []
+    # The journal keeps no order, but "oldest first" decides who carries what is sent (T24-P-9).
+    for association in sorted(rows, key=lambda a: a.created_at):
         reason = _why_not(shared, association)
         if reason is None:
             shared.table.put(association)
             shared.deadlines.set(association.id, association.deadline_at)
         else:
-            dropped += 1
             log.info("association %s is not adopted: %s", association.id, reason)
-            await shared.record_tolerant(Forget(association.id))
+            dropped.append(Forget(association.id))
+    if dropped:
+        await shared.record_tolerant(*dropped)
     report = await reconciler.reconcile("start")
     shared.daemon_state = DaemonState.READY
-    log.info("%d associations live, %d dropped", len(shared.table), dropped)
+    log.info("%d associations live, %d dropped", len(shared.table), len(dropped))
     return report
 
 
@@ -59,10 +62,13 @@ def _why_not(shared: Shared, association: Association) -> str | None:
 async def stop(shared: Shared, endings: Endings) -> None:
     """Stop in order: SAs and policies stay, or go by setting."""
     shared.daemon_state = DaemonState.STOPPING
-    await endings.drain()
+    await shared.background.drain()
     if not shared.settings.remove_on_stop:
         log.info("%d associations stay in the kernel until their deadlines", len(shared.table))
         return
     await endings.end_all([a.id for a in shared.table], EndReason.SHUTDOWN)
     for mechanism in shared.mechanisms.values():
-        await mechanism.lift(shared.standing_policies())
+        try:
+            await mechanism.lift(shared.standing_policies())
+        except KernelRefused as error:
+            shared.tell_refusal("the block policies could not be lifted", error)

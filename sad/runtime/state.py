@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from weakref import WeakValueDictionary
 
 from netlink.model import Policy, PolicyId
@@ -15,6 +16,7 @@ from sad.model.errors import JournalUnavailable, SadError
 from sad.model.journal import JournalWrite
 from sad.model.rules import Layout, Lifetimes, Limits
 from sad.model.views import DaemonState
+from sad.runtime.background import Background
 from sad.runtime.deadlines import Deadlines
 from sad.runtime.ports import Clock, JournalPort, MechanismDriver
 from sad.runtime.watch import Watch
@@ -52,6 +54,7 @@ class Shared:
         self.table = AssociationTable()
         self.deadlines = Deadlines(clock.boottime)
         self.watch = Watch()
+        self.background = Background()
         self.daemon_state = DaemonState.STARTING
         self.problem: tuple[str, str] | None = None
         self.request_reconcile: Callable[[str], None] = lambda _reason: None
@@ -63,6 +66,10 @@ class Shared:
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()
         return lock
+
+    def busy(self) -> AbstractSet[RegistrationKey]:
+        """The registrations that somebody is changing at this instant."""
+        return {key for key, lock in self._locks.items() if lock.locked()}
 
     def settled(self, key: RegistrationKey) -> tuple[Association, ...]:
         """The sets of a registration that are in the kernel, oldest first."""

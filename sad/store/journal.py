@@ -22,12 +22,16 @@ SCHEMA_VERSION: Final = 1
 
 
 class JournalUnreadable(Exception):
-    """The journal file cannot be used; ``hint`` is the way out."""
+    """The journal file cannot be used; ``hint`` is the way out.
 
-    def __init__(self, reason: str, hint: str) -> None:
+    ``damaged`` is false if the file itself may be whole: a full disk, a lock, a permission.
+    """
+
+    def __init__(self, reason: str, hint: str, *, damaged: bool = True) -> None:
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
+        self.damaged = damaged
 
 
 class Journal:
@@ -51,14 +55,18 @@ class Journal:
             connection = sqlite3.connect(path, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise JournalUnreadable(
-                f"{path}: {error}", "check that the directory exists and belongs to sad's user"
+                f"{path}: {error}",
+                "check that the directory exists and belongs to sad's user",
+                damaged=False,
             ) from error
         try:
             cls._prepare(connection, path, boot_id)
         except sqlite3.OperationalError as error:
             connection.close()
             raise JournalUnreadable(
-                f"{path}: {error}", "check free space and permissions of its directory"
+                f"{path}: {error}",
+                "check free space and permissions of its directory",
+                damaged=False,
             ) from error
         except sqlite3.DatabaseError as error:
             connection.close()
@@ -125,9 +133,9 @@ class Journal:
         error: JournalUnavailable | None = None
         try:
             self._write([write for writes, _ in pending for write in writes])
-        except sqlite3.Error as cause:
+        except Exception as cause:  # noqa: BLE001 - none of the callers may wait for ever
             error = JournalUnavailable(
-                reason=str(cause),
+                reason=str(cause) if isinstance(cause, sqlite3.Error) else type(cause).__name__,
                 hint=f"check free space and permissions of {self._path.parent}",
             )
         for _, future in pending:
@@ -150,7 +158,7 @@ class Journal:
                     case Forget(association_id):
                         execute("DELETE FROM association WHERE id = ?", (association_id,))
             execute("COMMIT")
-        except sqlite3.Error:
+        except Exception:
             with contextlib.suppress(sqlite3.Error):  # a full disk may have rolled back itself
                 execute("ROLLBACK")
             raise

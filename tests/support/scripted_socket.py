@@ -7,8 +7,8 @@ refused send.
 import collections
 import errno
 import socket
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from netlink import decode
 from netlink.decode import Message
@@ -40,7 +40,6 @@ class ScriptedSocket:
         self.scripts = collections.deque(scripts)
         self.sent: list[list[Message]] = []
         self.closed = False
-        self.views: list[memoryview] = []
         self._buffers = {socket.SO_SNDBUF: send_buffer, socket.SO_RCVBUF: receive_buffer}
         self._queue: collections.deque[Answer] = collections.deque()
 
@@ -50,14 +49,10 @@ class ScriptedSocket:
     def getsockopt(self, _level: int, name: int) -> int:
         return self._buffers[name]
 
-    def send(self, data: bytes) -> int:
-        return self.sendmsg([data])
-
-    def sendmsg(self, views: Sequence[Any]) -> int:
+    def send(self, view: bytes | memoryview) -> int:
         if self.closed:
             raise OSError(errno.EBADF, "Bad file descriptor")
-        data = b"".join(bytes(view) for view in views)
-        self.views += [view for view in views if isinstance(view, memoryview)]
+        data = bytes(view)
         messages = list(decode.messages(data, len(data)))
         script = self.scripts.popleft() if self.scripts else acknowledge
         answers = list(script(messages, data))  # a refusal is raised before anything is noted

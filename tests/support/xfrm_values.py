@@ -29,8 +29,9 @@ from netlink.model import (
     Template,
     UpdatePolicy,
 )
-from netlink.reference import GetPolicy, GetSa, Request
+from netlink.reference import GetInfo, GetPolicy, GetSa, Request
 from netlink.secret import Secret
+from netlink.uapi import XFRM_MSG_GETSADINFO, XFRM_MSG_GETSPDINFO
 
 OWNER: Final = 0x5AD0_0001
 
@@ -186,12 +187,17 @@ def associations(draw: st.DrawFn, version: int) -> SecurityAssociation:
     )
 
 
+def _not_wiped(key: bytes) -> bool:
+    return not key or any(key)
+
+
 @st.composite
 def additions(draw: st.DrawFn, version: int) -> AddSa:
     sa = draw(associations(version))
 
     def key(bits: int) -> Secret:
-        return Secret(draw(st.binary(min_size=bits // 8, max_size=bits // 8)))
+        size = bits // 8
+        return Secret(draw(st.binary(min_size=size, max_size=size).filter(_not_wiped)))
 
     keys = SaKeys(integrity=key(sa.integrity.key_bits), encryption=key(sa.encryption.key_bits))
     return AddSa(sa=sa, keys=keys)
@@ -250,6 +256,7 @@ def _requests(version: int) -> st.SearchStrategy[Request]:
         policies(version).map(UpdatePolicy),
         policy_ids(version).map(DeletePolicy),
         policy_ids(version).map(GetPolicy),
+        st.sampled_from([XFRM_MSG_GETSADINFO, XFRM_MSG_GETSPDINFO]).map(GetInfo),
     )
 
 

@@ -176,6 +176,30 @@ async def test_half_a_message_does_not_take_the_answer_before_it(
         assert server.statistics().dropped == ((Drop.HALF_A_MESSAGE, 1),)
 
 
+async def test_half_a_message_behind_waiting_calls_has_to_end(
+    tmp_path: Path, backend: MemoryBackend
+) -> None:
+    """While calls wait nothing is read and no time runs; then the limit holds from there on."""
+    backend.gate.clear()
+    async with (
+        serving(tmp_path / "s", backend, limits=IMPATIENT) as server,
+        Peer.connected(tmp_path / "s") as peer,
+    ):
+        peer.send(message(GET, {"id": "000000000001"}) * 300 + b"{")
+        await until(lambda: len(backend.begun) == 256)
+        loop = asyncio.get_running_loop()
+        late = loop.create_future()
+        loop.call_later(3 * IMPATIENT.message_seconds, late.set_result, None)
+        await late
+        assert server.statistics().dropped == ()
+        backend.gate.set()
+
+        for _ in range(300):
+            assert "parameters" in await peer.reply()
+        assert await peer.is_hung_up_on()
+        assert server.statistics().dropped == ((Drop.HALF_A_MESSAGE, 1),)
+
+
 class Deaf:
     """A client with a small receive buffer that only sends."""
 
@@ -255,6 +279,18 @@ async def test_a_large_reply_reaches_a_client_that_reads(
         assert server.statistics().dropped == ()
 
 
+async def test_large_replies_to_many_calls_reach_a_client_that_reads(
+    peer: Peer, server: Server
+) -> None:
+    """500 calls in one packet with 3 MB of replies: they are begun as replies are taken."""
+    describe = message(f"{SERVICE}.GetInterfaceDescription", {"interface": ASSOCIATIONS})
+    peer.send(describe * 500)
+
+    for _ in range(500):
+        assert "description" in (await peer.reply())["parameters"]
+    assert server.statistics().dropped == ()
+
+
 @pytest.mark.parametrize("count", [1, 4, 5, 200])
 async def test_descriptors_are_refused_and_closed(peer: Peer, server: Server, count: int) -> None:
     """No method takes one: the connection ends, and none stays open here."""
@@ -295,6 +331,9 @@ async def test_connections_of_one_user_are_counted(
         await until(lambda: server.statistics().connections == 1)
         async with Peer.connected(tmp_path / "s") as three:
             assert "error" not in await three.call(INFO)
+        await one.leave()
+        await until(lambda: server.statistics().connections == 0)
+        assert not server._of_uid  # nor is anything kept of users who have left
     warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) == 1
 
@@ -348,12 +387,14 @@ async def test_without_descriptors_accepting_rests(
     """EMFILE does not spin the event loop: the listener is left alone, then tried again."""
     monkeypatch.setattr("sad.api.server._PAUSE_SECONDS", 0.05)
     async with serving(tmp_path / "s", backend) as server:
-        listening, failures = server._listening, []
+        loop, listening, failures = asyncio.get_running_loop(), server._listening, []
+        begun = loop.time()
 
         class Exhausted:
             def accept(self) -> None:
-                failures.append(1)
-                server._listening = listening
+                failures.append(loop.time())
+                if loop.time() > begun + 0.3:
+                    server._listening = listening
                 raise OSError(24, "Too many open files")
 
             def fileno(self) -> int:
@@ -362,4 +403,4 @@ async def test_without_descriptors_accepting_rests(
         server._listening = Exhausted()  # type: ignore[assignment]  # has what accept needs
         async with Peer.connected(tmp_path / "s") as peer:
             assert "parameters" in await peer.call(INFO)
-        assert failures == [1]
+        assert 1 < len(failures) <= 8

@@ -207,6 +207,14 @@ async def test_a_starting_daemon_answers_only_for_itself(desk: Desk) -> None:
     assert "error" not in await desk.call(SIP_SERVER, f"{ASSOCIATIONS}.List")
 
 
+async def test_starting_is_left_once_and_for_ever(desk: Desk) -> None:
+    """So a busy daemon is not asked for its whole status with each call."""
+    await desk.call(SIP_SERVER, f"{ASSOCIATIONS}.List")
+    desk.backend.daemon_state = DaemonState.STARTING
+
+    assert "error" not in await desk.call(SIP_SERVER, f"{ASSOCIATIONS}.List")
+
+
 @pytest.mark.parametrize(
     ("method", "error", "field", "value"),
     [

@@ -297,6 +297,10 @@ async def test_closing_does_not_wait_for_ever(tmp_path: Path, backend: MemoryBac
         await server.close(grace_seconds=0.01)
 
         assert await peer.is_hung_up_on()
+        async with Peer.connected(tmp_path / "s"):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert server.statistics().accepted == 1
     assert sorted(backend.cancelled) == sorted(backend.begun)
     assert server.statistics().connections == 0
 

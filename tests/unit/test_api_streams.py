@@ -12,7 +12,8 @@ import pytest
 
 from sad.api.limits import Drop, Limits
 from sad.api.server import Server
-from sad.model.views import WatchKind
+from sad.model.requests import Caller
+from sad.model.views import WatchEvent, WatchKind
 from tests.support import make
 from tests.support.api import ASSOCIATIONS, SERVICE, Peer, message, serving, until
 from tests.support.memory_backend import MemoryBackend
@@ -250,6 +251,26 @@ async def test_after_resync_the_connection_can_be_used_again(
 
         assert last["parameters"]["event"] == "resync"
         assert "parameters" in await peer.call(INFO)
+
+
+class Keeping(MemoryBackend):
+    """Keeps its subscriptions, so that none ends only because nobody refers to it."""
+
+    def subscribe(self, caller: Caller) -> AsyncIterator[WatchEvent]:
+        self.kept = super().subscribe(caller)
+        return self.kept
+
+
+async def test_a_monitor_that_departs_in_the_middle_is_unsubscribed(tmp_path: Path) -> None:
+    """While it waits for room its subscription is closed by hand, not by the garbage collector."""
+    backend = Keeping()
+    backend.associations = dict.fromkeys(map(str, range(5000)), make.association())
+    async with serving(tmp_path / "s", backend) as server:
+        with stuff(tmp_path / "s", MONITOR):
+            await until(lambda: any(c._calls._room for c in server._connections))
+
+        await until(lambda: backend.finalised == 1)
+        assert backend.queues == []
 
 
 async def test_a_slow_reader_delays_no_other(tmp_path: Path, backend: MemoryBackend) -> None:

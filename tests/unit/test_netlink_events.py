@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import itertools
 import socket
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from netlink.events import EventStream
 from netlink.model import KernelEvent, Overrun, SaAdded, SadFlushed, SaExpired
 from netlink.schema import Head, encode_message
 from tests.support import kernel_messages as kernel
+from tests.support.event_sink import EventSink
 from tests.support.xfrm_values import OWNER, observed_sa
 
 
@@ -34,17 +36,18 @@ class Pair:
         ours, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         ours.setblocking(False)
         self.ours = NoticeSocket(fileno=ours.detach())
-        self.events: list[KernelEvent] = []
+        self.sink = EventSink()
+
+    @property
+    def events(self) -> list[KernelEvent]:
+        return self.sink.events
 
     def say(self, *datagrams: bytes) -> None:
         for datagram in datagrams:
             self.kernel.send(datagram)
 
     async def wait_for(self, count: int) -> list[KernelEvent]:
-        async with asyncio.timeout(5):
-            while len(self.events) < count:
-                await asyncio.sleep(0)
-        return self.events
+        return await self.sink.wait_for_count(count)
 
 
 @pytest.fixture
@@ -65,7 +68,7 @@ def expired(spi: int) -> SaExpired:
 
 async def test_events_come_in_order(pair: Pair) -> None:
     """Each notice is one event, in the kernel's order."""
-    stream = EventStream(pair.events.append, opened=pair.ours)
+    stream = EventStream(pair.sink.take, opened=pair.ours)
     pair.say(*(expiry(spi) for spi in range(1, 6)))
 
     assert await pair.wait_for(5) == [expired(spi) for spi in range(1, 6)]
@@ -74,7 +77,7 @@ async def test_events_come_in_order(pair: Pair) -> None:
 
 async def test_events_of_an_overrun_go_on(pair: Pair) -> None:
     """ENOBUFS is an event among the others, and not the end."""
-    stream = EventStream(pair.events.append, opened=pair.ours)
+    stream = EventStream(pair.sink.take, opened=pair.ours)
     pair.ours.losses = 1
     pair.say(expiry(1))
     await pair.wait_for(2)
@@ -87,7 +90,7 @@ async def test_events_of_an_overrun_go_on(pair: Pair) -> None:
 
 async def test_events_that_cannot_be_read_count_as_lost(pair: Pair) -> None:
     """Something was said: without knowing what, the kernel must be asked."""
-    stream = EventStream(pair.events.append, opened=pair.ours)
+    stream = EventStream(pair.sink.take, opened=pair.ours)
     pair.say(b"\x05\x00\x00\x00rubbish-of-some-length", expiry(1))
 
     assert await pair.wait_for(2) == [Overrun(), expired(1)]
@@ -96,7 +99,7 @@ async def test_events_that_cannot_be_read_count_as_lost(pair: Pair) -> None:
 
 async def test_events_pass_over_what_says_nothing(pair: Pair) -> None:
     """Notices of other kinds are no event and no loss."""
-    stream = EventStream(pair.events.append, opened=pair.ours)
+    stream = EventStream(pair.sink.take, opened=pair.ours)
     acquire = encode_message(Head(uapi.XFRM_MSG_ACQUIRE), {})
     pair.say(acquire, encode_message(Head(uapi.XFRM_MSG_FLUSHSA, port_id=9), {"proto": 50}))
 
@@ -106,7 +109,7 @@ async def test_events_pass_over_what_says_nothing(pair: Pair) -> None:
 
 async def test_events_leave_no_key_behind(pair: Pair) -> None:
     """The notice of a new association carries its keys; the buffer is wiped after reading."""
-    stream = EventStream(pair.events.append, opened=pair.ours)
+    stream = EventStream(pair.sink.take, opened=pair.ours)
     sa = observed_sa()
     pair.say(kernel.sa_message(sa, Head(uapi.XFRM_MSG_NEWSA, port_id=5)))
 
@@ -120,23 +123,23 @@ async def test_events_of_a_burst_let_the_loop_run(
 ) -> None:
     """A wake-up reads only so many datagrams; the next turn reads on."""
     monkeypatch.setattr(events, "DATAGRAMS_PER_WAKE_UP", 2)
-    stream = EventStream(pair.events.append, opened=pair.ours)
+    stream = EventStream(pair.sink.take, opened=pair.ours)
     pair.say(*(expiry(spi) for spi in range(1, 8)))
     seen: list[int] = []
     while len(pair.events) < 7:
         await asyncio.sleep(0)
         seen.append(len(pair.events))
 
-    assert all(after - before <= 2 for before, after in zip(seen, seen[1:], strict=False))
+    assert all(after - before <= 2 for before, after in itertools.pairwise(seen))
     stream.close()
 
 
 async def test_events_end_with_the_stream(pair: Pair) -> None:
-    """After close nothing more is delivered, not even what already lay there; twice is harmless."""
-    stream = EventStream(pair.events.append, opened=pair.ours)
+    """After close nothing is delivered, not even what already lay there; twice is harmless."""
+    stream = EventStream(pair.sink.take, opened=pair.ours)
 
     def close_at_the_first(event: KernelEvent) -> None:
-        pair.events.append(event)
+        pair.sink.take(event)
         stream.close()
 
     stream._deliver = close_at_the_first
@@ -155,7 +158,7 @@ async def test_events_survive_a_receiver_that_fails(pair: Pair) -> None:
     loop.set_exception_handler(lambda _loop, context: told.append(repr(context["exception"])))
 
     def deliver(event: KernelEvent) -> None:
-        pair.events.append(event)
+        pair.sink.take(event)
         if len(pair.events) == 1:
             raise ZeroDivisionError
 

@@ -113,13 +113,13 @@ async def test_requests_number_messages_from_one_and_never_reuse_a_number_in_fli
     scripted = ScriptedSocket()
     requests = opened(scripted)
     await requests.submit(deletions(2))
-    requests._sequence = 0xFFFF_FFFD
+    requests._sequence = 0xFFFF_FFFF - 4096  # as many as one send can carry are left
     await requests.submit(deletions(2))
     await requests.submit(deletions(2))
 
     assert [[m.sequence for m in messages] for messages in scripted.sent] == [
         [1, 2],
-        [0xFFFF_FFFE, 0xFFFF_FFFF],
+        [0xFFFF_F000, 0xFFFF_F001],
         [1, 2],
     ]
 
@@ -132,18 +132,36 @@ async def test_requests_of_nothing_send_nothing() -> None:
     assert scripted.sent == []
 
 
-async def test_requests_that_cannot_be_encoded_harm_nobody() -> None:
-    """A ValueError reaches its own caller before anything is sent."""
+@pytest.mark.parametrize("count", [1, 1000])
+async def test_requests_that_cannot_be_encoded_harm_nobody(count: int) -> None:
+    """A ValueError reaches its own caller, and nothing of his is sent, be it ever so long."""
     scripted = ScriptedSocket()
     requests = opened(scripted)
-    bad: list[Operation] = [DeleteSa(SaId("192.0.2.1", -1))]
+    bad = [*deletions(count), DeleteSa(SaId("192.0.2.1", -1))]
 
-    good, refused = await asyncio.gather(
-        requests.submit(deletions(1)), requests.submit(bad), return_exceptions=True
+    before, refused, after = await asyncio.gather(
+        requests.submit(deletions(1)),
+        requests.submit(bad),
+        requests.submit(deletions(2)),
+        return_exceptions=True,
     )
 
-    assert good == (None,)
+    assert (before, after) == ((None,), (None, None))
     assert isinstance(refused, ValueError)
+    assert [[m.sequence for m in messages] for messages in scripted.sent] == [[1, 2, 3]]
+
+
+async def test_requests_of_no_known_kind_harm_nobody() -> None:
+    """Any exception of the encoder is its caller's, and the next in line is served."""
+    requests = opened(ScriptedSocket())
+    nonsense = cast("Operation", object())
+
+    refused, after = await asyncio.gather(
+        requests.submit([nonsense]), requests.submit(deletions(1)), return_exceptions=True
+    )
+
+    assert isinstance(refused, KeyError)
+    assert after == (None,)
 
 
 # --- what is not known ---------------------------------------------------------------------------
@@ -321,8 +339,8 @@ async def test_requests_give_the_reply_to_a_question() -> None:
     requests = opened(ScriptedSocket(tell(sa)))
 
     assert await requests.ask(GetSa(sa.id), decode.sa) == sa
-    assert kernel.KEY not in requests._buffer
-    assert not any(requests._buffer)
+    assert kernel.KEY not in requests._in
+    assert not any(requests._in)
 
 
 async def test_requests_raise_the_refusal_of_a_question() -> None:
@@ -389,14 +407,35 @@ async def test_requests_wait_for_nobody_after_close() -> None:
     assert scripted.sent == []
 
 
-@pytest.mark.parametrize("script", [acknowledge, silent, lossy, refuse(0, 1)])
+def take_down(_messages: list[Message], _sent: bytes) -> list[Answer]:
+    raise OSError(errno.ENOBUFS, "refused")
+
+
+@pytest.mark.parametrize("script", [acknowledge, silent, lossy, refuse(0, 1), take_down])
 async def test_requests_leave_no_key_behind(script: Script) -> None:
     """What was sent is wiped, whatever came of it."""
-    scripted = ScriptedSocket(script)
+    requests = opened(ScriptedSocket(script))
     sa = security_association(pair=(SHA1, AES))
-    await asyncio.gather(opened(scripted).submit([add_sa(sa), add_sa(sa)]), return_exceptions=True)
+    await asyncio.gather(requests.submit([add_sa(sa), add_sa(sa)]), return_exceptions=True)
 
-    assert [any(view) for view in scripted.views] == [False]
+    assert not any(requests._out)
+
+
+async def test_requests_leave_no_key_behind_of_what_found_no_room() -> None:
+    """Of a set that has to wait for the next send nothing stays in the buffer meanwhile."""
+    sent: list[bytes] = []
+
+    def look(messages: list[Message], data: bytes) -> list[Answer]:
+        sent.append(bytes(requests._out[len(data) :]))
+        return acknowledge(messages, data)
+
+    scripted = ScriptedSocket(look, look, look, send_buffer=4608)
+    requests = opened(scripted)
+    sa = security_association(pair=(SHA1, AES))
+    await asyncio.gather(*(requests.submit([add_sa(sa)] * 6) for _ in range(3)))
+
+    assert [len(messages) for messages in scripted.sent] == [6, 6, 6]
+    assert not any(map(any, sent))
 
 
 async def test_requests_fail_loudly_and_not_for_ever_on_a_defect() -> None:

@@ -145,7 +145,8 @@ async def test_tables_are_read_one_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(tables, "SLICE_SECONDS", 0.0)
     table = reader(ScriptedSocket(dump(SAS), dump(SAS[:3])))
 
-    assert await asyncio.gather(read(table), read(table)) == [SAS, SAS[:3]]
+    first, second = await asyncio.gather(read(table), read(table))
+    assert (first, second) == (SAS, SAS[:3])
 
 
 async def test_tables_of_a_dump_that_stopped_are_read_over_a_new_socket(
@@ -153,7 +154,7 @@ async def test_tables_of_a_dump_that_stopped_are_read_over_a_new_socket(
 ) -> None:
     """A dump whose end never comes would block its socket for ever (EBUSY)."""
     fresh = ScriptedSocket(dump(SAS))
-    monkeypatch.setattr(tables, "open_socket", lambda size: fresh)
+    monkeypatch.setattr(tables, "open_socket", lambda _size: fresh)
     stuck = ScriptedSocket(dump(SAS[:10], end=False))
 
     assert await read(reader(stuck)) == SAS

@@ -1,6 +1,7 @@
 """The fast encoding is the reference encoding, and refuses what it cannot say."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from netlink.layout import CONSTANT, PORT_ID, SEQUENCE, LayoutError, Variable, l
 from netlink.model import AddPolicy, AddSa, DeleteSa, PolicyAction, SaId, SaKeys, ShortenSa
 from netlink.reference import Request, encode_reference
 from netlink.secret import Secret
-from netlink.templates import encode, wipe
+from netlink.templates import LARGEST_MESSAGE, check, encode_into
 from tests.support.xfrm_values import (
     ADDRESSES,
     AES,
@@ -26,29 +27,20 @@ from tests.support.xfrm_values import (
 NUMBERS = st.integers(0, 0xFFFF_FFFF)
 
 
+def encode(request: Request, sequence: int = 1, port_id: int = 1) -> bytes:
+    """Encode in the middle of a buffer of ones, and let nothing outside be touched."""
+    buffer = bytearray(b"\xff" * (LARGEST_MESSAGE + 100))
+    end = encode_into(buffer, 100, request, sequence, port_id)
+    assert set(buffer[:100] + buffer[end:]) == {0xFF}
+    return bytes(buffer[100:end])
+
+
 @given(REQUESTS, NUMBERS, NUMBERS)
 def test_templates_equal_the_reference_byte_for_byte(
     request_: Request, sequence: int, port_id: int
 ) -> None:
     """Any request of either family is encoded as the schema encodes it."""
-    assert bytes(encode((request_,), sequence, port_id)[0]) == encode_reference(
-        request_, sequence, port_id
-    )
-
-
-@given(st.lists(REQUESTS, max_size=5), st.integers(0, 0xFFFF_FFF0))
-def test_templates_encode_a_batch_as_consecutive_messages(
-    requests: list[Request], first: int
-) -> None:
-    """A batch is its messages one after the other, numbered consecutively, starts told."""
-    buffer, starts = encode(requests, first, 77)
-
-    assert bytes(buffer) == b"".join(
-        encode_reference(request, first + i, 77) for i, request in enumerate(requests)
-    )
-    ends = [*starts[1:], len(buffer)]
-    lengths = [int.from_bytes(buffer[start : start + 4], "little") for start in starts]
-    assert lengths == [end - start for start, end in zip(starts, ends, strict=False)]
+    assert encode(request_, sequence, port_id) == encode_reference(request_, sequence, port_id)
 
 
 def test_templates_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +48,7 @@ def test_templates_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(templates, "_templates", {})
     for spi in (1, 2, 3):
         sa = security_association(spi, hard_add_seconds=spi)
-        encode((add_sa(sa), DeleteSa(sa.id), AddPolicy(policy(spi))), spi, spi)
+        check((add_sa(sa), DeleteSa(sa.id), AddPolicy(policy(spi))))
 
     assert len(templates._templates) == 3
 
@@ -68,7 +60,7 @@ def test_templates_refuse_a_key_of_the_wrong_length(wrong: bytes) -> None:
     request = AddSa(sa=sa, keys=SaKeys(integrity=Secret(wrong), encryption=Secret(b"")))
 
     with pytest.raises(ValueError, match="a key's length is not that of its algorithm"):
-        encode((request,), 1, 1)
+        encode(request)
 
 
 def mixed_families() -> list[Request]:
@@ -99,7 +91,7 @@ def mixed_families() -> list[Request]:
 def test_templates_refuse_addresses_of_two_families(request_: Request) -> None:
     """The kernel would take a cut or padded address for a real one."""
     with pytest.raises(ValueError, match="two families"):
-        encode((request_,), 1, 1)
+        encode(request_)
 
 
 @pytest.mark.parametrize(
@@ -114,19 +106,18 @@ def test_templates_refuse_addresses_of_two_families(request_: Request) -> None:
     ],
 )
 def test_templates_refuse_a_number_that_does_not_fit(request_: Request) -> None:
-    """Out of range is a ValueError that names the request's place in the batch, and no value."""
-    good = DeleteSa(SaId(ADDRESSES[4][0], 1))
+    """Out of range is a ValueError that names the kind of request, and no value."""
     kind = type(request_).__name__
 
-    with pytest.raises(ValueError, match=rf"a number of {kind} 1 does not fit its field"):
-        encode((good, request_), 1, 1)
+    with pytest.raises(ValueError, match=rf"a number of {kind} does not fit its field"):
+        encode(request_)
 
 
 @pytest.mark.parametrize("window", [-1, 4097, 1 << 20])
 def test_templates_refuse_a_replay_window_beyond_any_kernel(window: int) -> None:
     """A window whose bitmap the kernel does not hold is an error here, not a huge message."""
     with pytest.raises(ValueError, match="a replay window is 0 to 4096 packets"):
-        encode((add_sa(security_association(replay_window=window)),), 1, 1)
+        encode(add_sa(security_association(replay_window=window)))
 
 
 def test_templates_refuse_a_key_beyond_any_algorithm() -> None:
@@ -134,24 +125,34 @@ def test_templates_refuse_a_key_beyond_any_algorithm() -> None:
     integrity = dataclasses.replace(SHA1, key_bits=8 * 1000)
 
     with pytest.raises(ValueError, match="keys of more than 64 bytes"):
-        encode((add_sa(security_association(pair=(integrity, AES))),), 1, 1)
+        encode(add_sa(security_association(pair=(integrity, AES))))
 
 
-def test_templates_leave_no_key_behind_when_they_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that cannot be encoded wipes what it had written."""
-    wiped: list[bytearray] = []
+@pytest.mark.parametrize("wiped", ["integrity", "encryption"])
+def test_templates_refuse_a_key_that_was_wiped(wiped: str) -> None:
+    """A Secret wiped too early would install an SA whose key everybody knows."""
+    request = add_sa(security_association(pair=(SHA1, AES)))
+    getattr(request.keys, wiped).wipe()
 
-    def observed_wipe(buffer: bytearray) -> None:
-        wipe(buffer)
-        wiped.append(buffer)
+    with pytest.raises(ValueError, match="a key of zeros"):
+        encode(request)
 
-    monkeypatch.setattr(templates, "wipe", observed_wipe)
-    sa = security_association(pair=(SHA1, AES))
-    for bad in (DeleteSa(SaId(sa.id.destination, -1)), mixed_families()[0]):
-        with pytest.raises(ValueError):
-            encode((add_sa(sa), bad), 1, 1)
 
-    assert [any(buffer) for buffer in wiped] == [False, False]
+def test_templates_check_leaves_no_key_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run wipes what it wrote, whether it found an error or not."""
+    buffers: list[bytearray] = []
+
+    def observed(buffer: bytearray, *arguments: Any) -> int:
+        buffers.append(buffer)
+        return encode_into(buffer, *arguments)
+
+    monkeypatch.setattr(templates, "encode_into", observed)
+    request = add_sa(security_association(pair=(SHA1, AES)))
+    check([request])
+    with pytest.raises(ValueError, match="does not fit"):
+        check([request, DeleteSa(SaId(ADDRESSES[4][0], -1))])
+
+    assert [any(buffer) for buffer in buffers] == [False] * 3
 
 
 def test_templates_tell_forms_apart_by_everything_constant() -> None:
@@ -166,7 +167,7 @@ def test_templates_tell_forms_apart_by_everything_constant() -> None:
     requests += [AddPolicy(policy(action=action)) for action in PolicyAction]
 
     for request in requests:
-        assert bytes(encode((request,), 1, 1)[0]) == encode_reference(request, 1, 1)
+        assert encode(request) == encode_reference(request, 1, 1)
 
 
 # --- learning ------------------------------------------------------------------------------------

@@ -163,3 +163,31 @@ async def test_no_key_is_in_the_file(path: Path) -> None:
         assert key not in content
         assert key.hex().encode() not in content
     journal.close()
+
+
+async def test_a_row_that_cannot_be_written_holds_up_nobody(path: Path) -> None:
+    """Every caller gets an answer, and the next transaction is not caught in the broken one."""
+    journal = Journal.open(path, "boot")
+    endless = association(deadline_at=object())
+
+    with pytest.raises(JournalUnavailable):
+        await asyncio.wait_for(journal.record([Put(second_set()), Put(endless)]), 5)
+
+    assert journal.load() == []
+    await journal.record([Put(association())])
+    assert journal.load() == [association()]
+    journal.close()
+
+
+async def test_only_a_damaged_file_may_be_given_up(path: Path) -> None:
+    """A lock, a full disk or a permission says nothing against what is in the file."""
+    path.parent.mkdir()
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(JournalUnreadable) as damaged:
+        Journal.open(path, "boot")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(JournalUnreadable) as unusable:
+        Journal.open(path, "boot")
+
+    assert (damaged.value.damaged, unusable.value.damaged) == (True, False)
