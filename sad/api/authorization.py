@@ -15,7 +15,10 @@ _ROOT = 0
 
 
 def may_use_endpoint(caller: Caller, endpoint: Endpoint) -> bool:
-    """Install on, confirm on and release from an endpoint: its own uids only, not even root."""
+    """Return whether an endpoint is the caller's: its own uids only, not even root.
+
+    The backend also lets whoever may control confirm and release what others installed.
+    """
     return caller.uid in endpoint.uids
 
 
