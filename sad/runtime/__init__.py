@@ -3,6 +3,7 @@
 =================  ==============================================================================
 ``ports``          what the shell needs from the world, as protocols
 ``service``        the daemon behind the socket: install, confirm, release, find, list
+``installs``       putting a decided association into force, all or nothing
 ``endings``        how associations end, each under its registration's lock
 ``background``     what goes on although its caller has left
 ``reconciler``     kernel against journal: at start, on notice, on a schedule, on demand

@@ -6,7 +6,6 @@ netlink send, because both sides coalesce.
 """
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from collections.abc import Set as AbstractSet
@@ -20,8 +19,6 @@ from sad.model.endpoint import Endpoint
 from sad.model.errors import (
     BadParameter,
     Busy,
-    KernelRefused,
-    LeftBehind,
     Lost,
     MechanismUnavailable,
     NoSuchAssociation,
@@ -29,7 +26,6 @@ from sad.model.errors import (
     NotPermitted,
     UnknownFlow,
 )
-from sad.model.journal import Forget, Put
 from sad.model.requests import Caller, Flow, InstallRequest, ListFilter, ReleaseRequest
 from sad.model.views import (
     DaemonState,
@@ -37,9 +33,9 @@ from sad.model.views import (
     SaCounters,
     Status,
     WatchEvent,
-    WatchKind,
 )
 from sad.runtime.endings import Endings, lost_refusal
+from sad.runtime.installs import Installs
 from sad.runtime.ports import MechanismDriver
 from sad.runtime.reconciler import Reconciler
 from sad.runtime.state import Shared
@@ -75,6 +71,7 @@ class AssociationService:
     ) -> None:
         self._shared = shared
         self._endings = endings
+        self._installs = Installs(shared, endings)
         self._reconciler = reconciler
         self._access = access
         self._own_addresses = own_addresses
@@ -103,16 +100,8 @@ class AssociationService:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if not task.cancelled():
-                self._shared.background.start(self._roll_back_unanswered(task))
+                self._shared.background.start(self._installs.roll_back_unanswered(task))
             raise
-
-    async def _roll_back_unanswered(self, task: asyncio.Task[Association]) -> None:
-        await asyncio.wait({task})
-        if task.cancelled() or task.exception() is not None:
-            return
-        association = task.result()
-        log.info("association %s: its caller left before the answer", association.id)
-        await self._endings.end(association.id, EndReason.RELEASED)
 
     async def _install(self, caller: Caller, request: InstallRequest) -> Association:
         shared = self._shared
@@ -123,71 +112,7 @@ class AssociationService:
         new = mechanism.decide_install(
             request, endpoint, shared.table, self._circumstances(), self._randbelow
         )
-        shared.table.put(new)  # from here on its SPIs and ports are taken
-        try:
-            async with shared.lock(new.registration):
-                installed = await self._put_into_force(mechanism, new, request)
-        except BaseException:
-            if shared.table.get(new.id) is new:
-                shared.table.remove(new.id)
-                # A row without a result is an intent whose answer never left: should it stay
-                # because the journal cannot be written, the next start removes what it means.
-                await shared.record_tolerant(Forget(new.id))
-            raise
-        finally:
-            for key in (request.integrity_key, request.cipher_key):
-                if key is not None:
-                    key.wipe()
-        shared.deadlines.set(installed.id, installed.deadline_at)
-        log.info(
-            "association %s installed on %s for %s",
-            installed.id,
-            installed.endpoint,
-            installed.sa_set.peer_address,
-            extra={"SAD_ASSOCIATION": installed.id},
-        )
-        shared.watch.publish(WatchKind.ADDED, installed)
-        return installed
-
-    async def _put_into_force(
-        self, mechanism: MechanismDriver, new: Association, request: InstallRequest
-    ) -> Association:
-        """Journal, mechanism, journal; the caller holds the lock and takes ``new`` back.
-
-        What cannot be taken back stays in the table in phase REMOVING: its SPIs and ports are not
-        free, and the reconciler takes it away.
-        """
-        shared = self._shared
-        await self._endings.finish_removals(new.registration)
-        await shared.journal.record([Put(new)])
-        siblings = shared.settled(new.registration)
-        try:
-            await mechanism.install(siblings, new, request)
-        except LeftBehind as error:
-            await self._leave_to_reconciler(new)
-            raise error.refusal from error
-        installed = dataclasses.replace(new, phase=Phase.INSTALLED)
-        try:
-            await shared.journal.record([Put(installed)])
-        except BaseException:
-            try:
-                await mechanism.remove((*siblings, installed), installed)
-            except KernelRefused:
-                await self._leave_to_reconciler(new)
-            raise
-        shared.table.put(installed)
-        return installed
-
-    async def _leave_to_reconciler(self, new: Association) -> None:
-        removing = dataclasses.replace(
-            new, phase=Phase.REMOVING, end_reason=EndReason.KERNEL_REFUSED
-        )
-        self._shared.table.put(removing)
-        self._shared.tell_problem(
-            f"association {new.id} was refused and could not be taken back", "it is tried again"
-        )
-        self._shared.request_reconcile("an install could not be taken back")
-        await self._shared.record_tolerant(Put(removing))
+        return await self._installs.install(mechanism, new, request)
 
     # --- confirm and release ---------------------------------------------------------------------
 
@@ -212,9 +137,9 @@ class AssociationService:
         self, caller: Caller, association_id: str, expires_seconds: int
     ) -> Association:
         shared = self._shared
-        registration = self._installed(caller, association_id).registration
+        registration = self._installed(caller, association_id, self._may_use).registration
         async with shared.lock(registration):
-            association = self._installed(caller, association_id)
+            association = self._installed(caller, association_id, self._may_use)
             try:
                 confirmed = lifecycle.confirm(
                     association,
@@ -286,13 +211,13 @@ class AssociationService:
     def _matching(self, caller: Caller, request: ReleaseRequest) -> list[Association]:
         table = self._shared.table
         if request.association_id is not None:
-            return [self._installed(caller, request.association_id)]
+            return [self._installed(caller, request.association_id, self._may_release)]
         if request.private_identity is not None:
             candidates = table.of_identity(request.private_identity)
         else:
             candidates = table.of_peer(request.peer_address or "")
         allowed = [
-            a for a in candidates if a.phase is Phase.INSTALLED and self._may_change(caller, a)
+            a for a in candidates if a.phase is Phase.INSTALLED and self._may_release(caller, a)
         ]
         if not allowed:
             raise NoSuchAssociation
@@ -373,13 +298,19 @@ class AssociationService:
             )
         return mechanism
 
-    def _may_change(self, caller: Caller, association: Association) -> bool:
-        endpoint = self._shared.settings.endpoints.get(association.endpoint)
-        if endpoint is not None and self._access.may_use_endpoint(caller, endpoint):
-            return True
-        return self._access.may_control(caller)
+    def _may_release(self, caller: Caller, association: Association) -> bool:
+        return self._may_use(caller, association) or self._access.may_control(caller)
 
-    def _installed(self, caller: Caller, association_id: str) -> Association:
+    def _may_use(self, caller: Caller, association: Association) -> bool:
+        endpoint = self._shared.settings.endpoints.get(association.endpoint)
+        return endpoint is not None and self._access.may_use_endpoint(caller, endpoint)
+
+    def _installed(
+        self,
+        caller: Caller,
+        association_id: str,
+        may: Callable[[Caller, Association], bool],
+    ) -> Association:
         association = self._shared.table.get(association_id)
         if (
             association is None
@@ -387,7 +318,7 @@ class AssociationService:
             or association.state is AssociationState.ENDED
         ):
             raise NoSuchAssociation
-        if not self._may_change(caller, association):
+        if not may(caller, association):
             raise NotPermitted(
                 reason=f"uid {caller.uid} is no user of endpoint {association.endpoint}",
                 hint="add it to users of the endpoint",

@@ -244,6 +244,8 @@ async def test_release_is_for_the_endpoints_users_and_operators() -> None:
         await shell.service.release(STRANGER, ReleaseRequest(peer_address=UE_ADDRESS))
     with pytest.raises(NotPermitted):
         await shell.service.confirm(STRANGER, installed.id, 60)
+    with pytest.raises(NotPermitted):  # an operator ends, but grants no registration
+        await shell.service.confirm(OPERATOR, installed.id, 60)
 
     assert len(await shell.service.release(OPERATOR, release_of(installed.id))) == 1
 

@@ -1,0 +1,111 @@
+"""Installing: journal, mechanism, journal, all or nothing, whatever goes wrong on the way.
+
+The counterpart of :mod:`sad.runtime.endings`; :mod:`sad.runtime.service` decides what to install.
+"""
+
+import asyncio
+import dataclasses
+import logging
+
+from sad.model.association import Association, EndReason, Phase
+from sad.model.errors import KernelRefused, LeftBehind
+from sad.model.journal import Forget, Put
+from sad.model.requests import InstallRequest
+from sad.model.views import WatchKind
+from sad.runtime.endings import Endings
+from sad.runtime.ports import MechanismDriver
+from sad.runtime.state import Shared
+
+log = logging.getLogger(__name__)
+
+
+class Installs:
+    """Puts decided associations into force."""
+
+    def __init__(self, shared: Shared, endings: Endings) -> None:
+        self._shared = shared
+        self._endings = endings
+
+    async def install(
+        self, mechanism: MechanismDriver, new: Association, request: InstallRequest
+    ) -> Association:
+        """Put ``new`` into force and return it installed; wipes the keys of the request.
+
+        Raises KernelRefused or JournalUnavailable with nothing left behind, or with what could
+        not be taken back left to the reconciler.
+        """
+        shared = self._shared
+        shared.table.put(new)  # from here on its SPIs and ports are taken
+        try:
+            async with shared.lock(new.registration):
+                installed = await self._put_into_force(mechanism, new, request)
+        except BaseException:
+            if shared.table.get(new.id) is new:
+                shared.table.remove(new.id)
+                # A row without a result is an intent whose answer never left: should it stay
+                # because the journal cannot be written, the next start removes what it means.
+                await shared.record_tolerant(Forget(new.id))
+            raise
+        finally:
+            for key in (request.integrity_key, request.cipher_key):
+                if key is not None:
+                    key.wipe()
+        shared.deadlines.set(installed.id, installed.deadline_at)
+        log.info(
+            "association %s installed on %s for %s",
+            installed.id,
+            installed.endpoint,
+            installed.sa_set.peer_address,
+            extra={"SAD_ASSOCIATION": installed.id},
+        )
+        shared.watch.publish(WatchKind.ADDED, installed)
+        return installed
+
+    async def _put_into_force(
+        self, mechanism: MechanismDriver, new: Association, request: InstallRequest
+    ) -> Association:
+        """Journal, mechanism, journal; the caller holds the lock and takes ``new`` back.
+
+        What cannot be taken back stays in the table in phase REMOVING: its SPIs and ports are not
+        free, and the reconciler takes it away.
+        """
+        shared = self._shared
+        await self._endings.finish_removals(new.registration)
+        await shared.journal.record([Put(new)])
+        siblings = shared.settled(new.registration)
+        try:
+            await mechanism.install(siblings, new, request)
+        except LeftBehind as error:
+            await self._leave_to_reconciler(new)
+            raise error.refusal from error
+        installed = dataclasses.replace(new, phase=Phase.INSTALLED)
+        try:
+            await shared.journal.record([Put(installed)])
+        except BaseException:
+            try:
+                await mechanism.remove((*siblings, installed), installed)
+            except KernelRefused:
+                await self._leave_to_reconciler(new)
+            raise
+        shared.table.put(installed)
+        return installed
+
+    async def _leave_to_reconciler(self, new: Association) -> None:
+        removing = dataclasses.replace(
+            new, phase=Phase.REMOVING, end_reason=EndReason.KERNEL_REFUSED
+        )
+        self._shared.table.put(removing)
+        self._shared.tell_problem(
+            f"association {new.id} was refused and could not be taken back", "it is tried again"
+        )
+        self._shared.request_reconcile("an install could not be taken back")
+        await self._shared.record_tolerant(Put(removing))
+
+    async def roll_back_unanswered(self, task: asyncio.Task[Association]) -> None:
+        """Take back what a task installs whose caller has left before the answer."""
+        await asyncio.wait({task})
+        if task.cancelled() or task.exception() is not None:
+            return
+        association = task.result()
+        log.info("association %s: its caller left before the answer", association.id)
+        await self._endings.end(association.id, EndReason.RELEASED)
