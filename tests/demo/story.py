@@ -1,6 +1,5 @@
 """How the demo speaks: chapters, statements, and checks that are counted."""
 
-import sys
 import textwrap
 import time
 
@@ -12,12 +11,10 @@ class Story:
         self._begun = time.monotonic()
         self._checks = 0
         self._failed: list[str] = []
-        self._colour = sys.stdout.isatty()
 
     def chapter(self, title: str, detail: str = "") -> None:
         """Begin a chapter."""
-        mark = f"\x1b[1m{title}\x1b[0m" if self._colour else title
-        print(f"\n{mark}{': ' + detail if detail else ''}", flush=True)
+        print(f"\n{title}{': ' + detail if detail else ''}", flush=True)
 
     def say(self, text: str) -> None:
         """State something."""
