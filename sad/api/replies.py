@@ -6,6 +6,7 @@ the type and the places, never a message or a value, for either could hold a key
 """
 
 import logging
+import re
 import secrets
 import traceback
 from dataclasses import fields
@@ -21,9 +22,20 @@ _LONGEST_ECHO: Final = 128
 """A wrong method or interface name is repeated this far, in characters."""
 
 
+_KEY_LIKE: Final = re.compile(r"[0-9A-Fa-f]{24,}")
+
+
+def without_keys(value: object) -> object:
+    """Return a parameter of an error as it may be shown.
+
+    A caller that put a key where a name belongs gets it back masked: SIP servers log errors.
+    """
+    return _KEY_LIKE.sub("(hidden)", value) if isinstance(value, str) else value
+
+
 def invalid_parameter(parameter: str) -> bytes:
     """Answer a call with a missing, unknown or ill-typed field."""
-    return encode_error(f"{SERVICE}.InvalidParameter", {"parameter": parameter})
+    return encode_error(f"{SERVICE}.InvalidParameter", {"parameter": without_keys(parameter)})
 
 
 def expected_more() -> bytes:
@@ -33,7 +45,9 @@ def expected_more() -> bytes:
 
 def interface_not_found(interface: str) -> bytes:
     """Answer a question about an interface that is not served."""
-    return encode_error(f"{SERVICE}.InterfaceNotFound", {"interface": interface[:_LONGEST_ECHO]})
+    return encode_error(
+        f"{SERVICE}.InterfaceNotFound", {"interface": without_keys(interface[:_LONGEST_ECHO])}
+    )
 
 
 def unknown_method(method: str) -> bytes:
@@ -41,7 +55,9 @@ def unknown_method(method: str) -> bytes:
     interface = method.rpartition(".")[0]
     if interface not in load_interfaces():
         return interface_not_found(interface)
-    return encode_error(f"{SERVICE}.MethodNotFound", {"method": method[:_LONGEST_ECHO]})
+    return encode_error(
+        f"{SERVICE}.MethodNotFound", {"method": without_keys(method[:_LONGEST_ECHO])}
+    )
 
 
 def busy(refusal: Busy) -> bytes:
@@ -78,7 +94,7 @@ def _refused(interface: str, error: SadError) -> bytes:
     """``Associations`` has every error; another interface has those that are part of it."""
     name = type(error).__name__
     home = interface if name in load_interfaces()[interface].errors else ASSOCIATIONS
-    parameters = {camel_case(f.name): getattr(error, f.name) for f in fields(error)}
+    parameters = {camel_case(f.name): without_keys(getattr(error, f.name)) for f in fields(error)}
     return encode_error(f"{home}.{name}", parameters)
 
 

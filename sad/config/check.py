@@ -80,7 +80,7 @@ def _lines(settings: Settings) -> Iterator[str]:
         f"{limits.max_connections} connections"
     )
     if not settings.endpoint:
-        yield "no endpoint: nothing can be installed; add an [[endpoint]] table"
+        yield "warning: no endpoint: nothing can be installed; add an [[endpoint]] table"
     for endpoint in settings.endpoint:
         yield from _endpoint_lines(endpoint)
 

@@ -82,7 +82,7 @@ def tell(story: Story, pair: Pair) -> None:
     with pair.edge.enter():
         sniffer = Sniffer(pair.cable.a)  # counts what the kernel saw pass
     with sniffer, Tcpdump(pair.edge, pair.cable.a) as tcpdump:
-        names = ("UE request", "P-CSCF TCP downlink", "P-CSCF request", "UE TCP uplink")
+        names = ("SA1", "SA2", "SA3", "SA4")
         for name, (source, destination) in zip(names, pair.port_pairs(edge), strict=True):
             arrived = pair.udp(source, destination, b"MESSAGE sip:demo SIP/2.0")
             story.check(arrived, f"UDP {_at(source)} -> {_at(destination)} ({name})")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sad.api import replies
 from sad.api.framing import Call
 from sad.model import errors
 from tests.support import make
@@ -190,3 +191,18 @@ async def test_a_failed_call_does_not_hurt_the_next(desk: Desk) -> None:
     desk.backend.failure = None
 
     assert "error" not in await desk.call(SIP_SERVER, f"{ASSOCIATIONS}.List")
+
+
+def test_a_key_in_the_wrong_place_comes_back_masked() -> None:
+    """SIP servers log errors: what looks like a key is not repeated, wherever it was put."""
+    key = make.IK.hex()
+    answers = [
+        replies.invalid_parameter(f"ipsec3gpp.{key}"),
+        replies.unknown_method(f"org.sipsad.Associations.{key}"),
+        replies.interface_not_found(key),
+        replies.refusal("org.sipsad.Associations.Install", errors.NoSuchEndpoint(endpoint=key)),
+    ]
+
+    for answer in answers:
+        assert key.encode() not in answer
+        assert b"(hidden)" in answer
