@@ -50,21 +50,6 @@ class RegistrationKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """What was said in the SIP messages of an ``Offer``, to compare with what comes back.
-
-    ``transaction`` identifies the REGISTER (Call-ID, CSeq, Via branch); ``security_client`` are
-    the rows as received, ``security_server`` the value as sent (GAP-6); ``protected_by`` is the id
-    of the association the challenged REGISTER came on, None if it came in clear (T24-P-8).
-    """
-
-    transaction: str
-    security_client: tuple[str, ...]
-    security_server: str
-    protected_by: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Association:
     """An association as journalled and published. Holds no keys.
 
@@ -88,7 +73,6 @@ class Association:
     confirmed_at: float
     deadline_at: float
     policies_until: float
-    agreement: Agreement | None = None
     end_reason: EndReason | None = None
 
     @property
