@@ -17,6 +17,7 @@ The map, from pure to edge:
 ``errors``         what the kernel refused, with errno and its own words
 ``sockets``        opening a socket of NETLINK_XFRM
 ``requests``       asyncio request socket: coalesced sends, fence, every error to its request
+``chunks``         its books: who asked for what, in which send
 ``tables``         whole tables, read in slices
 ``kernel``         :class:`~netlink.kernel.KernelIpsec`: commit, dump, get (the face)
 ``events``         asyncio event stream of expiry, SA and policy notices; overrun is an event

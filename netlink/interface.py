@@ -35,7 +35,7 @@ class Kernel(Protocol):
 
         Raises OutcomeUnknown if answers were lost: some operations may have been applied, so
         the kernel must be asked. Raises ValueError for what cannot be encoded, before anything
-        is sent. If the caller is cancelled, nothing or all of it may have been applied.
+        is sent. If the caller is cancelled, none, some or all of it may have been applied.
         """
 
     async def dump_sas(self) -> list[ObservedSa]:

@@ -8,7 +8,7 @@ from tests.support.namespaces import Namespace
 from tests.support.xfrm_world import XfrmWorld, xfrm_world
 
 # Shared suites whose failures should say what was compared.
-pytest.register_assert_rewrite("tests.support.kernel_contract")
+pytest.register_assert_rewrite("tests.support.contract_world", "tests.support.kernel_contract")
 
 
 @pytest.fixture

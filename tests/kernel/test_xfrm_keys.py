@@ -17,7 +17,7 @@ from netlink.model import (
     ShortenSa,
 )
 from tests.support import eye
-from tests.support.kernel_contract import applied
+from tests.support.contract_world import applied
 from tests.support.xfrm_values import PAIRS, add_sa, keys_for, policy, security_association
 from tests.support.xfrm_world import XfrmWorld
 

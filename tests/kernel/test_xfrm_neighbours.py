@@ -14,7 +14,7 @@ from netlink.model import (
     PolicyAction,
     SaId,
 )
-from tests.support.kernel_contract import applied, names
+from tests.support.contract_world import applied, names
 from tests.support.xfrm_values import OWNER, add_sa, policy, security_association
 from tests.support.xfrm_world import XfrmWorld
 

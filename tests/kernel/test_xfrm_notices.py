@@ -16,8 +16,8 @@ from netlink.model import (
     SpdFlushed,
 )
 from tests.support import eye
+from tests.support.contract_world import applied
 from tests.support.event_sink import EventSink
-from tests.support.kernel_contract import applied
 from tests.support.namespaces import Namespace, connect
 from tests.support.xfrm_values import add_sa, policy, security_association
 from tests.support.xfrm_world import XfrmWorld

@@ -16,7 +16,7 @@ from netlink.kernel import KernelIpsec
 from netlink.model import AddPolicy, DeletePolicy, DeleteSa
 from netlink.requests import RequestSocket
 from netlink.sockets import open_socket
-from tests.support.kernel_contract import applied, names
+from tests.support.contract_world import applied, names
 from tests.support.namespaces import Namespace
 from tests.support.xfrm_values import add_sa, policy, security_association
 from tests.support.xfrm_world import XfrmWorld

@@ -8,10 +8,11 @@ import collections
 import errno
 import socket
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, cast
 
 from netlink import decode
 from netlink.decode import Message
+from netlink.requests import RequestSocket
 from netlink.uapi import NLM_F_ACK
 from tests.support.kernel_messages import error
 
@@ -78,3 +79,30 @@ class ScriptedSocket:
 
     def close(self) -> None:
         self.closed = True
+
+
+def opened(scripted: ScriptedSocket) -> RequestSocket:
+    return RequestSocket(cast("object", scripted))  # type: ignore[arg-type]  # it quacks
+
+
+def refuse(*positions: int, number: int = errno.ESRCH, words: str = "") -> Script:
+    """Refuse the messages at these positions of the send, acknowledge where it is asked for."""
+
+    def script(messages: list[Message], sent: bytes) -> Iterable[Answer]:
+        for position, message in enumerate(messages):
+            if position in positions:
+                yield error(message.sequence, number, words)
+            elif message.flags & NLM_F_ACK:
+                yield error(message.sequence)
+
+    return script
+
+
+def silent(_messages: list[Message], _sent: bytes) -> list[Answer]:
+    """Answer like a kernel that ended the batch in silence."""
+    return []
+
+
+def lossy(messages: list[Message], sent: bytes) -> list[Answer]:
+    """Drop an answer, then deliver the fence all the same."""
+    return [overrun(), *acknowledge(messages, sent)]

@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.support.kernel_contract")
+pytest.register_assert_rewrite("tests.support.contract_world", "tests.support.kernel_contract")

@@ -14,9 +14,10 @@ from netlink.model import (
     ShortenSa,
     SpdFlushed,
 )
+from tests.support.contract_world import names, spis
 from tests.support.event_sink import EventSink
 from tests.support.fake_kernel import FakeKernel, FakeTables
-from tests.support.kernel_contract import KernelContract, names, spis
+from tests.support.kernel_contract import KernelContract
 from tests.support.xfrm_values import AES, SHA1, add_sa, keys_for, policy, security_association
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import struct
-from collections.abc import Iterable
 from typing import cast
 
 import pytest
@@ -11,62 +10,34 @@ import pytest
 from netlink import decode, uapi
 from netlink.decode import MalformedMessage, Message
 from netlink.errors import KernelClosed, KernelError, OutcomeUnknown
-from netlink.model import AddPolicy, DeleteSa, ObservedSa, Operation, SaId
+from netlink.model import DeleteSa, ObservedSa, Operation, SaId
 from netlink.reference import GetSa
-from netlink.requests import CHUNK_BYTES, RequestSocket
 from netlink.schema import Head
 from tests.support import kernel_messages as kernel
+from tests.support.contract_world import names
 from tests.support.scripted_socket import (
     PORT_ID,
     Answer,
     Script,
     ScriptedSocket,
     acknowledge,
+    lossy,
+    opened,
     overrun,
+    refuse,
+    silent,
 )
 from tests.support.xfrm_values import (
     AES,
     SHA1,
     add_sa,
     observed_sa,
-    policy,
     security_association,
 )
 
 
-def opened(scripted: ScriptedSocket) -> RequestSocket:
-    return RequestSocket(cast("object", scripted))  # type: ignore[arg-type]  # it quacks
-
-
 def deletions(count: int, first: int = 1) -> list[Operation]:
     return [DeleteSa(SaId("192.0.2.1", spi)) for spi in range(first, first + count)]
-
-
-def refuse(*positions: int, number: int = errno.ESRCH, words: str = "") -> Script:
-    """Refuse the messages at these positions of the send, acknowledge where it is asked for."""
-
-    def script(messages: list[Message], sent: bytes) -> Iterable[Answer]:
-        for position, message in enumerate(messages):
-            if position in positions:
-                yield kernel.error(message.sequence, number, words)
-            elif message.flags & uapi.NLM_F_ACK:
-                yield kernel.error(message.sequence)
-
-    return script
-
-
-def silent(_messages: list[Message], _sent: bytes) -> list[Answer]:
-    """Answer like a kernel that ended the batch in silence."""
-    return []
-
-
-def lossy(messages: list[Message], sent: bytes) -> list[Answer]:
-    """Drop an answer, then deliver the fence all the same."""
-    return [overrun(), *acknowledge(messages, sent)]
-
-
-def names(outcomes: Iterable[KernelError | None]) -> list[str]:
-    return ["" if outcome is None else outcome.name for outcome in outcomes]
 
 
 # --- outcomes ------------------------------------------------------------------------------------
@@ -234,89 +205,6 @@ async def test_requests_of_a_refused_send_are_known_not_to_be_done(number: int) 
 
     assert names(first) + names(second) == [errno.errorcode[number]] * 3
     assert await requests.submit(deletions(1)) == (None,)
-
-
-# --- chunks --------------------------------------------------------------------------------------
-
-
-def policies(count: int) -> list[Operation]:
-    return [AddPolicy(policy(port)) for port in range(1, count + 1)]
-
-
-async def test_requests_never_exceed_a_chunk() -> None:
-    """What is more than 64 KiB goes in several sends, each with a fence of its own."""
-    scripted = ScriptedSocket()
-    operations = policies(1000)
-
-    outcomes = await opened(scripted).submit(operations)
-
-    assert outcomes == (None,) * 1000
-    assert sum(len(messages) for messages in scripted.sent) == 1000
-    for messages in scripted.sent:
-        assert messages[-1].end <= CHUNK_BYTES
-        assert messages[-1].flags & uapi.NLM_F_ACK
-        assert not any(m.flags & uapi.NLM_F_ACK for m in messages[:-1])
-
-
-async def test_requests_of_one_caller_stay_in_one_chunk_where_they_fit() -> None:
-    """A set is never torn over two sends because of its neighbours."""
-    scripted = ScriptedSocket()
-    requests = opened(scripted)
-    await asyncio.gather(*(requests.submit(policies(60)) for _ in range(9)))
-
-    assert len(scripted.sent) > 1
-    assert all(len(messages) % 60 == 0 for messages in scripted.sent)
-
-
-async def test_requests_are_as_many_as_the_receive_buffer_can_answer() -> None:
-    """Were every message refused, every refusal would still find room."""
-    scripted = ScriptedSocket(receive_buffer=64 * 1280)
-    await opened(scripted).submit(deletions(1000))
-
-    assert max(len(messages) for messages in scripted.sent) == 64
-
-
-async def test_requests_are_as_large_as_the_send_buffer_takes() -> None:
-    """The kernel refuses a message larger than SO_SNDBUF less its overhead."""
-    scripted = ScriptedSocket(send_buffer=4608)
-    await opened(scripted).submit(policies(100))
-
-    assert max(messages[-1].end for messages in scripted.sent) <= 4608 - 32
-    assert sum(len(messages) for messages in scripted.sent) == 100
-
-
-async def test_requests_of_a_large_submission_let_others_have_their_turn() -> None:
-    """One chunk a turn: the loop runs between the sends."""
-    scripted = ScriptedSocket()
-    seen: list[int] = []
-    task = asyncio.create_task(opened(scripted).submit(policies(2000)))
-    while not task.done():
-        await asyncio.sleep(0)
-        seen.append(len(scripted.sent))
-
-    assert await task == (None,) * 2000
-    assert set(range(1, len(scripted.sent) + 1)) <= set(seen)
-
-
-async def test_requests_in_many_chunks_keep_errors_in_place() -> None:
-    """Positions count over the whole submission, whichever chunk an operation went in."""
-    scripted = ScriptedSocket(refuse(0), refuse(), refuse(2))
-    outcomes = await opened(scripted).submit(policies(700))
-
-    at = [position for position, outcome in enumerate(outcomes) if outcome is not None]
-    sizes = [len(messages) for messages in scripted.sent]
-    assert at == [0, sizes[0] + sizes[1] + 2]
-
-
-async def test_requests_after_a_chunk_of_unknown_outcome_are_withheld() -> None:
-    """The rest of a submission whose beginning nobody knows is not sent."""
-    scripted = ScriptedSocket(silent)
-    requests = opened(scripted)
-
-    with pytest.raises(OutcomeUnknown):
-        await requests.submit(policies(2000))
-    assert await requests.submit(deletions(1)) == (None,)
-    assert [len(messages) for messages in scripted.sent[1:]] == [1]
 
 
 # --- questions -----------------------------------------------------------------------------------
