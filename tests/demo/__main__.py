@@ -19,7 +19,7 @@ from tests.support.make import IK
 from tests.support.pair import EDGE, EDGE_SERVER, UE, UE_SERVER, Pair, pair_of_daemons
 from tests.support.sniffer import Packet, Sniffer
 
-# A handset's header as published (tests/vectors/security-headers.txt), its sixth and fifth row.
+# The fifth mechanism of a handset's header as published (tests/vectors/security-headers.txt).
 HEADER = (
     "Security-Client: ipsec-3gpp;prot=esp;mod=trans;spi-c=17775;spi-s=17776;port-c=6802;"
     "port-s=6800;alg=hmac-sha-1-96;ealg=aes-cbc"
