@@ -5,6 +5,7 @@ From text and values to edges:
 =================  ==============================================================================
 ``*.varlink``      the interfaces: the source of truth
 ``idl``            reads an interface file (pure)
+``wire``           what messages are made of: their base, text and numbers with limits
 ``messages``       inputs and outputs of the methods as strict values
 ``interfaces``     loads the files; what ``org.varlink.service`` answers
 ``framing``        messages as bytes: split, envelope, replies (pure)

@@ -7,8 +7,26 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 
 from sad.model.association import Association
-from sad.model.requests import Caller, Flow, InstallRequest, ListFilter, ReleaseRequest
-from sad.model.views import ReconcileReport, SaCounters, Status, WatchEvent
+from sad.model.requests import (
+    Caller,
+    Flow,
+    InstallRequest,
+    ListFilter,
+    OfferRequest,
+    ReleaseRequest,
+    ScreenRequest,
+    VerifyRequest,
+)
+from sad.model.views import (
+    Found,
+    Offered,
+    ReconcileReport,
+    SaCounters,
+    Screened,
+    Status,
+    Verified,
+    WatchEvent,
+)
 
 
 class Backend(Protocol):
@@ -19,6 +37,18 @@ class Backend(Protocol):
 
     def realtime(self) -> float:
         """Seconds of the real-time clock."""
+
+    def screen(self, caller: Caller, request: ScreenRequest) -> Screened:
+        """Say what Offer would take of an unprotected REGISTER's list."""
+
+    async def offer(self, caller: Caller, request: OfferRequest) -> Offered:
+        """Choose, allocate and install a temporary set; repeated: the same answer."""
+
+    def verify(self, caller: Caller, request: VerifyRequest) -> Verified:
+        """Judge a REGISTER on a protected flow."""
+
+    async def take_into_use(self, caller: Caller, association_id: str) -> Association:
+        """Let a confirmed set carry what is sent, and older ones retire."""
 
     async def install(self, caller: Caller, request: InstallRequest) -> Association:
         """Install a negotiated set; all or nothing."""
@@ -31,8 +61,8 @@ class Backend(Protocol):
     async def release(self, caller: Caller, request: ReleaseRequest) -> tuple[Association, ...]:
         """End what matches, now or after its linger."""
 
-    def find(self, caller: Caller, flow: Flow) -> Association:
-        """Return the association that protects a flow."""
+    def find(self, caller: Caller, flow: Flow) -> Found:
+        """Return the association that protects a flow, and its registration's outbound one."""
 
     async def get(
         self, caller: Caller, association_id: str

@@ -13,10 +13,19 @@ from typing import Final
 
 from netlink.secret import Secret
 from sad.api import messages
+from sad.model.agreement import Refusal, Transaction
 from sad.model.association import Association, AssociationState
 from sad.model.endpoint import Role
 from sad.model.errors import BadParameter, MechanismUnavailable
-from sad.model.requests import Flow, InstallRequest, ListFilter, ReleaseRequest
+from sad.model.requests import (
+    Flow,
+    InstallRequest,
+    ListFilter,
+    OfferRequest,
+    ReleaseRequest,
+    ScreenRequest,
+    VerifyRequest,
+)
 from sad.model.views import ReconcileReport, SaCounters, Status
 
 IPSEC_3GPP: Final = "ipsec-3gpp"
@@ -103,6 +112,56 @@ def install_request(message: messages.InstallIn) -> InstallRequest:
     )
 
 
+def screen_request(message: messages.ScreenIn) -> ScreenRequest:
+    """Raises :class:`BadParameter`."""
+    return ScreenRequest(
+        endpoint=message.endpoint,
+        private_identity=message.registration.private_identity,
+        public_identities=message.registration.public_identities,
+        flow=flow(message.flow),
+        security_client=message.security_client,
+    )
+
+
+def offer_request(message: messages.OfferIn) -> OfferRequest:
+    """Raises :class:`BadParameter`."""
+    wanted = message.transaction
+    return OfferRequest(
+        endpoint=message.endpoint,
+        private_identity=message.registration.private_identity,
+        public_identities=message.registration.public_identities,
+        flow=flow(message.flow),
+        transaction=Transaction(call_id=wanted.call_id, cseq=wanted.cseq, branch=wanted.branch),
+        association_id=message.association,
+        security_client=message.security_client,
+        integrity_key=_key(message.integrity_key, "integrityKey"),
+        cipher_key=None if message.cipher_key is None else _key(message.cipher_key, "cipherKey"),
+    )
+
+
+def verify_request(message: messages.VerifyIn) -> VerifyRequest:
+    """Raises :class:`BadParameter`."""
+    return VerifyRequest(
+        flow=flow(message.flow),
+        security_verify=message.security_verify,
+        security_client=message.security_client,
+    )
+
+
+def refusals(given: tuple[Refusal, ...]) -> tuple[messages.Refusal, ...]:
+    """Show why offers were not taken."""
+    return tuple(
+        messages.Refusal(
+            offer_index=r.offer_index,
+            mechanism=r.mechanism,
+            reason=r.reason,
+            text=r.text,
+            rule=r.rule,
+        )
+        for r in given
+    )
+
+
 def release_request(message: messages.ReleaseIn) -> ReleaseRequest:
     """Raises :class:`BadParameter`. That exactly one is given is for the backend to check."""
     return ReleaseRequest(
@@ -110,6 +169,7 @@ def release_request(message: messages.ReleaseIn) -> ReleaseRequest:
         private_identity=message.private_identity,
         peer_address=_optional_address(message.peer_address, "peerAddress"),
         linger_seconds=message.linger_seconds or 0,
+        whole_registration=bool(message.whole_registration),
     )
 
 

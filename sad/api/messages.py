@@ -6,31 +6,23 @@ every other rule about a value is a decision and stands elsewhere. Counterpart:
 :mod:`sad.api.conversion`, which maps these to the daemon's own values.
 """
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal
 
-from msgspec import Meta, Struct
-
+from sad.api.wire import (
+    Address,
+    CallId,
+    HeaderRows,
+    HexKey,
+    Identities,
+    Identity,
+    Int,
+    Message,
+    Word,
+)
 from sad.model.association import AssociationState as State
 from sad.model.association import EndReason
 from sad.model.endpoint import Role
 from sad.model.views import DaemonState, WatchKind
-
-Int: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-
-# Control characters would reach terminals and logs. \A and \Z: $ would let a last newline pass.
-_NO_CONTROLS = r"\A[^\x00-\x1f\x7f-\x9f]*\Z"
-Word: TypeAlias = Annotated[str, Meta(max_length=128, pattern=_NO_CONTROLS)]
-Identity: TypeAlias = Annotated[str, Meta(max_length=256, pattern=_NO_CONTROLS)]
-Identities: TypeAlias = Annotated[tuple[Identity, ...], Meta(max_length=64)]
-Address: TypeAlias = Annotated[str, Meta(max_length=64, pattern=_NO_CONTROLS)]
-HexKey: TypeAlias = Annotated[str, Meta(max_length=128)]
-
-
-class Message(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", gc=False
-):
-    """Base of all: immutable, strict, camelCase on the wire."""
-
 
 # --- org.varlink.service -------------------------------------------------------------------------
 
@@ -149,7 +141,92 @@ class Flow(Message, frozen=True, kw_only=True):
     local_port: Int
 
 
+class Transaction(Message, frozen=True, kw_only=True):
+    """What made a REGISTER one of a kind."""
+
+    call_id: CallId
+    cseq: Int
+    branch: CallId
+
+
+class Refusal(Message, frozen=True, kw_only=True):
+    """Why an offer was not taken."""
+
+    offer_index: Int
+    mechanism: str
+    reason: str
+    text: str
+    rule: str
+
+
 # --- org.sipsad.Associations: methods ------------------------------------------------------------
+
+
+class ScreenIn(Message, frozen=True, kw_only=True):
+    """An unprotected REGISTER."""
+
+    endpoint: Word
+    registration: Registration
+    flow: Flow
+    security_client: HeaderRows
+
+
+class ScreenOut(Message, frozen=True, kw_only=True):
+    """What would be taken of its list."""
+
+    mechanism: str
+    refusals: tuple[Refusal, ...]
+
+
+class OfferIn(Message, frozen=True, kw_only=True):
+    """A challenged REGISTER. Holds keys, so it does not print."""
+
+    endpoint: Word
+    registration: Registration
+    flow: Flow
+    transaction: Transaction
+    association: Word | None = None
+    security_client: HeaderRows
+    integrity_key: HexKey
+    cipher_key: HexKey | None = None
+
+    def __repr__(self) -> str:
+        return f"OfferIn({self.endpoint!r}, {self.flow!r}, keys hidden)"
+
+
+class OfferOut(Message, frozen=True, kw_only=True):
+    """The temporary set, and the value for the 401."""
+
+    association: Association
+    security_server: str
+    refusals: tuple[Refusal, ...]
+
+
+class VerifyIn(Message, frozen=True, kw_only=True):
+    """A REGISTER on a protected flow."""
+
+    flow: Flow
+    security_verify: HeaderRows
+    security_client: HeaderRows
+
+
+class VerifyOut(Message, frozen=True, kw_only=True):
+    """The set that it came on."""
+
+    association: Association
+    refusals: tuple[Refusal, ...]
+
+
+class TakeIntoUseIn(Message, frozen=True, kw_only=True):
+    """The set that saw its first request."""
+
+    id: Word
+
+
+class TakeIntoUseOut(Message, frozen=True, kw_only=True):
+    """The set, now in use."""
+
+    association: Association
 
 
 class InstallIn(Message, frozen=True, kw_only=True):
@@ -189,6 +266,7 @@ class ReleaseIn(Message, frozen=True, kw_only=True):
     private_identity: Identity | None = None
     peer_address: Address | None = None
     linger_seconds: Int | None = None
+    whole_registration: bool | None = None
 
 
 class ReleaseOut(Message, frozen=True, kw_only=True):
@@ -204,9 +282,10 @@ class FindIn(Message, frozen=True, kw_only=True):
 
 
 class FindOut(Message, frozen=True, kw_only=True):
-    """The association that protects it."""
+    """The association that protects it, and the one that carries what is sent."""
 
     association: Association
+    outbound: Association
 
 
 class GetIn(Message, frozen=True, kw_only=True):

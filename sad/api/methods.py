@@ -24,6 +24,7 @@ from sad.api.interfaces import (
     get_interface_description,
 )
 from sad.api.streams import Stream
+from sad.api.wire import Message
 from sad.model.errors import Busy
 from sad.model.requests import Caller
 from sad.model.views import DaemonState
@@ -33,7 +34,7 @@ RETRY_CONNECTION_MILLISECONDS: Final = 1000
 
 Begun: TypeAlias = bytes | Coroutine[Any, Any, bytes] | Stream
 
-_In = TypeVar("_In", bound=messages.Message)
+_In = TypeVar("_In", bound=Message)
 _Require: TypeAlias = Callable[[Caller], None]
 
 
@@ -59,7 +60,11 @@ class Methods:
         self._started = False
         self._table: dict[str, _Method] = {}
         read, control = self._require_read, self._require_control
-        # Install, Confirm and Release depend on the endpoint: the backend asks the policy itself.
+        # Who may use an endpoint is known only with the call: the backend asks the policy itself.
+        self._now(ASSOCIATIONS, "Screen", messages.ScreenIn, self._screen)
+        self._later(ASSOCIATIONS, "Offer", messages.OfferIn, self._offer)
+        self._now(ASSOCIATIONS, "Verify", messages.VerifyIn, self._verify)
+        self._later(ASSOCIATIONS, "TakeIntoUse", messages.TakeIntoUseIn, self._take_into_use)
         self._later(ASSOCIATIONS, "Install", messages.InstallIn, self._install)
         self._later(ASSOCIATIONS, "Confirm", messages.ConfirmIn, self._confirm)
         self._later(ASSOCIATIONS, "Release", messages.ReleaseIn, self._release)
@@ -99,7 +104,7 @@ class Methods:
         interface: str,
         name: str,
         parameters: type[_In],
-        handler: Callable[[Caller, _In], Awaitable[messages.Message]],
+        handler: Callable[[Caller, _In], Awaitable[Message]],
         require: _Require | None = None,
     ) -> None:
         """Serve a method that waits for the kernel or the journal."""
@@ -175,6 +180,37 @@ class Methods:
 
     # --- org.sipsad.Associations -------------------------------------------------------------
 
+    def _screen(self, caller: Caller, wanted: messages.ScreenIn, _call: Call) -> bytes:
+        screened = self._backend.screen(caller, conversion.screen_request(wanted))
+        return encode_reply(
+            messages.ScreenOut(
+                mechanism=screened.mechanism, refusals=conversion.refusals(screened.refusals)
+            )
+        )
+
+    async def _offer(self, caller: Caller, wanted: messages.OfferIn) -> messages.OfferOut:
+        offered = await self._backend.offer(caller, conversion.offer_request(wanted))
+        return messages.OfferOut(
+            association=self._view().association(offered.association),
+            security_server=offered.security_server,
+            refusals=conversion.refusals(offered.refusals),
+        )
+
+    def _verify(self, caller: Caller, wanted: messages.VerifyIn, _call: Call) -> bytes:
+        verified = self._backend.verify(caller, conversion.verify_request(wanted))
+        return encode_reply(
+            messages.VerifyOut(
+                association=self._view().association(verified.association),
+                refusals=conversion.refusals(verified.refusals),
+            )
+        )
+
+    async def _take_into_use(
+        self, caller: Caller, wanted: messages.TakeIntoUseIn
+    ) -> messages.TakeIntoUseOut:
+        taken = await self._backend.take_into_use(caller, wanted.id)
+        return messages.TakeIntoUseOut(association=self._view().association(taken))
+
     async def _install(self, caller: Caller, wanted: messages.InstallIn) -> messages.InstallOut:
         installed = await self._backend.install(caller, conversion.install_request(wanted))
         return messages.InstallOut(association=self._view().association(installed))
@@ -189,7 +225,13 @@ class Methods:
 
     def _find(self, caller: Caller, wanted: messages.FindIn, _call: Call) -> bytes:
         found = self._backend.find(caller, conversion.flow(wanted.flow))
-        return encode_reply(messages.FindOut(association=self._view().association(found)))
+        view = self._view()
+        return encode_reply(
+            messages.FindOut(
+                association=view.association(found.association),
+                outbound=view.association(found.outbound),
+            )
+        )
 
     async def _get(self, caller: Caller, wanted: messages.GetIn) -> messages.GetOut:
         association, counted = await self._backend.get(caller, wanted.id)

@@ -9,7 +9,7 @@ import logging
 import re
 import secrets
 import traceback
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Final
 
 from sad.api.framing import InvalidParameterError, encode_error
@@ -26,11 +26,17 @@ _KEY_LIKE: Final = re.compile(r"[0-9A-Fa-f]{24,}")
 
 
 def without_keys(value: object) -> object:
-    """Return a parameter of an error as it may be shown.
+    """Return a parameter of an error as it may be shown, records by their names on the wire.
 
     A caller that put a key where a name belongs gets it back masked: SIP servers log errors.
     """
-    return _KEY_LIKE.sub("(hidden)", value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return _KEY_LIKE.sub("(hidden)", value)
+    if isinstance(value, tuple):
+        return [without_keys(member) for member in value]
+    if is_dataclass(value):
+        return {camel_case(f.name): without_keys(getattr(value, f.name)) for f in fields(value)}
+    return value
 
 
 def invalid_parameter(parameter: str) -> bytes:
@@ -94,8 +100,10 @@ def _refused(interface: str, error: SadError) -> bytes:
     """``Associations`` has every error; another interface has those that are part of it."""
     name = type(error).__name__
     home = interface if name in load_interfaces()[interface].errors else ASSOCIATIONS
-    parameters = {camel_case(f.name): without_keys(getattr(error, f.name)) for f in fields(error)}
-    return encode_error(f"{home}.{name}", parameters)
+    return encode_error(
+        f"{home}.{name}",
+        {camel_case(f.name): without_keys(getattr(error, f.name)) for f in fields(error)},
+    )
 
 
 def camel_case(name: str) -> str:

@@ -72,9 +72,16 @@ def to_layout(settings: Settings) -> Layout:
 
 def to_limits(settings: Settings) -> Limits:
     """Return how many associations there may be."""
+    limits = settings.limits
     return Limits(
-        max_associations=settings.limits.max_associations,
-        max_sets_per_registration=settings.limits.max_sets_per_registration,
+        max_associations=limits.max_associations,
+        max_sets_per_registration=limits.max_sets_per_registration,
+        max_temporary_sets=limits.max_temporary_sets,
+        max_temporary_sets_per_address=limits.max_temporary_sets_per_address,
+        max_temporary_sets_per_identity=limits.max_temporary_sets_per_identity,
+        offers_per_second=limits.offers_per_second,
+        offers_per_second_per_address=limits.offers_per_second_per_address,
+        reserved_percent=limits.reserved_percent,
     )
 
 

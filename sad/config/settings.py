@@ -159,6 +159,45 @@ class LimitSettings(BaseModel):
         description="SA sets of one registration: old, current, temporary (TS 33.203 7.1: six SAs "
         "per direction)",
     )
+    max_temporary_sets: Count = Field(
+        default=20_000,
+        ge=1,
+        le=4_000_000,
+        description="Temporary sets that unprotected REGISTERs may hold at a time; those on an "
+        "SA are not counted here",
+    )
+    max_temporary_sets_per_address: Count = Field(
+        default=256,
+        ge=1,
+        le=4_000_000,
+        description="Of these, those of one IPv4 address or IPv6 /64 (many phones may share one)",
+    )
+    max_temporary_sets_per_identity: Count = Field(
+        default=4,
+        ge=1,
+        le=65_536,
+        description="Of these, those of one private identity",
+    )
+    offers_per_second: Count = Field(
+        default=2000,
+        ge=1,
+        le=1_000_000,
+        description="Screen and Offer calls a second for unprotected REGISTERs, each counted by "
+        "itself; twice as many may come at once",
+    )
+    offers_per_second_per_address: Count = Field(
+        default=50,
+        ge=1,
+        le=1_000_000,
+        description="Of these, those of one IPv4 address or IPv6 /64",
+    )
+    reserved_percent: Count = Field(
+        default=5,
+        ge=0,
+        le=90,
+        description="Part of max_associations that is kept for REGISTERs on an SA, so that who is "
+        "registered stays so",
+    )
 
 
 class Settings(BaseModel):
@@ -246,6 +285,13 @@ class Settings(BaseModel):
                 "above limits.max_connections",
                 "lower it, or raise limits.max_connections",
             )
+        for part in ("max_temporary_sets", "offers_per_second"):
+            if getattr(self.limits, f"{part}_per_address") > getattr(self.limits, part):
+                yield BrokenRule(
+                    ("limits", f"{part}_per_address"),
+                    f"above limits.{part}",
+                    f"lower it, or raise limits.{part}",
+                )
         yield from _broken_between_endpoints(self.endpoint)
 
 

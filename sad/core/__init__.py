@@ -2,9 +2,15 @@
 
 =================  ==============================================================================
 ``table``          the associations in memory with their indexes: what decisions look at
+``pending``        the part of the table that counts the temporary sets of Offer
 ``validation``     is an Install request legal? (TS 33.203 7.1, RFC 4303, Annex H)
+``occupancy``      may its ports and SPIs stand beside those that live? (T33-7.1-p3)
 ``allocation``     SPIs, ports and reqids from their pools; randomness is an argument
 ``decision``       request -> association, or the refusal
+``agreement``      RFC 3329's lists: what is chosen, what is sent, what must come back
+``offer``          Offer: what it may do, what it replaces, the install it makes
+``admission``      how much unprotected REGISTERs may take
+``replacement``    Confirm and first request: which older sets end or retire
 ``lifecycle``      the one transition table, and deadlines
 ``desired``        associations and endpoints -> the SAs and policies that must lie in the kernel
 ``planning``       a change of associations -> kernel operations in a safe order

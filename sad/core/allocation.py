@@ -1,9 +1,10 @@
 """SPIs, client ports and reqids from their pools. Randomness is an argument."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from sad.core.table import AssociationTable
+from sad.model.association import Association
 from sad.model.endpoint import Endpoint
 from sad.model.errors import PoolExhausted
 
@@ -62,18 +63,24 @@ def choose_spi(
 
 
 def choose_client_port(
-    endpoint: Endpoint, peer_address: str, peer_server_port: int, table: AssociationTable
+    endpoint: Endpoint,
+    peer_address: str,
+    peer_server_port: int,
+    table: AssociationTable,
+    leaving: Collection[str] = (),
 ) -> int:
     """Return a client port for a new set toward a peer.
 
     Preferred: one that no live set of that peer address uses (design section 2). Several phones
     may share an address; then one that no set of this registration uses will do, because the
-    peer's ports still tell the flows apart.
+    peer's ports still tell the flows apart. ``leaving`` are sets that will be gone.
     """
-    of_address = {a.sa_set.local_ports[0] for a in table.of_peer(peer_address)}
-    of_registration = {
-        a.sa_set.local_ports[0] for a in table.of_peer_port(peer_address, peer_server_port)
-    }
+
+    def used_by(sets: Iterable[Association]) -> set[int]:
+        return {a.sa_set.local_ports[0] for a in sets if a.id not in leaving}
+
+    of_address = used_by(table.of_peer(peer_address))
+    of_registration = used_by(table.of_peer_port(peer_address, peer_server_port))
     for used in (of_address, of_registration):
         for port in endpoint.client_ports:
             if port not in used:

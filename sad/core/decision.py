@@ -1,11 +1,13 @@
 """From a request to an association, or to its refusal."""
 
 import dataclasses
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 
 from sad.core.allocation import RandBelow, choose_client_port, choose_reqid, choose_spi
+from sad.core.occupancy import check_against_table
 from sad.core.table import AssociationTable
-from sad.core.validation import check_against_table, check_request
+from sad.core.validation import check_request
 from sad.model.association import Association, AssociationState, Phase
 from sad.model.endpoint import Endpoint, Role
 from sad.model.errors import LimitExceeded
@@ -36,21 +38,25 @@ def decide_install(
     table: AssociationTable,
     around: Circumstances,
     randbelow: RandBelow,
+    *,
+    leaving: Collection[str] = (),
+    came_back: bool = False,
 ) -> Association:
     """Return the association to install, in phase INSTALLING; raise a SadError to refuse.
 
-    What the request leaves open (own SPIs, own client port) is chosen here.
+    What the request leaves open (own SPIs, own client port) is chosen here. ``leaving`` and
+    ``came_back`` are those of :func:`~sad.core.occupancy.check_against_table`.
     """
     check_request(
         request, endpoint, around.lifetimes, around.own_addresses, around.missing_algorithms
     )
-    if len(table) >= around.limits.max_associations:
+    if len(table) - len(leaving) >= around.limits.max_associations:
         raise LimitExceeded(
             limit="associations",
             maximum=around.limits.max_associations,
             hint="raise limits.max_associations",
         )
-    sa_set = _complete(request, endpoint, table, randbelow)
+    sa_set = _complete(request, endpoint, table, randbelow, leaving)
     temporary = request.lifetime_seconds is None
     lifetime = (
         around.lifetimes.reg_await_auth if temporary else float(request.lifetime_seconds or 0)
@@ -73,9 +79,9 @@ def decide_install(
         + around.lifetimes.longest_registration
         + around.lifetimes.backstop,
     )
-    check_against_table(draft, table)
+    check_against_table(draft, table, leaving=leaving, came_back=came_back)
     siblings = table.of_registration(draft.registration)
-    if len(siblings) >= around.limits.max_sets_per_registration:
+    if sum(a.id not in leaving for a in siblings) >= around.limits.max_sets_per_registration:
         # TS 33.203 7.1 note 13: six SAs per direction; each set has two.
         raise LimitExceeded(
             limit="SA sets of one registration",
@@ -86,7 +92,11 @@ def decide_install(
 
 
 def _complete(
-    request: InstallRequest, endpoint: Endpoint, table: AssociationTable, randbelow: RandBelow
+    request: InstallRequest,
+    endpoint: Endpoint,
+    table: AssociationTable,
+    randbelow: RandBelow,
+    leaving: Collection[str],
 ) -> SaSetParameters:
     edge = request.role is Role.EDGE
     local, peer = (
@@ -108,7 +118,7 @@ def _complete(
     if own_spi_s is None:
         own_spi_s = choose_spi(endpoint, local, given | {own_spi_c}, table, randbelow)
     if own_client is None:
-        own_client = choose_client_port(endpoint, peer, peer_server or 0, table)
+        own_client = choose_client_port(endpoint, peer, peer_server or 0, table, leaving)
     common = {
         "role": request.role,
         "ue_address": request.ue_address,

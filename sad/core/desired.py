@@ -92,15 +92,15 @@ def policies_of(
     """Return the policies of one registration with these sets (oldest first).
 
     For each set the four port pairs each way: the two of TS 33.203 7.1 and the two cross pairs
-    that real phones and proxies use (INTEROP-1). The pair of the two server ports is the same in
-    every set of a registration and belongs to it; outbound it follows :func:`outbound_set`. And
-    for each port of the peer a block policy, so that nothing reaches it in clear from any other
-    port of ours.
+    that real phones and proxies use (INTEROP-1). A pair that several sets have is one policy:
+    that of the two server ports always, those of a client port with which a phone came back.
+    Outbound it follows :func:`outbound_set` of the sets that have it; inbound they share a reqid.
+    And for each port of the peer a block policy, so that nothing reaches it in clear from any
+    other port of ours.
     """
     hard = math.ceil(lifetimes.longest_registration + lifetimes.backstop)
     policies: dict[PolicyId, Policy] = {}
-    current = outbound_set(sets)
-    for association in sets:
+    for association in sorted(sets, key=_outbound_rank):
         s = association.sa_set
         for peer_index, peer_port in enumerate(s.peer_ports):
             block = _block_toward(s.local_address, s.peer_address, peer_port, layout, hard)
@@ -123,8 +123,7 @@ def policies_of(
                     layout,
                     hard,
                 )
-                if outbound.id not in policies or association is current:
-                    policies[outbound.id] = outbound
+                policies.setdefault(outbound.id, outbound)
     return policies
 
 
@@ -137,13 +136,17 @@ _OUTBOUND_RANK = {
 }
 
 
+def _outbound_rank(association: Association) -> int:
+    return _OUTBOUND_RANK[association.state]
+
+
 def outbound_set(sets: Sequence[Association]) -> Association | None:
     """Return the set that carries what this node sends between the two server ports.
 
     The set in use; else the oldest established one (T24-P-9: a new set is not used outbound
     before its first request); a temporary set only when there is no other.
     """
-    return min(sets, key=lambda a: _OUTBOUND_RANK[a.state], default=None)
+    return min(sets, key=_outbound_rank, default=None)
 
 
 def _allow(

@@ -6,7 +6,8 @@ an index can never drift from its association.
 
 from collections.abc import Iterator
 
-from sad.model.association import Association, Phase, RegistrationKey
+from sad.core.pending import PendingOffers
+from sad.model.association import Association, AssociationState, Phase, RegistrationKey
 from sad.model.requests import Flow, ListFilter
 
 _SpiKey = tuple[str, int]
@@ -24,6 +25,7 @@ class AssociationTable:
         self._by_spi: dict[_SpiKey, str] = {}
         self._by_peer_port: dict[_PortKey, dict[str, None]] = {}
         self._reqids: dict[int, int] = {}
+        self.pending = PendingOffers()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -40,7 +42,9 @@ class AssociationTable:
         known = self._by_id.get(association.id)
         if known is not None:
             if _index_keys(known) == _index_keys(association):
+                # In its place: "oldest first" decides who carries what is sent (T24-P-9).
                 self._by_id[association.id] = association
+                self.pending.follow(known, association)
                 return
             self.remove(association.id)
         self._by_id[association.id] = association
@@ -50,12 +54,14 @@ class AssociationTable:
             self._by_spi[spi_key] = association.id
         for reqid in (association.reqid_in, *association.reqid_out):
             self._reqids[reqid] = self._reqids.get(reqid, 0) + 1
+        self.pending.follow(None, association)
 
     def remove(self, association_id: str) -> None:
         """Forget an association; unknown ids are ignored."""
         association = self._by_id.pop(association_id, None)
         if association is None:
             return
+        self.pending.follow(association, None)
         for index, key in self._set_indexes(association):
             members = index[key]
             del members[association_id]
@@ -103,20 +109,35 @@ class AssociationTable:
         """Whether a live association uses this reqid."""
         return reqid in self._reqids
 
-    def find(self, flow: Flow) -> Association | None:
-        """Return the association whose policies cover a flow (both ports protected).
+    def on_flow(self, flow: Flow) -> tuple[Association, ...]:
+        """Return the sets whose policies cover a flow (both ports protected), newest first.
 
-        The newest wins: old and new set share port_us and port_ps (T33-7.1-g).
+        More than one only where sets share a port of the peer: its server port always, its
+        client port when it came back with the same (T33-7.1-g). A set that was released before
+        any confirmation is no answer: nothing but its last retransmissions may pass on it.
         """
-        for association in reversed(self.of_peer_port(flow.peer_address, flow.peer_port)):
-            sa_set = association.sa_set
-            if (
-                association.phase is Phase.INSTALLED
-                and sa_set.local_address == flow.local_address
-                and flow.local_port in sa_set.local_ports
-            ):
-                return association
-        return None
+        return tuple(
+            a
+            for a in reversed(self.of_peer_port(flow.peer_address, flow.peer_port))
+            if a.phase is Phase.INSTALLED
+            and a.sa_set.local_address == flow.local_address
+            and flow.local_port in a.sa_set.local_ports
+            and (a.registered or a.state is AssociationState.TEMPORARY)
+        )
+
+    def find(self, flow: Flow) -> Association | None:
+        """Return the association that protects a flow: the newest confirmed one, if any is.
+
+        A temporary set beside it may be anybody's attempt until its answer has been verified
+        (T24-P-5): it takes no flow away from the set that is in force.
+        """
+        sets = self.on_flow(flow)
+        confirmed = (a for a in sets if a.state is not AssociationState.TEMPORARY)
+        return next(confirmed, sets[0] if sets else None)
+
+    def installed_of(self, key: RegistrationKey) -> tuple[Association, ...]:
+        """The sets of a registration that are in force, oldest first."""
+        return tuple(a for a in self.of_registration(key) if a.phase is Phase.INSTALLED)
 
     def matching(self, wanted: ListFilter) -> tuple[Association, ...]:
         """Return a snapshot of the installed associations that match every field given."""

@@ -1,17 +1,18 @@
-"""Is an ``Install`` of ``ipsec-3gpp`` legal? Each check stands beside its clause."""
+"""Is an ``Install`` of ``ipsec-3gpp`` legal? Each check stands beside its clause.
+
+``Offer`` makes an install of what was chosen, so the same checks are its own.
+"""
 
 import ipaddress
 from collections.abc import Set as AbstractSet
 
 from netlink.model import family_of
-from sad.core.table import AssociationTable
+from netlink.secret import Secret
 from sad.model.algorithms import AKA_KEY_BYTES, AlgorithmPair
-from sad.model.association import Association
 from sad.model.endpoint import Endpoint, Role
 from sad.model.errors import (
     AlgorithmUnavailable,
     BadParameter,
-    FlowInUse,
     NotPermitted,
 )
 from sad.model.requests import InstallRequest
@@ -43,7 +44,12 @@ def check_request(
     _check_spis(request, endpoint)
     _check_ports(request, endpoint)
     _check_algorithms(request, endpoint, missing_algorithms)
-    _check_keys(request)
+    check_keys(
+        AlgorithmPair(request.integrity_algorithm, request.encryption_algorithm),
+        request.integrity_key,
+        request.cipher_key,
+        "ipsec3gpp.",
+    )
     if request.lifetime_seconds is not None and not (
         1 <= request.lifetime_seconds <= lifetimes.longest_registration
     ):
@@ -69,45 +75,53 @@ def _check_identity(request: InstallRequest) -> None:
 def _check_addresses(
     request: InstallRequest, endpoint: Endpoint, own_addresses: AbstractSet[str]
 ) -> None:
-    edge = request.role is Role.EDGE
-    local, peer = (
-        (request.pcscf_address, request.ue_address)
-        if edge
-        else (request.ue_address, request.pcscf_address)
+    ue, pcscf = (
+        (request.ue_address, "ipsec3gpp.ueAddress"),
+        (request.pcscf_address, "ipsec3gpp.pcscfAddress"),
     )
-    local_name, peer_name = (
-        ("pcscfAddress", "ueAddress") if edge else ("ueAddress", "pcscfAddress")
-    )
-    if local not in endpoint.addresses:
+    local, peer = (pcscf, ue) if request.role is Role.EDGE else (ue, pcscf)
+    check_addresses(local, peer, endpoint, own_addresses)
+
+
+def check_addresses(
+    local: tuple[str, str],
+    peer: tuple[str, str],
+    endpoint: Endpoint,
+    own_addresses: AbstractSet[str],
+) -> None:
+    """Raise BadParameter unless two (address, parameter) can be the ends of an SA."""
+    local_address, local_name = local
+    peer_address, peer_name = peer
+    if local_address not in endpoint.addresses:
         raise BadParameter(
-            parameter=f"ipsec3gpp.{local_name}",
+            parameter=local_name,
             reason=f"not an address of endpoint {endpoint.name}",
             rule=None,
             hint=f"the endpoint has {', '.join(endpoint.addresses)}",
         )
-    if family_of(local) != family_of(peer):
+    if family_of(local_address) != family_of(peer_address):
         raise BadParameter(
-            parameter=f"ipsec3gpp.{peer_name}",
+            parameter=peer_name,
             reason="the two addresses are of different IP versions",
             rule="T33-7.1-b",
             hint="give both as IPv4 or both as IPv6",
         )
-    parsed = ipaddress.ip_address(peer)
+    parsed = ipaddress.ip_address(peer_address)
     if (
         parsed.is_loopback
         or parsed.is_unspecified
         or parsed.is_multicast
-        or (peer == "255.255.255.255")
+        or (peer_address == "255.255.255.255")
     ):
         raise BadParameter(
-            parameter=f"ipsec3gpp.{peer_name}",
+            parameter=peer_name,
             reason="a loopback, unspecified, multicast or broadcast address is no peer",
             rule="T33-7.1-c",
             hint="give the source address of the IP packet that carried the REGISTER",
         )
-    if peer in own_addresses or peer in endpoint.addresses:
+    if peer_address in own_addresses or peer_address in endpoint.addresses:
         raise BadParameter(
-            parameter=f"ipsec3gpp.{peer_name}",
+            parameter=peer_name,
             reason="this node's own address is no peer",
             rule="T33-7.1-c",
             hint="give the source address of the IP packet that carried the REGISTER",
@@ -245,61 +259,29 @@ def _check_algorithms(
         )
 
 
-def _check_keys(request: InstallRequest) -> None:
-    pair = AlgorithmPair(request.integrity_algorithm, request.encryption_algorithm)
-    if len(request.integrity_key) != AKA_KEY_BYTES:
+def check_keys(
+    pair: AlgorithmPair, integrity_key: Secret, cipher_key: Secret | None, prefix: str
+) -> None:
+    """Raise BadParameter unless the AKA keys fit the pair; ``prefix`` leads their names."""
+    if len(integrity_key) != AKA_KEY_BYTES:
         raise BadParameter(
-            parameter="ipsec3gpp.integrityKey",
-            reason=f"IK has {AKA_KEY_BYTES} bytes, not {len(request.integrity_key)}",
+            parameter=f"{prefix}integrityKey",
+            reason=f"IK has {AKA_KEY_BYTES} bytes, not {len(integrity_key)}",
             rule="T33-I",
             hint="give IK in 32 hex digits; the ESP key is derived here",
         )
-    if request.cipher_key is None:
+    if cipher_key is None:
         if pair.needs_cipher_key:
             raise BadParameter(
-                parameter="ipsec3gpp.cipherKey",
+                parameter=f"{prefix}cipherKey",
                 reason=f"{pair.encryption} needs CK",
                 rule="T33-I",
                 hint="give CK in 32 hex digits",
             )
-    elif len(request.cipher_key) != AKA_KEY_BYTES:
+    elif len(cipher_key) != AKA_KEY_BYTES:
         raise BadParameter(
-            parameter="ipsec3gpp.cipherKey",
-            reason=f"CK has {AKA_KEY_BYTES} bytes, not {len(request.cipher_key)}",
+            parameter=f"{prefix}cipherKey",
+            reason=f"CK has {AKA_KEY_BYTES} bytes, not {len(cipher_key)}",
             rule="T33-I",
             hint="give CK in 32 hex digits; the ESP key is derived here",
         )
-
-
-def check_against_table(new: Association, table: AssociationTable) -> None:
-    """Raise FlowInUse if ports or SPIs of a decided association belong to a live one.
-
-    TS 33.203 7.1 (T33-7.1-p3): the pair (address, protected client port) must be new; neither
-    port of a UE may belong to another registration. The two SPIs of each side are unique there.
-    """
-    sa_set = new.sa_set
-    client, server = sa_set.peer_ports
-    for other in table.of_peer_port(sa_set.peer_address, client):
-        raise _in_use(f"{sa_set.peer_address} port {client} is in use", other)
-    for other in table.of_peer_port(sa_set.peer_address, server):
-        same = other.registration == new.registration
-        if not same or other.private_identity != new.private_identity:
-            raise _in_use(
-                f"{sa_set.peer_address} port {server} belongs to another registration", other
-            )
-    for address, spis in (
-        (sa_set.local_address, sa_set.local_spis),
-        (sa_set.peer_address, sa_set.peer_spis),
-    ):
-        for spi in spis:
-            holder = table.of_spi(address, spi)
-            if holder is not None:
-                raise _in_use(f"SPI {spi} at {address} is in use", holder)
-
-
-def _in_use(reason: str, other: Association) -> FlowInUse:
-    return FlowInUse(
-        reason=reason,
-        id=other.id,
-        hint="release that association first, or have the peer choose new SPIs and ports",
-    )

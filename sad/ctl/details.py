@@ -56,8 +56,15 @@ def details_lines(reply: GetOut, sheet: Sheet, now: float) -> list[str]:
 
 
 def found_lines(reply: FindOut, sheet: Sheet, now: float) -> list[str]:
-    """Return a reply of ``Find`` as lines: as details, without counters."""
-    return details_lines({"association": reply["association"], "counters": []}, sheet, now)
+    """Return a reply of ``Find`` as lines: as details, without counters.
+
+    A last line says which set carries what is sent, if that is another one.
+    """
+    found, outbound = reply["association"], reply["outbound"]
+    lines = details_lines({"association": found, "counters": []}, sheet, now)
+    if outbound["id"] != found["id"]:
+        lines += ["", sheet.title("sent on", outbound["id"])]
+    return lines
 
 
 def _head(

@@ -71,6 +71,7 @@ class FindOut(TypedDict):
     """Reply of ``Find``."""
 
     association: Association
+    outbound: Association
 
 
 class ReleaseOut(TypedDict):

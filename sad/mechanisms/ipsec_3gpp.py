@@ -7,7 +7,7 @@ import dataclasses
 import errno
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 
 from netlink.errors import KernelError, OutcomeUnknown
@@ -26,9 +26,11 @@ from netlink.model import (
     ShortenSa,
     UpdatePolicy,
 )
+from sad.core.agreement import Choice, security_server
 from sad.core.allocation import RandBelow
 from sad.core.decision import Circumstances, decide_install
 from sad.core.desired import NamedSa, policies_of, sas_of
+from sad.core.offer import install_of
 from sad.core.planning import plan_install, plan_policies, plan_remove, undo_of
 from sad.core.reconcile import Findings, diff
 from sad.core.table import AssociationTable
@@ -37,7 +39,7 @@ from sad.model.algorithms import AlgorithmPair, derive_keys
 from sad.model.association import Association, EndReason, RegistrationKey
 from sad.model.endpoint import Endpoint
 from sad.model.errors import KernelRefused, LeftBehind, Lost
-from sad.model.requests import InstallRequest
+from sad.model.requests import InstallRequest, OfferRequest
 from sad.model.rules import Layout, Lifetimes
 from sad.model.views import SaCounters
 
@@ -72,9 +74,26 @@ class Ipsec3gpp:
         table: AssociationTable,
         around: Circumstances,
         randbelow: RandBelow,
+        *,
+        leaving: Collection[str] = (),
+        came_back: bool = False,
     ) -> Association:
         """Return the association to install, or raise the refusal. Pure."""
-        return decide_install(request, endpoint, table, around, randbelow)
+        return decide_install(
+            request, endpoint, table, around, randbelow, leaving=leaving, came_back=came_back
+        )
+
+    def install_of(
+        self, request: OfferRequest, choice: Choice, endpoint: Endpoint
+    ) -> InstallRequest:
+        """Return the install of what was chosen from an offered list. Pure."""
+        return install_of(request, choice, endpoint)
+
+    def security_server(
+        self, association: Association, endpoint: Endpoint, missing: AbstractSet[str]
+    ) -> str:
+        """Return the value of Security-Server for a decided association. Pure."""
+        return security_server(association.sa_set, endpoint, missing)
 
     async def install(
         self, siblings: Sequence[Association], new: Association, request: InstallRequest

@@ -3,6 +3,7 @@
 import enum
 from dataclasses import dataclass
 
+from sad.model.agreement import OfferRecord
 from sad.model.endpoint import Role
 from sad.model.sa_set import SaSetParameters
 
@@ -56,7 +57,8 @@ class Association:
     ``*_at`` are seconds: ``deadline_at`` of CLOCK_BOOTTIME (the ledger), ``created_at`` and
     ``confirmed_at`` of the real-time clock (for people; 0: never). ``policies_until`` is the
     BOOTTIME instant to which the kernel keeps its policies on its own. ``reqid_out`` are the
-    outbound SAs' (to the peer's client port, to its server port).
+    outbound SAs' (to the peer's client port, to its server port). ``offer`` is there from Offer to
+    the first Confirm.
     """
 
     id: str
@@ -74,6 +76,12 @@ class Association:
     deadline_at: float
     policies_until: float
     end_reason: EndReason | None = None
+    offer: OfferRecord | None = None
+
+    @property
+    def registered(self) -> bool:
+        """Whether its registration was ever granted: a set that was never confirmed is none."""
+        return self.confirmed_at > 0
 
     @property
     def registration(self) -> RegistrationKey:

@@ -6,6 +6,8 @@ test compares the two. No error ever carries key material.
 
 from dataclasses import dataclass, fields
 
+from sad.model.agreement import Refusal
+
 
 @dataclass(eq=False, kw_only=True)
 class SadError(Exception):
@@ -98,6 +100,36 @@ class PoolExhausted(SadError):
 
     pool: str
     size: int
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
+class NoCommonMechanism(SadError):
+    """Nothing in the Security-Client list can be taken; each offer has its refusal."""
+
+    refusals: tuple[Refusal, ...]
+    hint: str = "answer 4xx (TS 33.203 7.3.2.1), or add what the phones offer to the endpoint"
+
+
+@dataclass(eq=False, kw_only=True)
+class BadHeader(SadError):
+    """A header cannot be read; ``row`` and ``position`` count from 0."""
+
+    header: str
+    row: int
+    position: int
+    reason: str
+    rule: str | None
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
+class VerifyMismatch(SadError):
+    """A list came back other than it went: perhaps a man in the middle (T33-7.3.2.3)."""
+
+    header: str
+    difference: str
+    security_server: str
     hint: str
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from netlink.secret import Secret
+from sad.model.agreement import Transaction
 from sad.model.association import AssociationState
 from sad.model.endpoint import Role
 
@@ -15,6 +16,51 @@ class Caller:
     gid: int
     pid: int
     groups: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """Where a SIP message came from and where it arrived."""
+
+    peer_address: str
+    peer_port: int
+    local_address: str
+    local_port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreenRequest:
+    """``Screen``: rows of Security-Client as they came, without the name."""
+
+    endpoint: str
+    private_identity: str
+    public_identities: tuple[str, ...]
+    flow: Flow
+    security_client: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferRequest:
+    """``Offer``: keys are IK and CK; ``association_id`` is the set that the REGISTER came on."""
+
+    endpoint: str
+    private_identity: str
+    public_identities: tuple[str, ...]
+    flow: Flow
+    transaction: Transaction
+    association_id: str | None
+    security_client: tuple[str, ...]
+    integrity_key: Secret = field(repr=False)
+    cipher_key: Secret | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyRequest:
+    """``Verify``: rows of both headers as they came, without the names."""
+
+    flow: Flow
+    security_verify: tuple[str, ...]
+    security_client: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,22 +94,16 @@ class InstallRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRequest:
-    """``Release``: exactly one of the first three is given."""
+    """``Release``: exactly one of the first three is given.
+
+    ``whole_registration`` goes with ``association_id``: all sets of its registration.
+    """
 
     association_id: str | None = None
     private_identity: str | None = None
     peer_address: str | None = None
     linger_seconds: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
-    """Where a SIP message came from and where it arrived."""
-
-    peer_address: str
-    peer_port: int
-    local_address: str
-    local_port: int
+    whole_registration: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,24 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How many there may be."""
+    """How many there may be.
+
+    The rest bounds what unprotected REGISTERs can take (design section 6): temporary sets, and
+    Screen and Offer calls a second (a bucket holds ``burst_seconds`` of them). ``reserved`` is
+    the part of ``max_associations`` that is kept for REGISTERs on an SA.
+    """
 
     max_associations: int = 200_000
     max_sets_per_registration: int = 3  # T33-7.1-p3: six SAs per direction
+    max_temporary_sets: int = 20_000
+    max_temporary_sets_per_address: int = 256
+    max_temporary_sets_per_identity: int = 4
+    offers_per_second: float = 2000.0
+    offers_per_second_per_address: float = 50.0
+    burst_seconds: float = 2.0
+    reserved_percent: int = 5
+
+    @property
+    def reserved(self) -> int:
+        """Associations that only a REGISTER on an SA may still take."""
+        return self.max_associations * self.reserved_percent // 100

@@ -3,6 +3,7 @@
 import enum
 from dataclasses import dataclass
 
+from sad.model.agreement import Refusal
 from sad.model.association import Association
 
 
@@ -18,6 +19,39 @@ class SaCounters:
     replay_failures: int
     integrity_failures: int
     last_used_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screened:
+    """What Offer would take of a list, and why not the rest."""
+
+    mechanism: str
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """A temporary set, and the Security-Server value that goes into the 401."""
+
+    association: Association
+    security_server: str
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """The set that a REGISTER came on; ``refusals`` are of its new Security-Client list."""
+
+    association: Association
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The set of a flow, and the set of its registration that carries what is sent now."""
+
+    association: Association
+    outbound: Association
 
 
 class WatchKind(enum.StrEnum):

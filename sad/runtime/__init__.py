@@ -3,7 +3,10 @@
 =================  ==============================================================================
 ``ports``          what the shell needs from the world, as protocols
 ``service``        the daemon behind the socket: install, confirm, release, find, list
+``gate``           who may, and is there such a thing
+``offers``         what a hook asks about an agreement: screen, offer, verify
 ``installs``       putting a decided association into force, all or nothing
+``changes``        how associations change, and what becomes of older ones with them
 ``endings``        how associations end, each under its registration's lock
 ``background``     what goes on although its caller has left
 ``reconciler``     kernel against journal: at start, on notice, on a schedule, on demand

@@ -1,4 +1,4 @@
-"""How associations change and end, each under its registration's lock.
+"""How associations end, each under its registration's lock.
 
 Order of an ending: journal (intent), mechanism, journal (result), event. A mechanism that refuses
 leaves the association in phase REMOVING: it is no longer offered to anyone, and the reconciler
@@ -13,7 +13,7 @@ from typing import Final
 
 from sad.core import lifecycle
 from sad.model.association import Association, EndReason, Phase, RegistrationKey
-from sad.model.errors import KernelRefused, Lost
+from sad.model.errors import KernelRefused
 from sad.model.journal import Forget, Put
 from sad.model.views import WatchKind
 from sad.runtime.state import Shared
@@ -25,7 +25,7 @@ SLICE: Final = 128
 
 
 class Endings:
-    """Changes of installed associations, and their end."""
+    """Ends associations."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -111,50 +111,3 @@ class Endings:
         for association in self._shared.settled(registration):
             if association.phase is Phase.REMOVING:
                 await self.end_locked(association.id, association.end_reason or EndReason.RELEASED)
-
-    async def change(self, before: Association, after: Association) -> Association:
-        """Bring an association into a new state or to a new deadline. The caller holds its lock.
-
-        Raises KernelRefused or JournalUnavailable with everything as before; an association that
-        the kernel has lost is ended, then Lost is raised.
-        """
-        shared = self._shared
-        mechanism = shared.mechanisms[after.mechanism]
-        old_sets = shared.settled(before.registration)
-        new_sets = tuple(after if a.id == after.id else a for a in old_sets)
-        await shared.journal.record([Put(after)])
-        try:
-            if after.deadline_at != before.deadline_at:
-                await mechanism.set_deadline(new_sets, after)
-                after = self._policies_renewed(after)
-            if after.state is not before.state:
-                await mechanism.rearrange(old_sets, new_sets)
-        except Lost:
-            await self.end_locked(before.id, EndReason.KERNEL_LOST)
-            raise
-        except Exception:
-            await shared.record_tolerant(Put(before))
-            shared.request_reconcile("a change failed half-way")
-            raise
-        shared.table.put(after)
-        shared.deadlines.set(after.id, after.deadline_at)
-        shared.watch.publish(WatchKind.CHANGED, after)
-        return after
-
-    def _policies_renewed(self, after: Association) -> Association:
-        lifetimes = self._shared.settings.lifetimes
-        if after.deadline_at + lifetimes.backstop <= after.policies_until:
-            return after
-        until = self._shared.clock.boottime() + lifetimes.longest_registration + lifetimes.backstop
-        return dataclasses.replace(after, policies_until=until)
-
-
-def lost_refusal(association: Association, what: str) -> KernelRefused:
-    """Return what a caller is told of an association that the kernel has lost."""
-    return KernelRefused(
-        errno=3,
-        name="ESRCH",
-        message="the kernel no longer holds it",
-        object=f"{what} of association {association.id}",
-        hint="somebody deleted it: the association is ended, have the UE register again",
-    )

@@ -4,8 +4,10 @@ The counterpart of :mod:`sad.runtime.endings`; :mod:`sad.runtime.service` decide
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
+from collections.abc import AsyncIterator
 
 from sad.model.association import Association, EndReason, Phase
 from sad.model.errors import KernelRefused, LeftBehind
@@ -34,11 +36,25 @@ class Installs:
         Raises KernelRefused or JournalUnavailable with nothing left behind, or with what could
         not be taken back left to the reconciler.
         """
+        async with self._reserved(new, request), self._shared.lock(new.registration):
+            installed = await self._put_into_force(mechanism, new, request)
+        return self._announced(installed)
+
+    async def install_locked(
+        self, mechanism: MechanismDriver, new: Association, request: InstallRequest
+    ) -> Association:
+        """As :meth:`install`, for a caller that holds the lock of the registration."""
+        async with self._reserved(new, request):
+            installed = await self._put_into_force(mechanism, new, request)
+        return self._announced(installed)
+
+    @contextlib.asynccontextmanager
+    async def _reserved(self, new: Association, request: InstallRequest) -> AsyncIterator[None]:
+        """Its SPIs and ports are taken inside, and free again if that fails."""
         shared = self._shared
-        shared.table.put(new)  # from here on its SPIs and ports are taken
+        shared.table.put(new)
         try:
-            async with shared.lock(new.registration):
-                installed = await self._put_into_force(mechanism, new, request)
+            yield
         except BaseException:
             if shared.table.get(new.id) is new:
                 shared.table.remove(new.id)
@@ -50,7 +66,9 @@ class Installs:
             for key in (request.integrity_key, request.cipher_key):
                 if key is not None:
                     key.wipe()
-        shared.deadlines.set(installed.id, installed.deadline_at)
+
+    def _announced(self, installed: Association) -> Association:
+        self._shared.deadlines.set(installed.id, installed.deadline_at)
         log.info(
             "association %s installed on %s for %s",
             installed.id,
@@ -58,7 +76,7 @@ class Installs:
             installed.sa_set.peer_address,
             extra={"SAD_ASSOCIATION": installed.id},
         )
-        shared.watch.publish(WatchKind.ADDED, installed)
+        self._shared.watch.publish(WatchKind.ADDED, installed)
         return installed
 
     async def _put_into_force(

@@ -1,10 +1,11 @@
 """What the shell needs from the world, as protocols. :mod:`sad.app` puts real objects behind."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from netlink.model import Policy, PolicyId
+from sad.core.agreement import Choice
 from sad.core.allocation import RandBelow
 from sad.core.decision import Circumstances
 from sad.core.reconcile import Findings
@@ -12,7 +13,7 @@ from sad.core.table import AssociationTable
 from sad.model.association import Association, RegistrationKey
 from sad.model.endpoint import Endpoint
 from sad.model.journal import JournalWrite
-from sad.model.requests import InstallRequest
+from sad.model.requests import InstallRequest, OfferRequest
 from sad.model.views import SaCounters
 
 
@@ -48,8 +49,25 @@ class MechanismDriver(Protocol):
         table: AssociationTable,
         around: Circumstances,
         randbelow: RandBelow,
+        *,
+        leaving: Collection[str] = (),
+        came_back: bool = False,
     ) -> Association:
-        """Return the association to install, or raise the refusal. Pure."""
+        """Return the association to install, or raise the refusal. Pure.
+
+        ``leaving`` are sets whose place it takes, ``came_back``: it may share the client port of
+        an old set of its registration.
+        """
+
+    def install_of(
+        self, request: OfferRequest, choice: Choice, endpoint: Endpoint
+    ) -> InstallRequest:
+        """Return the install of what was chosen from an offered list. Pure."""
+
+    def security_server(
+        self, association: Association, endpoint: Endpoint, missing: AbstractSet[str]
+    ) -> str:
+        """Return the value of Security-Server for a decided association. Pure."""
 
     async def install(
         self, siblings: Sequence[Association], new: Association, request: InstallRequest

@@ -6,52 +6,43 @@ netlink send, because both sides coalesce.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from collections.abc import Set as AbstractSet
-from typing import Protocol
 
-from sad.core import lifecycle
+from sad.core import lifecycle, replacement
 from sad.core.allocation import RandBelow
-from sad.core.decision import Circumstances
-from sad.model.association import Association, AssociationState, EndReason, Phase
-from sad.model.endpoint import Endpoint
-from sad.model.errors import (
-    BadParameter,
-    Busy,
-    Lost,
-    MechanismUnavailable,
-    NoSuchAssociation,
-    NoSuchEndpoint,
-    NotPermitted,
-    UnknownFlow,
+from sad.core.desired import outbound_set
+from sad.core.replacement import Succession
+from sad.model.association import Association, EndReason, Phase
+from sad.model.errors import BadParameter, Lost, NoSuchAssociation, UnknownFlow
+from sad.model.requests import (
+    Caller,
+    Flow,
+    InstallRequest,
+    ListFilter,
+    OfferRequest,
+    ReleaseRequest,
+    ScreenRequest,
+    VerifyRequest,
 )
-from sad.model.requests import Caller, Flow, InstallRequest, ListFilter, ReleaseRequest
 from sad.model.views import (
-    DaemonState,
+    Found,
+    Offered,
     ReconcileReport,
     SaCounters,
+    Screened,
     Status,
+    Verified,
     WatchEvent,
 )
-from sad.runtime.endings import Endings, lost_refusal
+from sad.runtime.changes import Changes, lost_refusal
+from sad.runtime.endings import Endings
+from sad.runtime.gate import Access, Gate
 from sad.runtime.installs import Installs
-from sad.runtime.ports import MechanismDriver
+from sad.runtime.offers import Offers
 from sad.runtime.reconciler import Reconciler
 from sad.runtime.state import Shared
 from sad.runtime.status import StatusPage
-
-log = logging.getLogger(__name__)
-
-
-class Access(Protocol):
-    """Who may do what; the counterpart is the authorisation of the socket."""
-
-    def may_use_endpoint(self, caller: Caller, endpoint: Endpoint) -> bool:
-        """Whether the caller may install, confirm and release on an endpoint."""
-
-    def may_control(self, caller: Caller) -> bool:
-        """Whether the caller is an operator."""
 
 
 class AssociationService:
@@ -71,11 +62,16 @@ class AssociationService:
     ) -> None:
         self._shared = shared
         self._endings = endings
+        self._changes = Changes(shared, endings)
         self._installs = Installs(shared, endings)
+        self._gate = Gate(
+            shared,
+            access=access,
+            own_addresses=own_addresses,
+            missing_algorithms=missing_algorithms,
+        )
+        self._offers = Offers(shared, endings, self._installs, self._gate, randbelow)
         self._reconciler = reconciler
-        self._access = access
-        self._own_addresses = own_addresses
-        self._missing_algorithms = missing_algorithms
         self._randbelow = randbelow
         self._status_page = status_page
 
@@ -104,17 +100,29 @@ class AssociationService:
             raise
 
     async def _install(self, caller: Caller, request: InstallRequest) -> Association:
-        shared = self._shared
-        if shared.daemon_state is DaemonState.STOPPING:
-            raise Busy(retry_after_milliseconds=1000, reason="sad is stopping")
-        endpoint = self._endpoint(caller, request.endpoint)
-        mechanism = self._mechanism(request.mechanism)
+        self._gate.require_running()
+        endpoint = self._gate.endpoint(caller, request.endpoint)
+        mechanism = self._gate.mechanism(request.mechanism)
         new = mechanism.decide_install(
-            request, endpoint, shared.table, self._circumstances(), self._randbelow
+            request, endpoint, self._shared.table, self._gate.circumstances(), self._randbelow
         )
         return await self._installs.install(mechanism, new, request)
 
-    # --- confirm and release ---------------------------------------------------------------------
+    # --- agreement -------------------------------------------------------------------------------
+
+    def screen(self, caller: Caller, request: ScreenRequest) -> Screened:
+        """Say what Offer would take of an unprotected REGISTER's list."""
+        return self._offers.screen(caller, request)
+
+    async def offer(self, caller: Caller, request: OfferRequest) -> Offered:
+        """Choose, allocate and install a temporary set; repeated: the same answer."""
+        return await self._offers.offer(caller, request)
+
+    def verify(self, caller: Caller, request: VerifyRequest) -> Verified:
+        """Judge a REGISTER on a protected flow."""
+        return self._offers.verify(caller, request)
+
+    # --- confirm, take into use, release ---------------------------------------------------------
 
     async def confirm(
         self, caller: Caller, association_id: str, expires_seconds: int
@@ -129,35 +137,63 @@ class AssociationService:
                 hint=f"1 to {longest:.0f} (lifetimes.longest_registration_seconds); "
                 "Release ends a registration",
             )
-        return await self._shared.background.finish(
-            self._confirm(caller, association_id, expires_seconds)
+        shared = self._shared
+
+        def decide(association: Association) -> Succession:
+            return replacement.confirm(
+                association,
+                expires_seconds,
+                shared.table,
+                shared.settings.lifetimes,
+                now=self.now(),
+                realtime=self.realtime(),
+            )
+
+        return await shared.background.finish(
+            self._succeed(caller, association_id, decide, "confirmed")
         )
 
-    async def _confirm(
-        self, caller: Caller, association_id: str, expires_seconds: int
-    ) -> Association:
+    async def take_into_use(self, caller: Caller, association_id: str) -> Association:
+        """Let a confirmed set carry what is sent; older ones retire (T24-P-9)."""
         shared = self._shared
-        registration = self._installed(caller, association_id, self._may_use).registration
-        async with shared.lock(registration):
-            association = self._installed(caller, association_id, self._may_use)
+
+        def decide(association: Association) -> Succession:
+            return replacement.take_into_use(
+                association,
+                shared.table.of_registration(association.registration),
+                shared.settings.lifetimes,
+                now=self.now(),
+            )
+
+        return await shared.background.finish(
+            self._succeed(caller, association_id, decide, "taken into use")
+        )
+
+    async def _succeed(
+        self,
+        caller: Caller,
+        association_id: str,
+        decide: Callable[[Association], Succession],
+        what: str,
+    ) -> Association:
+        registration = self._gate.installed(caller, association_id).registration
+        async with self._shared.lock(registration):
+            association = self._gate.installed(caller, association_id)
             try:
-                confirmed = lifecycle.confirm(
-                    association,
-                    expires_seconds,
-                    shared.settings.lifetimes,
-                    now=self.now(),
-                    realtime=self.realtime(),
-                )
+                decided = decide(association)
             except lifecycle.IllegalTransition as error:
                 raise NoSuchAssociation(
-                    hint=f"it is {association.state} and can no longer be confirmed"
+                    hint=f"it is {association.state} and cannot be {what} now"
                 ) from error
-            if confirmed == association:
+            if decided == Succession(association=association):
                 return association
             try:
-                return await self._endings.change(association, confirmed)
+                after = await self._changes.succeed(association, decided)
             except Lost as error:
                 raise lost_refusal(association, str(error)) from error
+        for other in decided.elsewhere:
+            await self._endings.end(other.id, EndReason.REPLACED)
+        return after
 
     async def release(self, caller: Caller, request: ReleaseRequest) -> tuple[Association, ...]:
         """End what matches, now or after its linger."""
@@ -168,6 +204,13 @@ class AssociationService:
                 reason="exactly one of id, privateIdentity and peerAddress is needed",
                 rule=None,
                 hint="give one of the three",
+            )
+        if request.whole_registration and request.association_id is None:
+            raise BadParameter(
+                parameter="wholeRegistration",
+                reason="goes with id only",
+                rule=None,
+                hint="name one set of the registration by id",
             )
         longest = self._shared.settings.lifetimes.longest_linger
         if not 0 <= request.linger_seconds <= longest:
@@ -204,20 +247,24 @@ class AssociationService:
                 return None
             released = lifecycle.release(current, linger_seconds, now=self.now())
             try:
-                return await self._endings.change(current, released)
+                return await self._changes.change(current, released)
             except Lost:
                 return lifecycle.end(current, EndReason.KERNEL_LOST)
 
     def _matching(self, caller: Caller, request: ReleaseRequest) -> list[Association]:
         table = self._shared.table
         if request.association_id is not None:
-            return [self._installed(caller, request.association_id, self._may_release)]
+            named = self._gate.releasable(caller, request.association_id)
+            whole = request.whole_registration
+            return list(table.installed_of(named.registration)) if whole else [named]
         if request.private_identity is not None:
             candidates = table.of_identity(request.private_identity)
         else:
             candidates = table.of_peer(request.peer_address or "")
         allowed = [
-            a for a in candidates if a.phase is Phase.INSTALLED and self._may_release(caller, a)
+            a
+            for a in candidates
+            if a.phase is Phase.INSTALLED and self._gate.may_release(caller, a)
         ]
         if not allowed:
             raise NoSuchAssociation
@@ -225,12 +272,14 @@ class AssociationService:
 
     # --- looking ---------------------------------------------------------------------------------
 
-    def find(self, caller: Caller, flow: Flow) -> Association:  # noqa: ARG002 - the API has checked
-        """Return the association that protects a flow."""
-        association = self._shared.table.find(flow)
+    def find(self, caller: Caller, flow: Flow) -> Found:  # noqa: ARG002 - the API has checked
+        """Return the association that protects a flow, and its registration's outbound one."""
+        table = self._shared.table
+        association = table.find(flow)
         if association is None:
             raise UnknownFlow
-        return association
+        outbound = outbound_set(table.installed_of(association.registration))
+        return Found(association=association, outbound=outbound or association)
 
     async def get(
         self,
@@ -262,65 +311,3 @@ class AssociationService:
     async def reconcile(self, reason: str) -> ReconcileReport:
         """Compare the kernel with the journal and mend what differs."""
         return await self._shared.background.finish(self._reconciler.reconcile(reason))
-
-    # --- checks ----------------------------------------------------------------------------------
-
-    def _circumstances(self) -> Circumstances:
-        settings = self._shared.settings
-        return Circumstances(
-            layout=settings.layout,
-            lifetimes=settings.lifetimes,
-            limits=settings.limits,
-            own_addresses=self._own_addresses(),
-            missing_algorithms=self._missing_algorithms,
-            now=self.now(),
-            realtime=self.realtime(),
-        )
-
-    def _endpoint(self, caller: Caller, name: str) -> Endpoint:
-        endpoint = self._shared.settings.endpoints.get(name)
-        if endpoint is None:
-            raise NoSuchEndpoint(endpoint=name)
-        if not self._access.may_use_endpoint(caller, endpoint):
-            raise NotPermitted(
-                reason=f"uid {caller.uid} is no user of endpoint {name}",
-                hint="add it to users of the endpoint",
-            )
-        return endpoint
-
-    def _mechanism(self, name: str) -> MechanismDriver:
-        mechanism = self._shared.mechanisms.get(name)
-        if mechanism is None:
-            raise MechanismUnavailable(
-                mechanism=name,
-                reason="not known to this version",
-                hint=f"this version has {', '.join(sorted(self._shared.mechanisms))}",
-            )
-        return mechanism
-
-    def _may_release(self, caller: Caller, association: Association) -> bool:
-        return self._may_use(caller, association) or self._access.may_control(caller)
-
-    def _may_use(self, caller: Caller, association: Association) -> bool:
-        endpoint = self._shared.settings.endpoints.get(association.endpoint)
-        return endpoint is not None and self._access.may_use_endpoint(caller, endpoint)
-
-    def _installed(
-        self,
-        caller: Caller,
-        association_id: str,
-        may: Callable[[Caller, Association], bool],
-    ) -> Association:
-        association = self._shared.table.get(association_id)
-        if (
-            association is None
-            or association.phase is not Phase.INSTALLED
-            or association.state is AssociationState.ENDED
-        ):
-            raise NoSuchAssociation
-        if not may(caller, association):
-            raise NotPermitted(
-                reason=f"uid {caller.uid} is no user of endpoint {association.endpoint}",
-                hint="add it to users of the endpoint",
-            )
-        return association

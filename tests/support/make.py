@@ -5,9 +5,10 @@ from typing import Any
 
 from netlink.secret import Secret
 from sad.core.decision import Circumstances
+from sad.model.agreement import OfferRecord, Transaction
 from sad.model.association import Association, AssociationState, Phase
 from sad.model.endpoint import Endpoint, Role
-from sad.model.requests import InstallRequest
+from sad.model.requests import Flow, InstallRequest, OfferRequest
 from sad.model.rules import Layout, Lifetimes, Limits
 from sad.model.sa_set import SaSetParameters
 
@@ -66,6 +67,58 @@ def install_request(**changes: Any) -> InstallRequest:
         "cipher_key": Secret(CK),
     }
     return InstallRequest(**(values | changes))
+
+
+SECURITY_CLIENT = (
+    "ipsec-3gpp;alg=hmac-sha-1-96;ealg={ealg};prot=esp;mod=trans"
+    ";spi-c={spi_c};spi-s={spi_s};port-c={port_c};port-s={port_s}"
+)
+
+
+def security_client(**changes: Any) -> str:
+    """A row of Security-Client with the SPIs and ports of :func:`install_request`."""
+    values = {"ealg": "null", "spi_c": 25656, "spi_s": 25657, "port_c": 6301, "port_s": 6300}
+    return SECURITY_CLIENT.format(**(values | changes))
+
+
+def clear_flow(**changes: Any) -> Flow:
+    """How an unprotected REGISTER comes."""
+    values: dict[str, Any] = {
+        "peer_address": UE_ADDRESS,
+        "peer_port": 5060,
+        "local_address": EDGE_ADDRESS,
+        "local_port": 5060,
+    }
+    return Flow(**(values | changes))
+
+
+def offer_request(**changes: Any) -> OfferRequest:
+    """An Offer for an unprotected REGISTER; ``ue`` (a dict) changes its Security-Client."""
+    ue = changes.pop("ue", {})
+    call_id = changes.pop("call_id", "a84b4c76e66710@ue")
+    values: dict[str, Any] = {
+        "endpoint": "access",
+        "private_identity": "001010000000001@ims.example",
+        "public_identities": ("sip:+15550001@ims.example",),
+        "flow": clear_flow(),
+        "transaction": Transaction(call_id=call_id, cseq=1, branch="z9hG4bK776asdhds"),
+        "association_id": None,
+        "security_client": (security_client(**ue),),
+        "integrity_key": Secret(IK),
+        "cipher_key": Secret(CK),
+    }
+    return OfferRequest(**(values | changes))
+
+
+def offer_record(**changes: Any) -> OfferRecord:
+    """What an unprotected Offer leaves behind."""
+    values: dict[str, Any] = {
+        "offer_key": "0" * 32,
+        "offered_on": None,
+        "security_client": security_client(),
+        "security_server": "ipsec-3gpp;alg=hmac-sha-1-96",
+    }
+    return OfferRecord(**(values | changes))
 
 
 def sa_set(**changes: Any) -> SaSetParameters:

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import AsyncIterator, Iterable
 
 from sad.api.authorization import may_use_endpoint
+from sad.core import agreement, offer
 from sad.model.association import Association, AssociationState, EndReason, Phase
 from sad.model.endpoint import Endpoint
 from sad.model.errors import (
@@ -19,14 +20,27 @@ from sad.model.errors import (
     NotPermitted,
     UnknownFlow,
 )
-from sad.model.requests import Caller, Flow, InstallRequest, ListFilter, ReleaseRequest
+from sad.model.requests import (
+    Caller,
+    Flow,
+    InstallRequest,
+    ListFilter,
+    OfferRequest,
+    ReleaseRequest,
+    ScreenRequest,
+    VerifyRequest,
+)
 from sad.model.sa_set import SaSetParameters
 from sad.model.views import (
     DaemonState,
     EndpointStatus,
+    Found,
+    Offered,
     ReconcileReport,
     SaCounters,
+    Screened,
     Status,
+    Verified,
     WatchEvent,
     WatchKind,
 )
@@ -37,7 +51,7 @@ REALTIME = 1_700_000_000.0
 
 
 class MemoryBackend:
-    """Associations in memory. ``gate`` shut holds Install, Confirm, Release, Get, Reconcile."""
+    """Associations in memory. ``gate`` shut holds what waits for kernel or journal."""
 
     def __init__(self, *endpoints: Endpoint) -> None:
         self.endpoints = {e.name: e for e in endpoints or (make.endpoint(),)}
@@ -49,6 +63,8 @@ class MemoryBackend:
         self.begun: list[str] = []
         self.cancelled: list[str] = []
         self.requests: list[InstallRequest] = []
+        self.offers: list[OfferRequest] = []
+        self.releases: list[ReleaseRequest] = []
         self.queues: list[asyncio.Queue[WatchEvent]] = []
         self.finalised = 0
         self._ids = itertools.count(1)
@@ -68,6 +84,39 @@ class MemoryBackend:
             raise
         if self.failure is not None:
             raise self.failure
+
+    def screen(self, caller: Caller, request: ScreenRequest) -> Screened:
+        choice = agreement.choose(
+            request.security_client, self._endpoint(caller, request.endpoint), frozenset()
+        )
+        return Screened(mechanism=choice.mechanism, refusals=choice.refusals)
+
+    async def offer(self, caller: Caller, request: OfferRequest) -> Offered:
+        endpoint = self._endpoint(caller, request.endpoint)
+        choice = agreement.choose(request.security_client, endpoint, frozenset())
+        self.offers.append(request)
+        installed = await self.install(caller, offer.install_of(request, choice, endpoint))
+        server = agreement.security_server(installed.sa_set, endpoint, frozenset())
+        record = make.offer_record(security_client=choice.text, security_server=server)
+        self.associations[installed.id] = dataclasses.replace(installed, offer=record)
+        return Offered(association=installed, security_server=server, refusals=choice.refusals)
+
+    def verify(self, caller: Caller, request: VerifyRequest) -> Verified:
+        association = self.find(caller, request.flow).association
+        self._mine(caller, association.id)
+        if association.offer is not None:
+            agreement.check_mirrored(
+                association.offer, request.security_verify, request.security_client
+            )
+        return Verified(association=association, refusals=())
+
+    async def take_into_use(self, caller: Caller, association_id: str) -> Association:
+        association = self._mine(caller, association_id)
+        await self._pass_gate(f"take into use {association_id}")
+        taken = dataclasses.replace(association, state=AssociationState.IN_USE)
+        self.associations[taken.id] = taken
+        self.publish(WatchKind.CHANGED, taken)
+        return taken
 
     async def install(self, caller: Caller, request: InstallRequest) -> Association:
         endpoint = self._endpoint(caller, request.endpoint)
@@ -119,6 +168,7 @@ class MemoryBackend:
 
     async def release(self, caller: Caller, request: ReleaseRequest) -> tuple[Association, ...]:
         await self._pass_gate("release")
+        self.releases.append(request)
         if request.association_id is not None:
             self._mine(caller, request.association_id)
         matching = [
@@ -132,7 +182,7 @@ class MemoryBackend:
             raise NoSuchAssociation
         return tuple(self.end(a.id) for a in matching)
 
-    def find(self, caller: Caller, flow: Flow) -> Association:  # noqa: ARG002 - Backend
+    def find(self, caller: Caller, flow: Flow) -> Found:  # noqa: ARG002 - Backend
         if self.failure is not None:
             raise self.failure
         for association in self.associations.values():
@@ -141,7 +191,7 @@ class MemoryBackend:
                 flow.peer_address,
                 flow.local_address,
             ) and flow.peer_port in sa_set.peer_ports:
-                return association
+                return Found(association=association, outbound=association)
         raise UnknownFlow
 
     async def get(

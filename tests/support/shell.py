@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
-from netlink.model import Policy, PolicyId, SaId
+from netlink.errors import KernelError
+from netlink.model import Operation, Policy, PolicyId, SaId
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp
 from sad.model.association import Association
 from sad.model.endpoint import Endpoint
@@ -84,7 +85,21 @@ class GatedKernel(FakeKernel):
         self.gate.set()
         self.waiting = 0
         self.broken: list[Exception] = []
+        self._lost_again: int | None = None
         self.dumps = 0
+
+    def lose_answers_again(self, *, applied: int) -> None:
+        """As :meth:`lose_answers`, for the commit after the one that loses them."""
+        self._lost_again = applied
+
+    async def commit(self, operations: Sequence[Operation]) -> tuple[KernelError | None, ...]:
+        losing = self._lost_after is not None
+        try:
+            return await super().commit(operations)
+        finally:
+            if losing and self._lost_again is not None:
+                self.lose_answers(applied=self._lost_again)
+                self._lost_again = None
 
     async def _turn(self) -> None:
         self.waiting += 1

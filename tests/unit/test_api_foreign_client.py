@@ -134,7 +134,7 @@ async def test_it_recognises_the_service_errors(client: VarlinkClientProtocol) -
     with pytest.raises(InterfaceNotFound):
         await service.GetInterfaceDescription(interface="org.example.Other")
     for method, parameters, expected in (
-        (f"{ASSOCIATIONS}.Offer", {}, MethodNotFound),
+        (f"{ASSOCIATIONS}.Grant", {}, MethodNotFound),
         ("org.example.Other.Get", {}, InterfaceNotFound),
         (f"{ASSOCIATIONS}.Get", {"id": 7}, InvalidParameter),
     ):

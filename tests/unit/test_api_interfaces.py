@@ -3,7 +3,7 @@
 import enum
 import types
 import typing
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -32,6 +32,7 @@ from sad.api.interfaces import (
 )
 from sad.api.methods import Methods
 from sad.api.replies import camel_case
+from sad.api.wire import Message
 from sad.model import errors
 from sad.model.requests import Caller
 from tests.support.memory_backend import MemoryBackend
@@ -60,6 +61,11 @@ def shape_of(annotation: Any) -> IdlType:
         return Builtin(BUILTINS[annotation])
     if issubclass(annotation, enum.StrEnum):
         return Enumeration(tuple(annotation))
+    if is_dataclass(annotation):  # a value inside an error
+        hints = typing.get_type_hints(annotation)
+        return Record(
+            tuple((camel_case(f.name), shape_of(hints[f.name])) for f in fields(annotation))
+        )
     return shape_of_struct(annotation)
 
 
@@ -117,7 +123,7 @@ def test_no_message_is_left_over() -> None:
     structs = {
         name
         for name, value in vars(messages).items()
-        if isinstance(value, type) and issubclass(value, messages.Message)
+        if isinstance(value, type) and issubclass(value, Message)
     }
 
     assert structs - {"Message"} <= named

@@ -139,15 +139,31 @@ async def test_a_confirm_that_fails_leaves_everything_as_before(broken: Exceptio
     assert (await shell.service.confirm(USER, installed.id, 600)).id == installed.id
 
 
-async def test_a_confirm_half_done_is_mended() -> None:
-    """Answers lost in the middle: two limits moved. The kernel follows the ledger again."""
+async def test_a_confirm_half_done_is_taken_back() -> None:
+    """Answers lost in the middle: two limits moved. They are moved back before the refusal."""
     shell = Shell()
     installed = await shell.install()
     limits = shell.ends_at(installed)
     shell.kernel.lose_answers(applied=2)
+
+    with pytest.raises(KernelRefused):
+        await shell.service.confirm(USER, installed.id, 600)
+
+    assert shell.ends_at(installed) == limits
+    assert shell.shared.table.get(installed.id) == shell.journal.rows[installed.id] == installed
+
+
+async def test_a_confirm_half_done_that_cannot_be_taken_back_is_mended() -> None:
+    """Answers lost twice in the middle: the kernel follows the ledger again by itself."""
+    shell = Shell()
+    installed = await shell.install()
+    limits = shell.ends_at(installed)
+    shell.kernel.lose_answers(applied=2)
+    shell.kernel.lose_answers_again(applied=1)
     with pytest.raises(KernelRefused):
         await shell.service.confirm(USER, installed.id, 600)
     assert len(shell.ends_at(installed)) == 2
+    assert shell.shared.problem is not None
 
     async with shell.reconciling():
         await until(lambda: shell.ends_at(installed) == limits)

@@ -324,7 +324,7 @@ async def test_looking_tells_of_installed_ones_only() -> None:
             await shell.service.get(USER, unfinished.id)
     installed = await call
 
-    assert shell.service.find(USER, flow) == installed
+    assert shell.service.find(USER, flow).association == installed
     shown, counters = await shell.service.get(USER, installed.id)
     assert shown == installed
     assert [c.name for c in counters] == ["SA1", "SA2", "SA3", "SA4"]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from sad.ctl import details, hints
+from sad.ctl.shapes import FindOut
 from sad.ctl.sheet import Sheet
 from tests.support.ctl_samples import (
     CREATED,
@@ -136,11 +137,22 @@ def test_an_association_without_ipsec_shows_what_it_has() -> None:
 
 def test_what_find_found_shows_without_counters() -> None:
     """Find has no counters, and none are invented."""
-    shown = "\n".join(details.found_lines({"association": association()}, TERMINAL, NOW))
+    found = association()
+    shown = "\n".join(
+        details.found_lines({"association": found, "outbound": found}, TERMINAL, NOW)
+    )
 
     assert "SA4: in" in shown
     assert "transfer" not in shown
     assert "hint" not in shown
+    assert "sent on" not in shown
+
+
+def test_what_find_found_names_the_set_that_carries_what_is_sent() -> None:
+    """T24-P-9: a new set does not carry it before its first request."""
+    reply: FindOut = {"association": association(), "outbound": association(id="0123456789ab")}
+
+    assert details.found_lines(reply, TERMINAL, NOW)[-1] == "sent on: 0123456789ab"
 
 
 def test_an_ended_association_says_why_and_gives_no_advice() -> None:

@@ -155,7 +155,7 @@ def test_json_is_the_replies_and_nothing_else(served: Served) -> None:
     released = json.loads(served.sadctl("release", "a1", "--json").out)
 
     assert [json.loads(row) for row in rows] == [{"association": GOLDEN}, {"association": second}]
-    assert found == {"association": GOLDEN}
+    assert found == {"association": GOLDEN, "outbound": GOLDEN}
     assert set(shown) == {"association", "counters"}
     assert shown["association"] == GOLDEN
     assert isinstance(shown["counters"][0]["spi"], int)

@@ -1,0 +1,158 @@
+"""RFC 3329's lists in the daemon's words: what is chosen, what is sent, what must come back.
+
+The grammar, the choice and the comparison are :mod:`sip_hooks.secagree`'s; here they meet an
+endpoint and become typed refusals.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from sad.model.agreement import OfferRecord, Refusal
+from sad.model.algorithms import WITHDRAWN
+from sad.model.endpoint import Endpoint
+from sad.model.errors import (
+    AlgorithmUnavailable,
+    BadHeader,
+    NoCommonMechanism,
+    VerifyMismatch,
+)
+from sad.model.sa_set import SaSetParameters
+from sip_hooks.secagree import (
+    HeaderError,
+    HeaderName,
+    SecMechanism,
+    ServerPolicy,
+    UserAgentParameters,
+    build_security_server,
+    choose_mechanism,
+    find_difference,
+    parse_header,
+    render_header,
+)
+
+_LONGEST_NAME: Final = 64  # of a mechanism that nobody knows, in a refusal
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What is taken of a Security-Client list; ``text`` is the whole list as one row."""
+
+    mechanism: str
+    parameters: UserAgentParameters
+    refusals: tuple[Refusal, ...]
+    text: str
+
+
+def choose(rows: Sequence[str], endpoint: Endpoint, missing: AbstractSet[str]) -> Choice:
+    """Return what an endpoint takes of the rows of Security-Client.
+
+    ``missing`` are the ``alg/ealg`` pairs that this kernel lacks. Raises BadHeader,
+    NoCommonMechanism, AlgorithmUnavailable.
+    """
+    offers = _read(HeaderName.CLIENT, rows)
+    if not offers:
+        raise BadHeader(
+            header=HeaderName.CLIENT.value,
+            row=0,
+            position=0,
+            reason="missing",
+            rule="T24-P-1",  # and T24-P-3 for a REGISTER on an established set
+            hint="answer 4xx: without it there is nothing to protect this user agent with",
+        )
+    selection = choose_mechanism(offers, server_policy(endpoint, missing))
+    refusals = tuple(
+        Refusal(
+            offer_index=r.offer_index,
+            mechanism=r.mechanism.name[:_LONGEST_NAME],
+            reason=r.reason.value,
+            text=r.text,
+            rule=r.rule,
+        )
+        for r in selection.refusals
+    )
+    if selection.choice is None:
+        raise NoCommonMechanism(refusals=refusals)  # T33-7.3.2.1
+    return Choice(
+        mechanism=selection.choice.mechanism.name.lower(),
+        parameters=selection.choice.parameters,
+        refusals=refusals,
+        text=render_header(offers),
+    )
+
+
+def server_policy(endpoint: Endpoint, missing: AbstractSet[str]) -> ServerPolicy:
+    """Return the endpoint's static list (R3329-2.1-c); raise AlgorithmUnavailable if it is empty.
+
+    Whether withdrawn algorithms may stand in the list was decided with the settings.
+    """
+    usable = tuple(p for p in endpoint.algorithms if "/".join(p) not in missing)
+    if not usable:
+        raise AlgorithmUnavailable(
+            algorithm=", ".join("/".join(p) for p in endpoint.algorithms),
+            reason=f"this kernel lacks every algorithm of endpoint {endpoint.name}",
+            hint="load their kernel modules and restart sad",
+        )
+    return ServerPolicy(
+        algorithms=usable,
+        accept_withdrawn=any(not WITHDRAWN.isdisjoint(pair) for pair in usable),
+        accept_reserved_spi=endpoint.accept_reserved_spi,
+        accept_sip_port=endpoint.accept_sip_port,
+    )
+
+
+def security_server(sa_set: SaSetParameters, endpoint: Endpoint, missing: AbstractSet[str]) -> str:
+    """Return the value of Security-Server for one set.
+
+    Algorithms and their order are the endpoint's, whatever was offered (R3329-2.3.1-g).
+    """
+    return render_header(
+        build_security_server(
+            server_policy(endpoint, missing),
+            spi_pc=sa_set.spi_pc,
+            spi_ps=sa_set.spi_ps,
+            port_pc=sa_set.port_pc,
+            port_ps=sa_set.port_ps,
+        )
+    )
+
+
+def check_mirrored(offer: OfferRecord, verify: Sequence[str], client: Sequence[str]) -> None:
+    """Raise VerifyMismatch unless both lists of a REGISTER are those of its challenge.
+
+    T33-7.3.2.3, T24-P-2, T33-H-g: Security-Verify means what was sent (R3329-2.3.1-m),
+    Security-Client what was challenged. Raises BadHeader.
+    """
+    for name, kept, rows in (
+        (HeaderName.VERIFY, offer.security_server, verify),
+        (HeaderName.CLIENT, offer.security_client, client),
+    ):
+        received = _read(name, rows)
+        expected = parse_header(kept)
+        if received:
+            found = find_difference(expected, received)
+            difference = None if found is None else f"{found.mechanism_index}: {found.text}"
+        else:
+            difference = "missing"  # R3329-2.3.1-o
+        if difference is not None:
+            raise VerifyMismatch(
+                header=name.value,
+                difference=difference,
+                security_server=offer.security_server,
+                hint="never forward it: answer 494 with this list (GAP-7), and let the set expire",
+            )
+
+
+def _read(name: HeaderName, rows: Sequence[str]) -> tuple[SecMechanism, ...]:
+    try:
+        return parse_header(rows)
+    except HeaderError as error:
+        raise BadHeader(
+            header=name.value,
+            row=error.row,
+            position=error.position,
+            reason=error.reason,
+            rule=error.rule,
+            hint="answer 400: nothing of a header that breaks the grammar can be trusted",
+        ) from error

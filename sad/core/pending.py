@@ -1,0 +1,96 @@
+"""The temporary sets of ``Offer``, counted by what limits them and found by their transaction.
+
+Part of :class:`sad.core.table.AssociationTable`, which keeps it: what is counted is derived from
+the associations themselves, so a count cannot drift.
+"""
+
+import functools
+import ipaddress
+from collections.abc import Iterator, Mapping
+
+from sad.model.association import Association, AssociationState, Phase
+
+
+@functools.lru_cache(maxsize=65536)
+def prefix_of(address: str) -> str:
+    """Return what stands for one sender: the IPv4 address, or the /64 of an IPv6 one."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
+
+
+def is_pending(association: Association) -> bool:
+    """Whether a set came from Offer and neither was confirmed nor is on its way out."""
+    return (
+        association.offer is not None
+        and association.state is AssociationState.TEMPORARY
+        and association.phase is not Phase.REMOVING
+    )
+
+
+class PendingOffers:
+    """Ids of pending sets, in the order in which they will expire.
+
+    ``unprotected`` are those whose REGISTER came unprotected, as a whole, by the sender's prefix
+    and by private identity: what admission limits.
+    """
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, str] = {}
+        self._unprotected: dict[str, None] = {}
+        self._by_prefix: dict[str, dict[str, None]] = {}
+        self._by_identity: dict[str, dict[str, None]] = {}
+
+    def of_key(self, offer_key: str) -> str | None:
+        """The set that an offer key made."""
+        return self._by_key.get(offer_key)
+
+    @property
+    def unprotected(self) -> Mapping[str, None]:
+        """All unprotected ones."""
+        return self._unprotected
+
+    def of_prefix(self, prefix: str) -> Mapping[str, None]:
+        """The unprotected ones of a sender (:func:`prefix_of`)."""
+        return self._by_prefix.get(prefix, {})
+
+    def of_identity(self, private_identity: str) -> Mapping[str, None]:
+        """The unprotected ones of a private identity."""
+        return self._by_identity.get(private_identity, {})
+
+    def follow(self, before: Association | None, after: Association | None) -> None:
+        """Follow one association from one value to the next; None: not in the table."""
+        was = before if before is not None and is_pending(before) else None
+        becomes = after if after is not None and is_pending(after) else None
+        if was is not None and becomes is not None and was.offer == becomes.offer:
+            return  # nothing that is counted has changed, and its place in the order stays
+        if was is not None:
+            self._leave(was)
+        if becomes is not None:
+            self._enter(becomes)
+
+    def _enter(self, association: Association) -> None:
+        assert association.offer is not None
+        self._by_key[association.offer.offer_key] = association.id
+        if association.offer.offered_on is None:
+            self._unprotected[association.id] = None
+            for index, key in self._indexes(association):
+                index.setdefault(key, {})[association.id] = None
+
+    def _leave(self, association: Association) -> None:
+        assert association.offer is not None
+        if self._by_key.get(association.offer.offer_key) == association.id:
+            del self._by_key[association.offer.offer_key]
+        if association.offer.offered_on is None:
+            del self._unprotected[association.id]
+            for index, key in self._indexes(association):
+                members = index[key]
+                del members[association.id]
+                if not members:
+                    del index[key]
+
+    def _indexes(
+        self, association: Association
+    ) -> Iterator[tuple[dict[str, dict[str, None]], str]]:
+        yield self._by_prefix, prefix_of(association.sa_set.peer_address)
+        yield self._by_identity, association.private_identity

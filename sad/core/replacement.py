@@ -1,0 +1,92 @@
+"""The matrix of norms section 12: what Confirm and the first request do to older sets."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from sad.core import lifecycle
+from sad.core.table import AssociationTable
+from sad.model.association import Association, AssociationState, Phase
+from sad.model.rules import Lifetimes
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Succession:
+    """How an association goes on, and what becomes of others.
+
+    ``retiring`` are older sets as they will be. ``replaced`` end at once; ``elsewhere`` too, but
+    they belong to other registrations.
+    """
+
+    association: Association
+    retiring: tuple[Association, ...] = ()
+    replaced: tuple[Association, ...] = ()
+    elsewhere: tuple[Association, ...] = ()
+
+
+def confirm(
+    association: Association,
+    expires_seconds: float,
+    table: AssociationTable,
+    lifetimes: Lifetimes,
+    *,
+    now: float,
+    realtime: float,
+) -> Succession:
+    """Decide a Confirm. Raises :class:`~sad.core.lifecycle.IllegalTransition`.
+
+    Only the first one of a set that came from Offer replaces others (T24-P-8): offered
+    unprotected it is in use at once and all older sets go, also those that the phone had with
+    other ports before it lost its state (matrix rows 1, 2). Offered on a set, that set is kept
+    and used on, all other older ones go (row 4). Every other Confirm only lengthens (T24-P-11).
+    """
+    confirmed = lifecycle.confirm(
+        association, expires_seconds, lifetimes, now=now, realtime=realtime
+    )
+    offer = association.offer
+    if offer is None:
+        return Succession(association=confirmed)
+    confirmed = dataclasses.replace(confirmed, offer=None)  # its challenge is answered
+    older = _older(association, table.of_registration(association.registration))
+    if offer.offered_on is not None:
+        replaced = tuple(a for a in older if a.id != offer.offered_on)
+        return Succession(association=confirmed, replaced=replaced)
+    before = _older(association, table.of_identity(association.private_identity))
+    return Succession(
+        association=lifecycle.first_request(confirmed),
+        replaced=older,
+        elsewhere=tuple(
+            a
+            for a in before
+            if a.registration != association.registration
+            and a.endpoint == association.endpoint
+            and a.sa_set.role is association.sa_set.role
+            and a.sa_set.peer_address == association.sa_set.peer_address
+        ),
+    )
+
+
+def take_into_use(
+    association: Association, sets: Sequence[Association], lifetimes: Lifetimes, *, now: float
+) -> Succession:
+    """Decide the first request on a set (T24-P-9); ``sets`` are its registration's, oldest first.
+
+    The older confirmed ones retire: at most 64*T1 are left to them. A newer set is not judged by
+    what comes on an older one. On a retiring set nothing changes (T24-P-10). Raises
+    :class:`~sad.core.lifecycle.IllegalTransition` for a temporary one (T24-P-5).
+    """
+    taken = lifecycle.first_request(association)
+    if taken.state is association.state:
+        return Succession(association=association)
+    return Succession(
+        association=taken,
+        retiring=tuple(
+            lifecycle.supersede(a, lifetimes, now=now)
+            for a in _older(association, sets)
+            if a.state is not AssociationState.TEMPORARY and a.phase is Phase.INSTALLED
+        ),
+    )
+
+
+def _older(association: Association, in_order: Sequence[Association]) -> tuple[Association, ...]:
+    ids = [a.id for a in in_order]
+    return tuple(in_order[: ids.index(association.id)])

@@ -1,0 +1,126 @@
+"""What every request is asked first: who may, and is there such a thing."""
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+from sad.core.decision import Circumstances
+from sad.model.association import Association, AssociationState, Phase
+from sad.model.endpoint import Endpoint
+from sad.model.errors import (
+    Busy,
+    MechanismUnavailable,
+    NoSuchAssociation,
+    NoSuchEndpoint,
+    NotPermitted,
+)
+from sad.model.requests import Caller
+from sad.model.views import DaemonState
+from sad.runtime.ports import MechanismDriver
+from sad.runtime.state import Shared
+
+
+class Access(Protocol):
+    """Who may do what; the counterpart is the authorisation of the socket."""
+
+    def may_use_endpoint(self, caller: Caller, endpoint: Endpoint) -> bool:
+        """Whether the caller may install, confirm and release on an endpoint."""
+
+    def may_control(self, caller: Caller) -> bool:
+        """Whether the caller is an operator."""
+
+
+class Gate:
+    """Looks things up for a caller, or refuses."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        *,
+        access: Access,
+        own_addresses: Callable[[], AbstractSet[str]],
+        missing_algorithms: AbstractSet[str],
+    ) -> None:
+        self._shared = shared
+        self._access = access
+        self.own_addresses = own_addresses
+        self.missing_algorithms = missing_algorithms
+
+    def circumstances(self) -> Circumstances:
+        """What a decision of this instant depends on."""
+        settings = self._shared.settings
+        return Circumstances(
+            layout=settings.layout,
+            lifetimes=settings.lifetimes,
+            limits=settings.limits,
+            own_addresses=self.own_addresses(),
+            missing_algorithms=self.missing_algorithms,
+            now=self._shared.clock.boottime(),
+            realtime=self._shared.clock.realtime(),
+        )
+
+    def require_running(self) -> None:
+        """Refuse what would outlive the daemon's stop."""
+        if self._shared.daemon_state is DaemonState.STOPPING:
+            raise Busy(retry_after_milliseconds=1000, reason="sad is stopping")
+
+    def endpoint(self, caller: Caller, name: str) -> Endpoint:
+        """Return an endpoint that the caller may use."""
+        endpoint = self._shared.settings.endpoints.get(name)
+        if endpoint is None:
+            raise NoSuchEndpoint(endpoint=name)
+        self._require(caller, endpoint.name, may=self._access.may_use_endpoint(caller, endpoint))
+        return endpoint
+
+    def mechanism(self, name: str) -> MechanismDriver:
+        """Return a mechanism by its RFC name."""
+        mechanism = self._shared.mechanisms.get(name)
+        if mechanism is None:
+            raise MechanismUnavailable(
+                mechanism=name,
+                reason="not known to this version",
+                hint=f"this version has {', '.join(sorted(self._shared.mechanisms))}",
+            )
+        return mechanism
+
+    def may_use(self, caller: Caller, association: Association) -> bool:
+        """Whether the caller may change an association: the users of its endpoint."""
+        endpoint = self._shared.settings.endpoints.get(association.endpoint)
+        return endpoint is not None and self._access.may_use_endpoint(caller, endpoint)
+
+    def may_release(self, caller: Caller, association: Association) -> bool:
+        """Operators may, too."""
+        return self.may_use(caller, association) or self._access.may_control(caller)
+
+    def require_use(self, caller: Caller, association: Association) -> None:
+        """Raise NotPermitted unless the caller may change an association."""
+        self._require(caller, association.endpoint, may=self.may_use(caller, association))
+
+    def installed(self, caller: Caller, association_id: str) -> Association:
+        """Return an association in force that the caller may change."""
+        association = self._in_force(association_id)
+        self.require_use(caller, association)
+        return association
+
+    def releasable(self, caller: Caller, association_id: str) -> Association:
+        """Return an association in force that the caller may release."""
+        association = self._in_force(association_id)
+        self._require(caller, association.endpoint, may=self.may_release(caller, association))
+        return association
+
+    def _in_force(self, association_id: str) -> Association:
+        association = self._shared.table.get(association_id)
+        if (
+            association is None
+            or association.phase is not Phase.INSTALLED
+            or association.state is AssociationState.ENDED
+        ):
+            raise NoSuchAssociation
+        return association
+
+    def _require(self, caller: Caller, endpoint: str, *, may: bool) -> None:
+        if not may:
+            raise NotPermitted(
+                reason=f"uid {caller.uid} is no user of endpoint {endpoint}",
+                hint="add it to users of the endpoint",
+            )

@@ -1,0 +1,293 @@
+"""What the SIP hook asks about an agreement: Screen, Offer, Verify.
+
+Offer is choose, allocate, install; :mod:`sad.core.agreement` and :mod:`sad.core.offer` decide,
+:mod:`sad.runtime.installs` puts into force. Callers of one transaction share one attempt.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from typing import Final
+
+from netlink.secret import Secret
+from sad.core import agreement, offer
+from sad.core.admission import Rates, check_room
+from sad.core.agreement import Choice
+from sad.core.allocation import RandBelow
+from sad.model.agreement import OfferRecord, Transaction
+from sad.model.algorithms import AKA_KEY_BYTES
+from sad.model.association import Association, AssociationState, EndReason, Phase
+from sad.model.endpoint import Endpoint
+from sad.model.errors import BadParameter, UnknownFlow, VerifyMismatch
+from sad.model.requests import (
+    Caller,
+    InstallRequest,
+    OfferRequest,
+    ScreenRequest,
+    VerifyRequest,
+)
+from sad.model.views import Offered, Screened, Verified
+from sad.runtime.endings import Endings
+from sad.runtime.gate import Gate
+from sad.runtime.installs import Installs
+from sad.runtime.state import Shared
+
+log = logging.getLogger(__name__)
+
+_NO_TRANSACTION: Final = Transaction(call_id="", cseq=0, branch="")
+
+
+class _Attempt:
+    """One Offer on its way; callers of the same transaction wait for it together."""
+
+    def __init__(self, task: asyncio.Task[Association]) -> None:
+        self.task = task
+        self.waiting = 0
+        self.answered = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is nothing to take back."""
+        done = self.task.done()
+        return done and (self.task.cancelled() or self.task.exception() is not None)
+
+
+class Offers:
+    """Serves Screen, Offer and Verify."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        endings: Endings,
+        installs: Installs,
+        gate: Gate,
+        randbelow: RandBelow,
+    ) -> None:
+        self._shared = shared
+        self._endings = endings
+        self._installs = installs
+        self._gate = gate
+        self._randbelow = randbelow
+        self._screen_rates = Rates(shared.settings.limits)
+        self._offer_rates = Rates(shared.settings.limits)
+        self._attempts: dict[str, _Attempt] = {}
+        self._unanswered: set[str] = set()
+
+    # --- screen ----------------------------------------------------------------------------------
+
+    def screen(self, caller: Caller, request: ScreenRequest) -> Screened:
+        """Decide as Offer would, and forget the decision; only rates are counted."""
+        endpoint = self._gate.endpoint(caller, request.endpoint)
+        offer.check_unprotected(request.flow, endpoint, self._gate.own_addresses())
+        self._screen_rates.take(request.flow.peer_address, self._shared.clock.boottime())
+        choice = self._choose(request.security_client, endpoint)
+        imagined = OfferRequest(
+            endpoint=request.endpoint,
+            private_identity=request.private_identity,
+            public_identities=request.public_identities,
+            flow=request.flow,
+            transaction=_NO_TRANSACTION,
+            association_id=None,
+            security_client=request.security_client,
+            integrity_key=Secret(bytes(AKA_KEY_BYTES)),
+            cipher_key=Secret(bytes(AKA_KEY_BYTES)),
+        )
+        install = self._gate.mechanism(choice.mechanism).install_of(imagined, choice, endpoint)
+        self._rehearse(install, endpoint, on=None)
+        return Screened(mechanism=choice.mechanism, refusals=choice.refusals)
+
+    # --- offer -----------------------------------------------------------------------------------
+
+    async def offer(self, caller: Caller, request: OfferRequest) -> Offered:
+        """Choose and install; a caller that leaves gets it rolled back.
+
+        Unless another caller of the same transaction waits for the answer, or has it.
+        """
+        endpoint = self._gate.endpoint(caller, request.endpoint)
+        key = offer.offer_key(request)
+        attempt = self._attempts.get(key)
+        if attempt is None:
+            known = self._known(key)
+            if known is not None:
+                return self._offered(known, request, endpoint)
+            task = self._shared.background.start(self._make(caller, request, endpoint, key))
+            attempt = self._attempts[key] = _Attempt(task)
+        else:
+            _wipe(request)  # the attempt uses those of its first caller
+        attempt.waiting += 1
+        try:
+            association = await asyncio.shield(attempt.task)
+            attempt.answered = True
+        finally:
+            attempt.waiting -= 1
+            if not attempt.waiting:
+                if self._attempts.get(key) is attempt:
+                    del self._attempts[key]
+                if not attempt.answered and not attempt.failed:
+                    self._shared.background.start(self._take_back(key, attempt.task))
+        return self._offered(association, request, endpoint)
+
+    def _known(self, key: str) -> Association | None:
+        """The set that this transaction has made already."""
+        table = self._shared.table
+        association = table.get(table.pending.of_key(key) or "")
+        if association is None or association.phase is not Phase.INSTALLED:
+            return None
+        return None if key in self._unanswered else association
+
+    async def _take_back(self, key: str, task: asyncio.Task[Association]) -> None:
+        self._unanswered.add(key)
+        try:
+            await self._installs.roll_back_unanswered(task)
+        finally:
+            self._unanswered.discard(key)
+
+    def _offered(
+        self, association: Association, request: OfferRequest, endpoint: Endpoint
+    ) -> Offered:
+        assert association.offer is not None
+        _wipe(request)
+        return Offered(
+            association=association,
+            security_server=association.offer.security_server,
+            refusals=self._choose(request.security_client, endpoint).refusals,
+        )
+
+    async def _make(
+        self, caller: Caller, request: OfferRequest, endpoint: Endpoint, key: str
+    ) -> Association:
+        try:
+            return await self._make_with_keys(caller, request, endpoint, key)
+        finally:
+            _wipe(request)
+
+    async def _make_with_keys(
+        self, caller: Caller, request: OfferRequest, endpoint: Endpoint, key: str
+    ) -> Association:
+        shared = self._shared
+        self._gate.require_running()
+        on = self._came_on(caller, request, endpoint)
+        choice = self._choose(request.security_client, endpoint)
+        mechanism = self._gate.mechanism(choice.mechanism)
+        install = mechanism.install_of(request, choice, endpoint)
+        registration = offer.registration_of(install, endpoint)
+        # Nobody loses a set for an Offer that will be refused.
+        for old in self._rehearse(install, endpoint, on):
+            if old.registration != registration:
+                await self._endings.end_or_refuse(old.id, EndReason.REPLACED)
+        async with shared.lock(registration):
+            for old in self._rehearse(install, endpoint, on):
+                await self._endings.end_locked(old.id, EndReason.REPLACED)
+            around = self._gate.circumstances()
+            if on is None:
+                check_room(
+                    shared.table,
+                    around.limits,
+                    install.ue_address,
+                    install.private_identity,
+                    (),
+                    around.now,
+                )
+            decided = mechanism.decide_install(
+                install, endpoint, shared.table, around, self._randbelow, came_back=on is None
+            )
+            record = OfferRecord(
+                offer_key=key,
+                offered_on=None if on is None else on.id,
+                security_client=choice.text,
+                security_server=mechanism.security_server(
+                    decided, endpoint, self._gate.missing_algorithms
+                ),
+            )
+            new = dataclasses.replace(decided, offer=record)
+            return await self._installs.install_locked(mechanism, new, install)
+
+    def _came_on(
+        self, caller: Caller, request: OfferRequest, endpoint: Endpoint
+    ) -> Association | None:
+        """Return the set that the REGISTER came on; count it if it came on none."""
+        own_addresses = self._gate.own_addresses()
+        if request.association_id is None:
+            offer.check_unprotected(request.flow, endpoint, own_addresses)
+            self._offer_rates.take(request.flow.peer_address, self._shared.clock.boottime())
+            return None
+        on = self._gate.installed(caller, request.association_id)
+        offer.check_protected(request, on, endpoint, self._shared.table, own_addresses)
+        return on
+
+    def _rehearse(
+        self, install: InstallRequest, endpoint: Endpoint, on: Association | None
+    ) -> tuple[Association, ...]:
+        """Raise what would refuse this install now; return the sets that it would replace."""
+        table, around = self._shared.table, self._gate.circumstances()
+        registration = offer.registration_of(install, endpoint)
+        replaced = offer.replaced_by(install, registration, on, table)
+        leaving = frozenset(a.id for a in replaced)
+        if on is None:
+            check_room(
+                table,
+                around.limits,
+                install.ue_address,
+                install.private_identity,
+                leaving,
+                around.now,
+            )
+        self._gate.mechanism(install.mechanism).decide_install(
+            install,
+            endpoint,
+            table,
+            around,
+            self._randbelow,
+            leaving=leaving,
+            came_back=on is None,
+        )
+        return replaced
+
+    def _choose(self, rows: tuple[str, ...], endpoint: Endpoint) -> Choice:
+        return agreement.choose(rows, endpoint, self._gate.missing_algorithms)
+
+    # --- verify ----------------------------------------------------------------------------------
+
+    def verify(self, caller: Caller, request: VerifyRequest) -> Verified:
+        """Judge a REGISTER on a protected flow by the set that it came on."""
+        sets = self._shared.table.on_flow(request.flow)
+        if not sets:
+            raise UnknownFlow
+        for association in sets:
+            self._gate.require_use(caller, association)
+        temporary = [a for a in sets if a.state is AssociationState.TEMPORARY]
+        confirmed = [a for a in sets if a.state is not AssociationState.TEMPORARY]
+        mismatch: VerifyMismatch | None = None
+        for association in temporary:
+            try:
+                self._check_mirrored(association, request)
+            except VerifyMismatch as error:
+                # Sets of one registration share flows: it may have come on the older one.
+                mismatch = mismatch or error
+            else:
+                return Verified(association=association, refusals=())
+        if not confirmed:
+            assert mismatch is not None
+            raise mismatch
+        association = confirmed[0]  # T24-P-3: what it mirrors is of no account here
+        endpoint = self._shared.settings.endpoints[association.endpoint]
+        choice = self._choose(request.security_client, endpoint)
+        return Verified(association=association, refusals=choice.refusals)
+
+    def _check_mirrored(self, association: Association, request: VerifyRequest) -> None:
+        if association.offer is None:
+            raise BadParameter(
+                parameter="flow",
+                reason="its set came from Install: what was sent to the user agent is not known",
+                rule="T24-P-2",
+                hint="compare Security-Verify where Security-Server was made",
+            )
+        agreement.check_mirrored(
+            association.offer, request.security_verify, request.security_client
+        )
+
+
+def _wipe(request: OfferRequest) -> None:
+    for key in (request.integrity_key, request.cipher_key):
+        if key is not None:
+            key.wipe()
