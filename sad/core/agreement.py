@@ -20,8 +20,10 @@ from sad.model.errors import (
 )
 from sad.model.sa_set import SaSetParameters
 from sip_hooks.secagree import (
+    DEFAULT_LIMITS,
     HeaderError,
     HeaderName,
+    ParseLimits,
     SecMechanism,
     ServerPolicy,
     UserAgentParameters,
@@ -33,6 +35,11 @@ from sip_hooks.secagree import (
 )
 
 _LONGEST_NAME: Final = 64  # of a mechanism that nobody knows, in a refusal
+
+# What is kept of each temporary set until it is confirmed. The longest list that was ever seen
+# has 700 characters; without this bound temporary sets could cost hundreds of megabytes.
+_OFFERED: Final = ParseLimits(size=4096)
+_KEPT: Final = ParseLimits(size=65_536)  # our own text, with its white space
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,7 @@ def choose(rows: Sequence[str], endpoint: Endpoint, missing: AbstractSet[str]) -
     ``missing`` are the ``alg/ealg`` pairs that this kernel lacks. Raises BadHeader,
     NoCommonMechanism, AlgorithmUnavailable.
     """
-    offers = _read(HeaderName.CLIENT, rows)
+    offers = _read(HeaderName.CLIENT, rows, _OFFERED)
     if not offers:
         raise BadHeader(
             header=HeaderName.CLIENT.value,
@@ -129,7 +136,7 @@ def check_mirrored(offer: OfferRecord, verify: Sequence[str], client: Sequence[s
         (HeaderName.CLIENT, offer.security_client, client),
     ):
         received = _read(name, rows)
-        expected = parse_header(kept)
+        expected = parse_header(kept, _KEPT)
         if received:
             found = find_difference(expected, received)
             difference = None if found is None else f"{found.mechanism_index}: {found.text}"
@@ -144,9 +151,24 @@ def check_mirrored(offer: OfferRecord, verify: Sequence[str], client: Sequence[s
             )
 
 
-def _read(name: HeaderName, rows: Sequence[str]) -> tuple[SecMechanism, ...]:
+def brings_new_spis(rows: Sequence[str], sa_set: SaSetParameters) -> bool:
+    """Whether a Security-Client is of another attempt than a set: none of its SPIs is the set's.
+
+    Who answers the challenge of a set repeats its SPIs, for the set works by them; who registers
+    again on an older one brings new values (T24-UE-6). Raises BadHeader.
+    """
+    offers = _read(HeaderName.CLIENT, rows)
+    known = {str(spi) for spi in sa_set.peer_spis}
+    spis = [m.get(name) for m in offers for name in ("spi-c", "spi-s")]
+    values = {(spi[1] or "").lstrip("0") for spi in spis if spi is not None}
+    return bool(values) and known.isdisjoint(values)
+
+
+def _read(
+    name: HeaderName, rows: Sequence[str], limits: ParseLimits = DEFAULT_LIMITS
+) -> tuple[SecMechanism, ...]:
     try:
-        return parse_header(rows)
+        return parse_header(rows, limits)
     except HeaderError as error:
         raise BadHeader(
             header=name.value,

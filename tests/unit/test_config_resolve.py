@@ -83,11 +83,30 @@ def test_rules_follow_the_settings() -> None:
         {
             "lifetimes": {"t1_milliseconds": 500, "backstop_seconds": 3},
             "kernel": {"replay_window": 4096},
-            "limits": {"max_associations": 5},
+            "limits": {
+                "max_associations": 500,
+                "max_sets_per_registration": 2,
+                "max_temporary_sets": 40,
+                "max_temporary_sets_per_address": 30,
+                "max_temporary_sets_per_identity": 20,
+                "offers_per_second": 10,
+                "offers_per_second_per_address": 5,
+                "reserved_percent": 7,
+            },
         }
     )
 
     assert to_lifetimes(settings).retiring == 32
     assert to_lifetimes(settings).backstop == 3
     assert to_layout(settings).replay_window == 4096
-    assert to_limits(settings).max_associations == 5
+    assert to_limits(settings) == Limits(
+        max_associations=500,
+        max_sets_per_registration=2,
+        max_temporary_sets=40,
+        max_temporary_sets_per_address=30,
+        max_temporary_sets_per_identity=20,
+        offers_per_second=10,
+        offers_per_second_per_address=5,
+        reserved_percent=7,
+    )
+    assert to_limits(settings).reserved == 35

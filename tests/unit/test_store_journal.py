@@ -1,6 +1,7 @@
 """The journal: what it promises across crashes, damage, full disks and versions."""
 
 import asyncio
+import json
 import sqlite3
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sad.model.association import Phase
 from sad.model.errors import JournalUnavailable
 from sad.model.journal import Forget, Put
 from sad.store.journal import SCHEMA_VERSION, Journal, JournalUnreadable, move_aside
+from tests.support import make
 from tests.support.make import CK, IK, association, second_set
 
 
@@ -29,6 +31,26 @@ async def test_what_was_recorded_is_there_after_reopening(path: Path) -> None:
         association(),
         second_set(phase=Phase.INSTALLING),
     ]
+    journal.close()
+
+
+async def test_what_was_offered_is_recorded_and_older_rows_have_none(path: Path) -> None:
+    """Design 8: both lists survive kill -9; a row of the version before Offer is read as it is."""
+    journal = Journal.open(path, "boot")
+    offered = association(offer=make.offer_record(offered_on="00000000000a"))
+    await journal.record([Put(offered), Put(second_set())])
+    assert sorted(journal.load(), key=lambda a: a.id) == [offered, second_set()]
+
+    (body,) = journal._connection.execute(
+        "SELECT body FROM association WHERE id = ?", (second_set().id,)
+    ).fetchone()
+    older = {k: v for k, v in json.loads(body).items() if k != "offer"}
+    journal._connection.execute(
+        "UPDATE association SET body = ? WHERE id = ?",
+        (json.dumps(older).encode(), second_set().id),
+    )
+
+    assert sorted(journal.load(), key=lambda a: a.id) == [offered, second_set()]
     journal.close()
 
 
