@@ -1,8 +1,9 @@
 """Who may call what, from the uid and groups that the kernel vouches for. Pure.
 
-``Install``, ``Confirm`` and ``Release`` are decided per endpoint (:func:`may_use_endpoint`, asked
-by the backend, which knows the association's endpoint); looking and controlling are decided here
-for :mod:`sad.api.methods`. Everybody who can connect may ask what interfaces there are.
+What speaks for an endpoint (granting, changing, ``Screen``, ``Verify``) is decided per endpoint
+(:func:`may_use_endpoint`, asked by the backend, which knows the association's endpoint); looking
+and controlling are decided here for :mod:`sad.api.methods`. Everybody who can connect may ask
+what interfaces there are.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ _ROOT = 0
 def may_use_endpoint(caller: Caller, endpoint: Endpoint) -> bool:
     """Return whether an endpoint is the caller's: its own uids only, not even root.
 
-    The backend also lets whoever may control confirm and release what others installed.
+    The backend also lets whoever may control release what others installed.
     """
     return caller.uid in endpoint.uids
 

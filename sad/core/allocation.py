@@ -73,16 +73,22 @@ def choose_client_port(
 
     Preferred: one that no live set of that peer address uses (design section 2). Several phones
     may share an address; then one that no set of this registration uses will do, because the
-    peer's ports still tell the flows apart. ``leaving`` are sets that will be gone.
+    peer's ports still tell the flows apart. ``leaving`` are sets that will be gone. The search
+    begins behind the port of the registration's newest set: a peer may hold the set before it
+    for longer than this node does, until its own transactions have ended (T24-UE-5).
     """
 
     def used_by(sets: Iterable[Association]) -> set[int]:
         return {a.sa_set.local_ports[0] for a in sets if a.id not in leaving}
 
     of_address = used_by(table.of_peer(peer_address))
-    of_registration = used_by(table.of_peer_port(peer_address, peer_server_port))
+    registration = table.of_peer_port(peer_address, peer_server_port)
+    of_registration = used_by(registration)
+    ports = endpoint.client_ports
+    newest = registration[-1].sa_set.local_ports[0] if registration else None
+    start = ports.index(newest) + 1 if newest in ports else 0
     for used in (of_address, of_registration):
-        for port in endpoint.client_ports:
+        for port in (*ports[start:], *ports[:start]):
             if port not in used:
                 return port
     raise PoolExhausted(

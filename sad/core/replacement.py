@@ -77,13 +77,13 @@ def take_into_use(
     taken = lifecycle.first_request(association)
     if taken.state is association.state:
         return Succession(association=association)
+    older = (
+        (a, lifecycle.supersede(a, lifetimes, now=now))
+        for a in _older(association, sets)
+        if a.state is not AssociationState.TEMPORARY and a.phase is Phase.INSTALLED
+    )
     return Succession(
-        association=taken,
-        retiring=tuple(
-            lifecycle.supersede(a, lifetimes, now=now)
-            for a in _older(association, sets)
-            if a.state is not AssociationState.TEMPORARY and a.phase is Phase.INSTALLED
-        ),
+        association=taken, retiring=tuple(after for before, after in older if after != before)
     )
 
 

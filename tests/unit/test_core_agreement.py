@@ -1,8 +1,11 @@
 """RFC 3329's lists at an endpoint: the choice, the static answer, what must come back."""
 
+import contextlib
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sad.core.agreement import brings_new_spis, check_mirrored, choose, security_server
 from sad.model.agreement import OfferRecord
@@ -10,6 +13,7 @@ from sad.model.errors import (
     AlgorithmUnavailable,
     BadHeader,
     NoCommonMechanism,
+    SadError,
     VerifyMismatch,
 )
 from tests.support.make import ALL_PAIRS, endpoint, offer_record, sa_set, security_client
@@ -163,6 +167,30 @@ def test_the_longest_list_that_is_taken_can_come_back() -> None:
         (record().security_server,),
         (padded,),
     )
+
+
+_PIECES = st.sampled_from(
+    [
+        *'abq;,="\\ \t\r\n[]:.1\x7fé\udcff',
+        *("ipsec-3gpp", "digest", "alg", "ealg=aes-cbc", "spi-c", "d-ver", "mediasec", "=1"),
+        *(security_client(), "0" * 12),
+    ]
+)
+
+
+@given(rows=st.lists(st.lists(_PIECES, max_size=12).map("".join), max_size=4))
+def test_whatever_a_phone_writes_is_taken_or_refused(rows: list[str]) -> None:
+    """Design 5: bad bytes never crash; what is taken passes when it comes back."""
+    with contextlib.suppress(SadError):
+        brings_new_spis(rows, sa_set())
+    with contextlib.suppress(SadError):
+        check_mirrored(record(), rows, rows)
+    try:
+        choice = choose(rows, STRICT, NOTHING)
+    except SadError:
+        return
+    kept = dataclasses.replace(record(), security_client=choice.text)
+    check_mirrored(kept, (kept.security_server,), rows)
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,9 @@ def test_row_5_the_first_request_retires_the_older_sets() -> None:
     t = set_of("t", 3, state=State.ESTABLISHED)
     waiting = temporary("waiting", 4)
     leaving = set_of("leaving", 0, phase=Phase.REMOVING)
+    retired = set_of("retired", 5, state=State.RETIRING, deadline_at=110.0)
 
-    done = taken(t, leaving, old, a, t, waiting)
+    done = taken(t, leaving, retired, old, a, t, waiting)
 
     assert done.association.state is State.IN_USE
     assert [(a.id, a.state, a.deadline_at) for a in done.retiring] == [

@@ -1,5 +1,6 @@
 """Confirm, TakeIntoUse, Release of a registration: older sets follow, all or nothing."""
 
+import asyncio
 import errno
 from typing import Any
 
@@ -197,6 +198,26 @@ async def test_killed_after_a_confirm_the_older_sets_still_end() -> None:
     life.journal.rows = dict(first)
     await restore(life.shared, life.reconciler, list(first.values()))
     assert set(states(life)) == {reborn.association.id}
+
+
+async def test_killed_while_taking_into_use_the_next_life_goes_on_with_it() -> None:
+    """Design 8: journal before kernel; policies and limits follow at the start."""
+    shell = Shell()
+    a, t = await two_sets(shell)
+    shell.kernel.gate.clear()
+    call = asyncio.ensure_future(shell.service.take_into_use(USER, t.id))
+    await until(lambda: shell.kernel.waiting > 0)
+    life = Shell(tables=shell.tables, clock=shell.clock)
+    life.journal.rows = dict(shell.journal.rows)
+
+    await restore(life.shared, life.reconciler, list(life.journal.rows.values()))
+
+    assert states(life) == {a.id: (State.RETIRING, 228.0), t.id: (State.IN_USE, 730.0)}
+    assert max(life.ends_at(a)) <= life.clock.realtime() + 128 + 15 + 1
+    mended = life.snapshot
+    shell.kernel.gate.set()
+    await call
+    assert shell.snapshot == mended
 
 
 async def test_release_can_take_the_whole_registration() -> None:
