@@ -30,6 +30,10 @@ class Story:
             flush=True,
         )
 
+    def line(self, text: str) -> None:
+        """Say one line as it is."""
+        print(f"  {text}", flush=True)
+
     def show(self, title: str, text: str) -> None:
         """Show what a program printed."""
         print(f"  $ {title}")

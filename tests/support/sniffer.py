@@ -77,6 +77,11 @@ class Sniffer:
             if packet is not None:
                 self._packets.append(packet)
 
+    def forget(self) -> None:
+        """Begin anew: what was seen so far does not count."""
+        self.packets()
+        self._packets.clear()
+
     def esp(self) -> list[Packet]:
         """What passed as ESP."""
         return [p for p in self.packets() if p.protocol == _ESP]

@@ -1,0 +1,82 @@
+"""What a P-CSCF's hook must understand of SIP beside RFC 3329: pure, without I/O and clock.
+
+==============  =================================================================================
+``fields``      header rows taken apart where quotes and brackets allow it
+``digest``      private identity, integrity-protected, ck and ik (T24-P-1, T33-7.2-d)
+``bindings``    what a 200 to REGISTER grants (T24-P-7)
+``identities``  public identities and SIP URIs
+``reginfo``     which registrations the network has ended (T24-D-3)
+``routes``      Via and Route
+``table``       entries of the tables that a SIP server's workers share
+``errors``      what cannot be understood
+==============  =================================================================================
+
+The counterpart is :mod:`sip_hooks.kamailio`, which reads and writes the messages.
+"""
+
+from sip_hooks.ims.bindings import (
+    granted_seconds,
+    public_identities,
+    service_route,
+    wants_removal,
+)
+from sip_hooks.ims.digest import (
+    ChallengeKeys,
+    has_response,
+    mark_integrity,
+    mentions_keys,
+    nonce_of,
+    private_identity,
+    take_keys,
+)
+from sip_hooks.ims.errors import DigestError, ImsError
+from sip_hooks.ims.identities import (
+    aor_of,
+    asserted,
+    is_address,
+    is_one_of,
+    route_user,
+    transport_of,
+)
+from sip_hooks.ims.reginfo import RegistrationEnd, ended_aors
+from sip_hooks.ims.routes import has_one_via, same_routes, via_branch, via_host
+from sip_hooks.ims.table import (
+    FlowEntry,
+    RegistrationEntry,
+    flow_key,
+    read_token,
+    registration_token,
+)
+
+__all__ = [
+    "ChallengeKeys",
+    "DigestError",
+    "FlowEntry",
+    "ImsError",
+    "RegistrationEnd",
+    "RegistrationEntry",
+    "aor_of",
+    "asserted",
+    "ended_aors",
+    "flow_key",
+    "granted_seconds",
+    "has_one_via",
+    "has_response",
+    "is_address",
+    "is_one_of",
+    "mark_integrity",
+    "mentions_keys",
+    "nonce_of",
+    "private_identity",
+    "public_identities",
+    "read_token",
+    "registration_token",
+    "route_user",
+    "same_routes",
+    "service_route",
+    "take_keys",
+    "transport_of",
+    "via_branch",
+    "via_host",
+    "wants_removal",
+]

@@ -1,0 +1,268 @@
+"""REGISTER and its answers: the agreement of RFC 3329 as TS 33.203 and TS 24.229 bend it.
+
+The way: :meth:`Registering.request` (any REGISTER), :meth:`challenge` (401 of the core),
+:meth:`answered` (any other final answer). Between them the state travels in the transaction.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Optional
+
+from sip_hooks import ims
+from sip_hooks.ims import FlowEntry, RegistrationEntry
+from sip_hooks.kamailio import message, tables
+from sip_hooks.kamailio.daemon import DaemonCalls
+from sip_hooks.kamailio.message import Refused
+from sip_hooks.kamailio.settings import HookSettings
+from sip_hooks.secagree import strip_sec_agree
+
+_TEMPORARY = "temporary"
+
+
+class Registering:
+    """Decides about REGISTER. ``find_flow`` tells whose a protected flow is, or raises Refused."""
+
+    def __init__(
+        self,
+        settings: HookSettings,
+        calls: DaemonCalls,
+        find_flow: Callable[[Dict[str, Any]], FlowEntry],
+    ) -> None:
+        self._settings = settings
+        self._calls = calls
+        self._find_flow = find_flow
+
+    # --- request ---------------------------------------------------------------------------------
+
+    def request(self, *, protected: bool) -> str:
+        """Judge a REGISTER of a user agent and make it ready for the core."""
+        vias = message.rows("Via")
+        if not ims.has_one_via(vias):
+            # R3329-2.3.2-b: not the first hop, so no agreement.
+            raise Refused(502, "Bad Gateway", why="more than one Via")
+        authorization = message.rows("Authorization")
+        try:
+            identity = ims.private_identity(authorization)
+        except ims.ImsError as error:
+            raise Refused(400, "Bad Request", why=str(error)) from None
+        client = message.rows("Security-Client")
+        if not client:
+            # T24-P-1, T24-P-2, T24-P-3; INTEROP-10: no way without protection.
+            raise Refused(421, "Extension Required", "Require: sec-agree", "no Security-Client")
+        flow = message.flow()
+        set_: Optional[Dict[str, Any]] = None
+        if protected:
+            set_ = self._verified(flow, identity, vias[0], client)
+        else:
+            self._calls.call(
+                "Screen",
+                endpoint=self._settings.endpoint,
+                registration=self._registration(identity),
+                flow=flow,
+                securityClient=client,
+            )
+        integrity = set_ is not None and self._is_integrity_protected(set_, authorization)
+        message.keep(
+            {
+                "identity": identity,
+                "client": client,
+                "flow": flow,
+                "to": message.value("$tu"),
+                "branch": ims.via_branch(vias[0]),
+                "contact": message.rows("Contact"),
+                "set": set_,
+            }
+        )
+        self._make_ready(authorization[0], integrity=integrity, set_=set_)
+        return "registrar"
+
+    def _registration(self, identity: str) -> Dict[str, Any]:
+        return {"privateIdentity": identity, "publicIdentities": [message.value("$tu")]}
+
+    def _verified(
+        self, flow: Dict[str, Any], identity: str, via: str, client: List[str]
+    ) -> Dict[str, Any]:
+        entry = self._find_flow(flow)
+        if message.value("$pr") == "udp":
+            # T33-7.1-d: answers go from port_pc to port_us, on the set of the request.
+            message.answer_from(flow["localAddress"], entry.port_pc)
+        # T33-7.1-p2: the packet's source must be the address of its Via.
+        if ims.via_host(via) != flow["peerAddress"]:
+            raise Refused(403, "Forbidden", why="the Via names another address than the packet")
+        answer = self._calls.call(
+            "Verify",
+            flow=flow,
+            securityVerify=message.rows("Security-Verify"),
+            securityClient=client,
+        )
+        association: Dict[str, Any] = answer["association"]
+        if association["registration"]["privateIdentity"] != identity:
+            raise Refused(403, "Forbidden", why="the SA belongs to another private identity")
+        return association
+
+    def _is_integrity_protected(self, set_: Dict[str, Any], authorization: List[str]) -> bool:
+        """T33-6.1-a: the answer to a challenge counts only on the set of that challenge."""
+        challenged = tables.challenged_set(ims.nonce_of(authorization[0]))
+        if challenged is None:
+            return bool(set_["state"] != _TEMPORARY)
+        return challenged == set_["id"]
+
+    def _make_ready(
+        self,
+        authorization: str,
+        *,
+        integrity: bool,
+        set_: Optional[Dict[str, Any]],
+    ) -> None:
+        message.remove("Security-Client", "Security-Verify", "Security-Server")
+        for name in ("Require", "Proxy-Require"):
+            before = message.rows(name)
+            after = strip_sec_agree(before)
+            if tuple(before) != after:
+                message.replace(name, after)
+        message.replace("Authorization", (ims.mark_integrity(authorization, protected=integrity),))
+        message.remove("P-Asserted-Identity", "Path")
+        if set_ is None:
+            token = "clear"  # the core challenges what carries it, and keeps no such Path
+        else:
+            token = tables.token_of(set_)
+        message.leave_from(*self._settings.core_sockets[0])
+        message.append("Path", "<sip:{}@{};lr>".format(token, self._settings.path_uri))
+
+    # --- answers ---------------------------------------------------------------------------------
+
+    def challenge(self) -> None:
+        """A 401: make the SA set, then let the challenge go without its keys (T24-P-6).
+
+        The last thing done is to mark the challenge as good: without the mark a failure_route
+        turns it into a refusal.
+        """
+        state = message.kept()
+        try:
+            self._challenge(state)
+        except Refused as refused:
+            message.log("no challenge: {}".format(refused.why))
+            message.set_number("$avp(sad_code)", refused.status)
+            message.set_value("$avp(sad_reason)", refused.reason)
+            if refused.header:
+                message.set_value("$avp(sad_header)", refused.header)
+
+    def _challenge(self, state: Dict[str, Any]) -> None:
+        set_ = state["set"]
+        if set_ is not None and set_["state"] == _TEMPORARY:
+            # The answer to the first challenge was wrong: there is no set to challenge on again.
+            self._release(set_)
+            raise Refused(403, "Forbidden", why="a challenge to the answer of a challenge")
+        try:
+            keys = ims.take_keys(message.rows("WWW-Authenticate"))
+        except ims.ImsError as error:
+            raise Refused(503, "Service Unavailable", why=str(error)) from None
+        if keys.integrity_key is None:
+            raise Refused(503, "Service Unavailable", why="the core gave no ik")
+        answer = self._calls.call(
+            "Offer",
+            endpoint=self._settings.endpoint,
+            registration={"privateIdentity": state["identity"], "publicIdentities": [state["to"]]},
+            flow=state["flow"],
+            transaction={
+                "callId": message.value("$ci"),
+                "cseq": int(message.value("$cs")),
+                "branch": state["branch"],
+            },
+            association=None if set_ is None else set_["id"],
+            securityClient=state["client"],
+            integrityKey=keys.integrity_key,
+            cipherKey=keys.cipher_key,
+        )
+        association = answer["association"]
+        tables.put_flows(association, used=False)
+        tables.note_challenge(keys.nonce, association["id"], association["secondsLeft"])
+        message.append("WWW-Authenticate", keys.clean)
+        message.append("Security-Server", answer["securityServer"])
+        message.set_value("$avp(sad_offered)", "1")
+
+    def answered(self) -> None:
+        """A final answer other than a challenge."""
+        state = message.kept()
+        set_ = state["set"]
+        if set_ is None:
+            return  # unprotected: a refusal of the core, which changes nothing here
+        status = int(message.value("$rs"))
+        if status >= 300:
+            if set_["state"] == _TEMPORARY:  # matrix row 6: a failed authentication ends it
+                self._release(set_)
+            return
+        granted = self._granted(state)
+        if granted:
+            self._confirm(state, set_, granted)
+        else:
+            self._deregistered(state, set_)
+
+    def _granted(self, state: Dict[str, Any]) -> int:
+        expires = message.rows("Expires")
+        try:
+            return ims.granted_seconds(
+                ue_contact=state["contact"],
+                contact_rows=message.rows("Contact"),
+                expires_row=expires[0] if expires else None,
+            )
+        except ims.ImsError as error:
+            message.log("a 200 to REGISTER: {}".format(error))
+            return 0
+
+    def _confirm(self, state: Dict[str, Any], set_: Dict[str, Any], granted: int) -> None:
+        answer = self._calls.insist("Confirm", {"id": set_["id"], "expiresSeconds": granted})
+        association = set_ if answer is None else answer["association"]
+        self._make_known(state, association, granted)
+
+    def _make_known(
+        self, state: Dict[str, Any], association: Dict[str, Any], granted: int
+    ) -> None:
+        """Tell the other workers of the registration, also while the daemon is away."""
+        token = tables.token_of(association)
+        before = tables.registration_entry(token)
+        in_use = association["state"] == "inUse" or before is None
+        confirmed = dict(association, secondsLeft=max(granted, association["secondsLeft"]))
+        confirmed["state"] = "established" if association["state"] == _TEMPORARY else (
+            association["state"]
+        )
+        tables.put_flows(confirmed, used=in_use)
+        aors = set(() if before is None else before.aors) | {ims.aor_of(state["to"])}
+        entry = RegistrationEntry.of(
+            confirmed,
+            identities=ims.public_identities(message.rows("P-Associated-URI"), state["to"]),
+            service_route=ims.service_route(message.rows("Service-Route")),
+            aors=tuple(sorted(aors)),
+        )
+        if before is not None and not in_use and before.association != association["id"]:
+            # T24-P-9: until its first request the new set does not carry what is sent.
+            entry = entry.sent_on(before)
+        tables.put_registration(token, entry, confirmed["secondsLeft"])
+
+    def _deregistered(self, state: Dict[str, Any], set_: Dict[str, Any]) -> None:
+        """T24-D-1, T24-D-2: with the last identity the sets go, after the answer has left."""
+        token = tables.token_of(set_)
+        before = tables.registration_entry(token)
+        if before is not None:
+            left = tuple(a for a in before.aors if a != ims.aor_of(state["to"]))
+            if left:
+                tables.put_registration(token, before.with_aors(left), int(set_["secondsLeft"]))
+                return
+        self.release_registration(set_["id"])
+        message.table_remove("sad_registrations", token)
+
+    def release_registration(self, association_id: str) -> None:
+        """End every set of a registration when its last transactions have had their time."""
+        self._calls.insist(
+            "Release",
+            {
+                "id": association_id,
+                "wholeRegistration": True,
+                "lingerSeconds": self._settings.linger,
+            },
+        )
+
+    def _release(self, set_: Dict[str, Any]) -> None:
+        self._calls.insist(
+            "Release", {"id": set_["id"], "lingerSeconds": min(self._settings.linger, 32)}
+        )

@@ -1,0 +1,175 @@
+"""Every request but REGISTER: is its flow protected, may it say what it says, and where to.
+
+From a user agent: the flow decides (T33-7.1-p4), identities must be the registration's. From the
+core: the token of Path, else the Request-URI, names the registration.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional, Tuple
+
+from sip_hooks import ims
+from sip_hooks.ims import FlowEntry, RegistrationEntry
+from sip_hooks.kamailio import message, tables
+from sip_hooks.kamailio.daemon import DaemonCalls
+from sip_hooks.kamailio.message import Refused
+from sip_hooks.kamailio.settings import HookSettings
+from sip_hooks.secagree import strip_sec_agree
+
+_HOP_BY_HOP = frozenset({"ACK", "CANCEL"})
+_FORBIDDEN = (403, "Forbidden")
+
+
+class Routing:
+    """Decides about requests other than REGISTER."""
+
+    def __init__(self, settings: HookSettings, calls: DaemonCalls) -> None:
+        self._settings = settings
+        self._calls = calls
+
+    # --- from a user agent -----------------------------------------------------------------------
+
+    def from_user(self) -> str:
+        """Judge a request that came on a protected port and make it ready for the core."""
+        flow = message.flow()
+        entry = self.find_flow(flow)
+        if entry.state == "temporary":
+            raise Refused(*_FORBIDDEN, why="only REGISTER on a temporary set (T24-P-5)")
+        registration = self._registration(entry.token, flow)
+        if message.value("$pr") == "udp":
+            # T33-7.1-d, T24-P-10: answers go from port_pc to port_us, on the set of the request.
+            message.answer_from(flow["localAddress"], entry.port_pc)
+        message.leave_from(*self._settings.core_sockets[0])
+        method = message.value("$rm")
+        if method != "CANCEL":
+            self._make_ready(registration, method)
+        if method not in _HOP_BY_HOP and not entry.used:
+            self._take_into_use(entry)
+        return "core"
+
+    def find_flow(self, flow: Dict[str, Any]) -> FlowEntry:
+        """Return whose a protected flow is; Refused if it is nobody's."""
+        entry = tables.flow_entry(flow)
+        if entry is not None:
+            return entry
+        found = self._calls.find(flow)
+        if found is None:
+            raise Refused(*_FORBIDDEN, why="no SA set protects this flow")
+        association = found["association"]
+        state = association["state"]
+        return tables.put_flows(association, used=state not in {"temporary", "established"})
+
+    def _registration(self, token: str, flow: Dict[str, Any]) -> RegistrationEntry:
+        entry = tables.registration_entry(token)
+        if entry is not None:
+            return entry
+        found = self._calls.find(flow)
+        if found is None:
+            raise Refused(*_FORBIDDEN, why="no SA set protects this flow")
+        return self._remember(token, found["outbound"])
+
+    def _remember(self, token: str, outbound: Dict[str, Any]) -> RegistrationEntry:
+        identities = tuple(outbound["registration"]["publicIdentities"])
+        entry = RegistrationEntry.of(
+            outbound, identities=identities, service_route=(), aors=identities[:1]
+        )
+        tables.put_registration(token, entry, int(outbound["secondsLeft"]))
+        return entry
+
+    def _make_ready(self, registration: RegistrationEntry, method: str) -> None:
+        initial = not message.value("$tt")
+        asserted: Optional[str] = None
+        if initial and method != "ACK":
+            asserted = ims.asserted(
+                message.rows("P-Preferred-Identity"),
+                message.value("$hdr(From)"),
+                registration.identities,
+            )
+            if asserted is None:
+                raise Refused(*_FORBIDDEN, why="an identity that is not the registration's")
+        message.remove(
+            "Security-Client", "Security-Verify", "Security-Server",
+            "P-Preferred-Identity", "P-Asserted-Identity",
+        )  # fmt: skip
+        for name in ("Require", "Proxy-Require"):  # R3329-2.3.1-p
+            before = message.rows(name)
+            after = strip_sec_agree(before)
+            if tuple(before) != after:
+                message.replace(name, after)
+        if asserted is not None:
+            message.append("P-Asserted-Identity", "<{}>".format(asserted))
+
+    def _take_into_use(self, entry: FlowEntry) -> None:
+        """T24-P-9: the first request moves what is sent to this set and retires the older."""
+        answer = self._calls.insist("TakeIntoUse", {"id": entry.association})
+        if answer is None:
+            return  # told again with the next request, or by the timer
+        association = answer["association"]
+        tables.put_flows(association, used=True)
+        before = tables.registration_entry(entry.token)
+        if before is not None:
+            entry_now = before.moved_to(association)
+            tables.put_registration(entry.token, entry_now, int(association["secondsLeft"]))
+
+    # --- from the core ---------------------------------------------------------------------------
+
+    def from_core(self) -> str:
+        """Find the registration that a request of the core is for, and the set to send it on."""
+        if message.value("$rm") == "REGISTER":
+            raise Refused(*_FORBIDDEN, why="REGISTER from the core")
+        where = self._named_registration()
+        if where is None:
+            raise Refused(480, "Temporarily Unavailable", why="it names no registration")
+        peer, port_us, local, port_ps = where
+        token = ims.registration_token(peer, port_us, local, port_ps)
+        entry = tables.registration_entry(token)
+        if entry is None:
+            flow = {
+                "peerAddress": peer,
+                "peerPort": port_us,
+                "localAddress": local,
+                "localPort": port_ps,
+            }
+            found = self._calls.find(flow)
+            if found is None:
+                raise Refused(480, "Temporarily Unavailable", why="no such registration")
+            entry = self._remember(token, found["outbound"])
+        protocol = "tcp" if ims.transport_of(message.value("$ru")) == "tcp" else "udp"
+        # T33-7.1-d: SA3, from port_pc to port_us, for requests of the P-CSCF.
+        message.send_to(protocol, (local, entry.port_pc), (peer, port_us))
+        self._watch_for_the_end(entry)
+        return "user"
+
+    def _named_registration(self) -> Optional[Tuple[str, int, str, int]]:
+        routes = message.rows("Route")
+        if routes:
+            named = ims.read_token(ims.route_user(routes[0]))
+            if named is not None and named[1]:
+                return named
+        host = message.address(message.value("$rd"))
+        port = message.value("$rp")
+        local = self._settings.address_like(host)
+        if local is None or not port.isdigit() or not ims.is_address(host):
+            return None
+        return host, int(port), local, self._settings.server_port
+
+    def _watch_for_the_end(self, entry: RegistrationEntry) -> None:
+        """T24-D-3: a NOTIFY of the reg event may end the registration."""
+        if message.value("$rm") != "NOTIFY":
+            return
+        event = message.rows("Event")
+        if not event or event[0].partition(";")[0].strip().lower() != "reg":
+            return
+        state = message.rows("Subscription-State")
+        content = message.rows("Content-Type")
+        try:
+            end = ims.ended_aors(
+                content[0] if content else "",
+                message.value("$rb").encode("utf-8"),
+                state[0] if state else "",
+            )
+        except ims.ImsError as error:
+            message.log("a NOTIFY of the reg event: {}".format(error))
+            return
+        if end.everything or set(entry.aors) <= set(end.aors):
+            message.set_value("$avp(sad_ends)", entry.association)

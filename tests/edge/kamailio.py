@@ -1,0 +1,162 @@
+"""A real Kamailio in a network namespace, unprivileged, with the hook and the shipped routes.
+
+Its configuration is the shipped example with this test network's values: what is tested is what
+users paste.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import sip_hooks
+from tests.support.daemon import PATIENCE, wait_until
+from tests.support.namespaces import Namespace
+
+HOOK = Path(sip_hooks.__file__).parent
+EXAMPLE = HOOK / "kamailio/example-ims.cfg"
+USER = "kamailio"
+
+
+def configuration(values: Mapping[str, str], *, loader: Path) -> str:
+    """Return the shipped example with other values: of ``substdef``s, and of ``sad.*``."""
+    text = EXAMPLE.read_text()
+    for name, value in values.items():
+        if name.startswith("sad."):
+            pattern = rf'(?m)^({re.escape(name)} = )("[^"]*"|\d+)'
+        else:
+            pattern = rf'(?m)^(#!substdef "!{name}!)()[^!]*(?=!g)'
+        quoted = value if not name.startswith("sad.") or value.isdigit() else f'"{value}"'
+        if name.startswith("sad.") and name != "sad.access_port":
+            quoted = f'"{value}"'
+        text, count = re.subn(pattern, lambda m, q=quoted: m[1] + q, text)  # type: ignore[misc]
+        assert count == 1, name
+    text = re.sub(
+        r'(?m)^modparam\("app_python3", "load", ".*"\)$',
+        f'modparam("app_python3", "load", "{loader}")',
+        text,
+    )
+    text = text.replace("log_stderror=no", "log_stderror=yes")
+    text = text.replace('include_file "sad-ims.cfg"', f'include_file "{loader.parent}/sad-ims.cfg"')
+    control = loader.parents[3] / "run/kamailio_ctl"
+    return text + f'loadmodule "ctl.so"\nmodparam("ctl", "binrpc", "unix:{control}")\n'
+
+
+def install_hook(folder: Path) -> Path:
+    """Copy the hook where an unprivileged user can read it; return its loader."""
+    target = folder / "hook/sip_hooks"
+    if not target.exists():
+        shutil.copytree(HOOK, target, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (folder / "hook", *(folder / "hook").rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    return target / "kamailio/sad_kamailio.py"
+
+
+def install_faulty(loader: Path) -> Path:
+    """Put :mod:`tests.edge.faulty` before the hook; return what Kamailio loads then."""
+    target = loader.with_name("faulty.py")
+    shutil.copy(Path(__file__).with_name("faulty.py"), target)
+    target.chmod(0o644)
+    for name in ("faulted", "times"):
+        path = loader.with_name(name)
+        path.touch()
+        shutil.chown(path, USER, USER)
+    return target
+
+
+class Kamailio:
+    """One Kamailio; ``words`` is its log."""
+
+    def __init__(self, namespace: Namespace, folder: Path, text: str) -> None:
+        self.namespace = namespace
+        self.folder = folder
+        self.log = folder / "kamailio.log"
+        self.config = folder / "kamailio.cfg"
+        self.config.write_text(text)
+        self.config.chmod(0o644)
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, *, memory: int = 64) -> "Kamailio":
+        """Start it as user kamailio without any capability, and wait until it listens."""
+        run = self.folder / "run"
+        run.mkdir(exist_ok=True)
+        shutil.chown(run, USER, USER)
+        begun = len(self.words())
+        command = ["setpriv", "--reuid", USER, "--regid", USER, "--init-groups"]
+        command += ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]
+        command += ["kamailio", "-DD", "-E", "-f", str(self.config), "-Y", str(run)]
+        command += ["-w", str(run), "-m", str(memory), "-M", "16", "-x", "qm"]
+        with self.log.open("a") as log:
+            self.process = self.namespace.popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+                start_new_session=True,
+            )
+        process = self.process
+
+        def listens() -> bool:
+            if process.poll() is not None:
+                raise AssertionError(f"kamailio ended with {process.returncode}:\n{self.words()}")
+            return "tcp main" in self.words()[begun:] or (self._children() > 1 and self._quiet())
+
+        wait_until(listens, "kamailio listens", PATIENCE * 2)
+        return self
+
+    def _children(self) -> int:
+        assert self.process is not None
+        tasks = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return len(tasks.read_text().split())
+
+    def _quiet(self) -> bool:
+        before = self._children()
+        time.sleep(0.3)
+        return self._children() == before
+
+    def proc(self) -> Path:
+        """The folder of its main process in /proc."""
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}")
+
+    def forget(self) -> None:
+        """Empty the tables that its workers share, as a new registration of everybody would."""
+        for table in ("sad_flows", "sad_registrations", "sad_challenges", "sad_waiting"):
+            self.rpc("htable.flush", table)
+
+    def rpc(self, *words: str) -> str:
+        """Ask it through its control socket."""
+        socket = self.folder / "run/kamailio_ctl"
+        return self.namespace.run(["kamcmd", "-s", f"unix:{socket}", *words]).stdout
+
+    def words(self) -> str:
+        """What it has logged."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def stop(self) -> None:
+        """Stop it with all its workers."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@contextlib.contextmanager
+def running(namespace: Namespace, folder: Path, text: str) -> Iterator[Kamailio]:
+    """Run Kamailio for the length of a block."""
+    kamailio = Kamailio(namespace, folder, text)
+    try:
+        yield kamailio.start()
+    finally:
+        kamailio.stop()
