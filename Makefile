@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint unit kernel demo clean distclean
+.PHONY: help setup test lint unit kernel soak demo clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ unit: $(READY) ## tests that need no kernel
 
 kernel: $(READY) ## tests on a kernel with ESP: this one, or User-mode Linux
 	@$(RUN) tests.suite --lane $(LANE) kernel -- $(ARGS)
+
+soak: $(READY) ## long proofs on a kernel with ESP: 500 UEs through Kamailio
+	@$(RUN) tests.suite --lane $(LANE) soak -- $(ARGS)
 
 demo: $(READY) ## the whole way of a registration, before your eyes
 	@$(RUN) tests.lane --print-lane --lane $(LANE) -- $(RUN) tests.demo

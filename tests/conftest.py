@@ -29,7 +29,7 @@ settings.register_profile(
 )
 
 LANE = os.environ.get("SAD_LANE", "")
-KERNEL_TESTS = Path(__file__).parent / "kernel"
+IN_LANE = [Path(__file__).parent / "kernel", Path(__file__).parent / "soak"]
 
 
 def pytest_configure() -> None:
@@ -38,9 +38,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in ``tests/kernel``, so that ``-m kernel`` finds it too."""
+    """Mark what needs a lane, so that ``-m kernel`` finds it too."""
     for item in items:
-        if item.path.is_relative_to(KERNEL_TESTS):
+        if any(item.path.is_relative_to(folder) for folder in IN_LANE):
             item.add_marker(pytest.mark.kernel)
 
 

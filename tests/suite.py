@@ -23,7 +23,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "build/tests"
-PARTS: Final = ("lint", "unit", "kernel")
+PARTS: Final = ("lint", "unit", "kernel", "soak")
+IN_LANE: Final = frozenset({"kernel", "soak"})
 LANES: Final = ("host", "uml")
 
 
@@ -61,8 +62,8 @@ def judge(outcome: Outcome) -> Verdict:
         text = f"{outcome.part} {skipped} of {total} SKIPPED{where}, which is a failure here"
     elif not total:
         text = f"{outcome.part} ran NOTHING"
-    elif outcome.part == "kernel" and lane is None:
-        text = "kernel ran OUTSIDE of a lane"
+    elif outcome.part in IN_LANE and lane is None:
+        text = f"{outcome.part} ran OUTSIDE of a lane"
     elif outcome.status:
         text = f"{outcome.part} {total} passed, but pytest ended with {outcome.status}"
     else:
@@ -80,7 +81,7 @@ def closing_line(verdicts: Sequence[Verdict], seconds: float) -> str:
 def command_of(part: str, lane: str, report: Path, arguments: Sequence[str]) -> list[str]:
     """Return the command line of a part."""
     pytest = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", f"tests/{part}"]
-    if part == "kernel":
+    if part in IN_LANE:
         pytest = [sys.executable, "-m", "tests.lane", "--lane", lane, "--", *pytest]
     return [*pytest, *arguments]
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from sad.model.association import Association
 from sad.model.requests import (
     Caller,
+    ConfirmRequest,
     Flow,
     InstallRequest,
     ListFilter,
@@ -53,9 +54,7 @@ class Backend(Protocol):
     async def install(self, caller: Caller, request: InstallRequest) -> Association:
         """Install a negotiated set; all or nothing."""
 
-    async def confirm(
-        self, caller: Caller, association_id: str, expires_seconds: int
-    ) -> Association:
+    async def confirm(self, caller: Caller, request: ConfirmRequest) -> Association:
         """Establish or lengthen."""
 
     async def release(self, caller: Caller, request: ReleaseRequest) -> tuple[Association, ...]:

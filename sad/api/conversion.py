@@ -18,6 +18,7 @@ from sad.model.association import Association, AssociationState
 from sad.model.endpoint import Role
 from sad.model.errors import BadParameter, MechanismUnavailable
 from sad.model.requests import (
+    ConfirmRequest,
     Flow,
     InstallRequest,
     ListFilter,
@@ -162,6 +163,16 @@ def refusals(given: tuple[Refusal, ...]) -> tuple[messages.Refusal, ...]:
     )
 
 
+def confirm_request(message: messages.ConfirmIn) -> ConfirmRequest:
+    """Whether it can be confirmed is a decision."""
+    return ConfirmRequest(
+        association_id=message.id,
+        expires_seconds=message.expires_seconds,
+        public_identities=message.public_identities,
+        note=message.note,
+    )
+
+
 def release_request(message: messages.ReleaseIn) -> ReleaseRequest:
     """Raises :class:`BadParameter`. That exactly one is given is for the backend to check."""
     return ReleaseRequest(
@@ -243,6 +254,7 @@ class View:
             confirmed_at=microseconds(association.confirmed_at),
             expires_at=microseconds(self.realtime + left),
             seconds_left=0 if ended else max(0, int(left)),
+            note=association.note,
         )
 
 

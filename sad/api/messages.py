@@ -17,6 +17,7 @@ from sad.api.wire import (
     Identity,
     Int,
     Message,
+    Note,
     Word,
 )
 from sad.model.association import AssociationState as State
@@ -117,6 +118,7 @@ class Association(Message, frozen=True, kw_only=True):
     confirmed_at: Int
     expires_at: Int
     seconds_left: Int
+    note: str | None
 
 
 class SaCounters(Message, frozen=True, kw_only=True):
@@ -251,6 +253,8 @@ class ConfirmIn(Message, frozen=True, kw_only=True):
 
     id: Word
     expires_seconds: Int
+    public_identities: Identities | None = None
+    note: Note | None = None
 
 
 class ConfirmOut(Message, frozen=True, kw_only=True):

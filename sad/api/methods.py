@@ -216,7 +216,7 @@ class Methods:
         return messages.InstallOut(association=self._view().association(installed))
 
     async def _confirm(self, caller: Caller, wanted: messages.ConfirmIn) -> messages.ConfirmOut:
-        confirmed = await self._backend.confirm(caller, wanted.id, wanted.expires_seconds)
+        confirmed = await self._backend.confirm(caller, conversion.confirm_request(wanted))
         return messages.ConfirmOut(association=self._view().association(confirmed))
 
     async def _release(self, caller: Caller, wanted: messages.ReleaseIn) -> messages.ReleaseOut:

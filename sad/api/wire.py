@@ -14,6 +14,7 @@ _NO_CONTROLS = r"\A[^\x00-\x1f\x7f-\x9f]*\Z"
 Word: TypeAlias = Annotated[str, Meta(max_length=128, pattern=_NO_CONTROLS)]
 Identity: TypeAlias = Annotated[str, Meta(max_length=256, pattern=_NO_CONTROLS)]
 Identities: TypeAlias = Annotated[tuple[Identity, ...], Meta(max_length=64)]
+Note: TypeAlias = Annotated[str, Meta(max_length=2048, pattern=_NO_CONTROLS)]
 Address: TypeAlias = Annotated[str, Meta(max_length=64, pattern=_NO_CONTROLS)]
 HexKey: TypeAlias = Annotated[str, Meta(max_length=128)]
 # What a user agent wrote may hold anything but NUL: judging it is the grammar's matter.

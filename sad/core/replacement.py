@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sad.core import lifecycle
 from sad.core.table import AssociationTable
 from sad.model.association import Association, AssociationState, Phase
+from sad.model.requests import ConfirmRequest
 from sad.model.rules import Lifetimes
 
 
@@ -25,7 +26,7 @@ class Succession:
 
 def confirm(
     association: Association,
-    expires_seconds: float,
+    request: ConfirmRequest,
     table: AssociationTable,
     lifetimes: Lifetimes,
     *,
@@ -40,8 +41,12 @@ def confirm(
     and used on, all other older ones go (row 4). Every other Confirm only lengthens (T24-P-11).
     """
     confirmed = lifecycle.confirm(
-        association, expires_seconds, lifetimes, now=now, realtime=realtime
+        association, request.expires_seconds, lifetimes, now=now, realtime=realtime
     )
+    if request.public_identities is not None:
+        confirmed = dataclasses.replace(confirmed, public_identities=request.public_identities)
+    if request.note is not None:
+        confirmed = dataclasses.replace(confirmed, note=request.note)
     offer = association.offer
     if offer is None:
         return Succession(association=confirmed)

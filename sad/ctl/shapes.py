@@ -45,6 +45,7 @@ class Association(TypedDict):
     confirmedAt: int
     expiresAt: int
     secondsLeft: int
+    note: str | None
 
 
 class SaCounters(TypedDict):

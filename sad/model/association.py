@@ -58,7 +58,7 @@ class Association:
     ``confirmed_at`` of the real-time clock (for people; 0: never). ``policies_until`` is the
     BOOTTIME instant to which the kernel keeps its policies on its own. ``reqid_out`` are the
     outbound SAs' (to the peer's client port, to its server port). ``offer`` is there from Offer to
-    the first Confirm.
+    the first Confirm. ``note`` is the SIP server's own text.
     """
 
     id: str
@@ -77,6 +77,7 @@ class Association:
     policies_until: float
     end_reason: EndReason | None = None
     offer: OfferRecord | None = None
+    note: str | None = None
 
     @property
     def registered(self) -> bool:

@@ -93,6 +93,16 @@ class InstallRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmRequest:
+    """``Confirm``: None leaves what is known of identities and note."""
+
+    association_id: str
+    expires_seconds: int
+    public_identities: tuple[str, ...] | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRequest:
     """``Release``: exactly one of the first three is given.
 

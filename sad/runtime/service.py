@@ -17,6 +17,7 @@ from sad.model.association import Association, EndReason, Phase
 from sad.model.errors import BadParameter, Lost, NoSuchAssociation, UnknownFlow
 from sad.model.requests import (
     Caller,
+    ConfirmRequest,
     Flow,
     InstallRequest,
     ListFilter,
@@ -124,12 +125,10 @@ class AssociationService:
 
     # --- confirm, take into use, release ---------------------------------------------------------
 
-    async def confirm(
-        self, caller: Caller, association_id: str, expires_seconds: int
-    ) -> Association:
+    async def confirm(self, caller: Caller, request: ConfirmRequest) -> Association:
         """Establish or lengthen: lifetime = max(old, expires + margin)."""
         longest = self._shared.settings.lifetimes.longest_registration
-        if not 1 <= expires_seconds <= longest:
+        if not 1 <= request.expires_seconds <= longest:
             raise BadParameter(
                 parameter="expiresSeconds",
                 reason="out of range",
@@ -142,7 +141,7 @@ class AssociationService:
         def decide(association: Association) -> Succession:
             return replacement.confirm(
                 association,
-                expires_seconds,
+                request,
                 shared.table,
                 shared.settings.lifetimes,
                 now=self.now(),
@@ -150,7 +149,7 @@ class AssociationService:
             )
 
         return await shared.background.finish(
-            self._succeed(caller, association_id, decide, "confirmed")
+            self._succeed(caller, request.association_id, decide, "confirmed")
         )
 
     async def take_into_use(self, caller: Caller, association_id: str) -> Association:

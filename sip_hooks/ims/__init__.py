@@ -30,7 +30,9 @@ from sip_hooks.ims.digest import (
     take_keys,
 )
 from sip_hooks.ims.errors import DigestError, ImsError
+from sip_hooks.ims.fields import values_of
 from sip_hooks.ims.identities import (
+    is_at,
     aor_of,
     asserted,
     is_address,
@@ -63,6 +65,7 @@ __all__ = [
     "has_one_via",
     "has_response",
     "is_address",
+    "is_at",
     "is_one_of",
     "mark_integrity",
     "mentions_keys",
@@ -76,6 +79,7 @@ __all__ = [
     "service_route",
     "take_keys",
     "transport_of",
+    "values_of",
     "via_branch",
     "via_host",
     "wants_removal",

@@ -123,6 +123,15 @@ def route_user(row: str) -> str:
         return ""
 
 
+def is_at(row: str, addresses: Sequence[str], port: int) -> bool:
+    """Whether a row's URI points to one of these addresses and the port."""
+    try:
+        uri = read_uri(uri_in(row))
+    except ImsError:
+        return False
+    return uri.host in addresses and (uri.port or 5060) == port
+
+
 def is_address(host: str) -> bool:
     """Whether a host is an IP address."""
     try:

@@ -117,6 +117,20 @@ class RegistrationEntry(NamedTuple):
         port_pc = association["ipsec3gpp"]["portPc"]
         return cls(association["id"], port_pc, identities, service_route, aors)
 
+    def note(self) -> str:
+        """Return what a restarted SIP server must know again, for the daemon to keep."""
+        return _dump(list(self.service_route), list(self.aors))
+
+    @classmethod
+    def of_note(cls, association: Dict[str, Any]) -> "RegistrationEntry":
+        """Make it of an ``Association`` that a SIP server before this one has confirmed."""
+        identities = tuple(association["registration"]["publicIdentities"])
+        fields = _load(association.get("note") or "", 2)
+        routes, aors = fields if fields is not None else ((), identities[:1])
+        return cls.of(
+            association, identities=identities, service_route=tuple(routes), aors=tuple(aors)
+        )
+
     def sent_on(self, other: "RegistrationEntry") -> "RegistrationEntry":
         """As this, but what is sent goes on the set of ``other`` (T24-P-9)."""
         return self._replace(association=other.association, port_pc=other.port_pc)

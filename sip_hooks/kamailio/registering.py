@@ -6,7 +6,7 @@ The way: :meth:`Registering.request` (any REGISTER), :meth:`challenge` (401 of t
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from sip_hooks import ims
 from sip_hooks.ims import FlowEntry, RegistrationEntry
@@ -43,6 +43,7 @@ class Registering:
         authorization = message.rows("Authorization")
         try:
             identity = ims.private_identity(authorization)
+            identity_to = ims.aor_of(message.value("$tu"))
         except ims.ImsError as error:
             raise Refused(400, "Bad Request", why=str(error)) from None
         client = message.rows("Security-Client")
@@ -57,7 +58,7 @@ class Registering:
             self._calls.call(
                 "Screen",
                 endpoint=self._settings.endpoint,
-                registration=self._registration(identity),
+                registration={"privateIdentity": identity, "publicIdentities": [identity_to]},
                 flow=flow,
                 securityClient=client,
             )
@@ -67,7 +68,7 @@ class Registering:
                 "identity": identity,
                 "client": client,
                 "flow": flow,
-                "to": message.value("$tu"),
+                "to": identity_to,
                 "branch": ims.via_branch(vias[0]),
                 "contact": message.rows("Contact"),
                 "set": set_,
@@ -75,9 +76,6 @@ class Registering:
         )
         self._make_ready(authorization[0], integrity=integrity, set_=set_)
         return "registrar"
-
-    def _registration(self, identity: str) -> Dict[str, Any]:
-        return {"privateIdentity": identity, "publicIdentities": [message.value("$tu")]}
 
     def _verified(
         self, flow: Dict[str, Any], identity: str, via: str, client: List[str]
@@ -105,7 +103,7 @@ class Registering:
         challenged = tables.challenged_set(ims.nonce_of(authorization[0]))
         if challenged is None:
             return bool(set_["state"] != _TEMPORARY)
-        return challenged == set_["id"]
+        return bool(challenged == set_["id"])
 
     def _make_ready(
         self,
@@ -122,10 +120,8 @@ class Registering:
                 message.replace(name, after)
         message.replace("Authorization", (ims.mark_integrity(authorization, protected=integrity),))
         message.remove("P-Asserted-Identity", "Path")
-        if set_ is None:
-            token = "clear"  # the core challenges what carries it, and keeps no such Path
-        else:
-            token = tables.token_of(set_)
+        # The core challenges what comes in clear, and keeps no such Path.
+        token = "clear" if set_ is None else tables.token_of(set_)
         message.leave_from(*self._settings.core_sockets[0])
         message.append("Path", "<sip:{}@{};lr>".format(token, self._settings.path_uri))
 
@@ -211,45 +207,52 @@ class Registering:
             return 0
 
     def _confirm(self, state: Dict[str, Any], set_: Dict[str, Any], granted: int) -> None:
-        answer = self._calls.insist("Confirm", {"id": set_["id"], "expiresSeconds": granted})
-        association = set_ if answer is None else answer["association"]
-        self._make_known(state, association, granted)
+        """T24-P-7: the set lives as long as the registration; other workers hear of it.
 
-    def _make_known(
-        self, state: Dict[str, Any], association: Dict[str, Any], granted: int
-    ) -> None:
-        """Tell the other workers of the registration, also while the daemon is away."""
-        token = tables.token_of(association)
+        That also while the daemon is away: it is told again, and calls must go on.
+        """
+        token = tables.token_of(set_)
         before = tables.registration_entry(token)
-        in_use = association["state"] == "inUse" or before is None
-        confirmed = dict(association, secondsLeft=max(granted, association["secondsLeft"]))
-        confirmed["state"] = "established" if association["state"] == _TEMPORARY else (
-            association["state"]
-        )
-        tables.put_flows(confirmed, used=in_use)
-        aors = set(() if before is None else before.aors) | {ims.aor_of(state["to"])}
+        aors = {state["to"], *(() if before is None else before.aors)}
         entry = RegistrationEntry.of(
-            confirmed,
-            identities=ims.public_identities(message.rows("P-Associated-URI"), state["to"]),
-            service_route=ims.service_route(message.rows("Service-Route")),
+            set_,
+            identities=_identities(state["to"]),
+            service_route=_service_route(),
             aors=tuple(sorted(aors)),
         )
-        if before is not None and not in_use and before.association != association["id"]:
+        parameters = {
+            "id": set_["id"],
+            "expiresSeconds": granted,
+            "publicIdentities": list(entry.identities),
+            "note": entry.note(),
+        }
+        answer = self._calls.insist("Confirm", parameters)
+        if answer is None:
+            # What the daemon will say: a set of a first registration is in use at once (T24-P-8).
+            state_now = "established" if before is not None else "inUse"
+            state_now = state_now if set_["state"] == _TEMPORARY else set_["state"]
+            confirmed = dict(set_, state=state_now)
+        else:
+            confirmed = answer["association"]
+        confirmed["secondsLeft"] = max(granted, int(confirmed["secondsLeft"]))
+        in_use = confirmed["state"] == "inUse"
+        tables.put_flows(confirmed, used=in_use)
+        if in_use:
+            tables.put_registration(token, entry, confirmed["secondsLeft"])
+        elif before is not None:
             # T24-P-9: until its first request the new set does not carry what is sent.
-            entry = entry.sent_on(before)
-        tables.put_registration(token, entry, confirmed["secondsLeft"])
+            tables.put_registration(token, entry.sent_on(before), confirmed["secondsLeft"])
 
     def _deregistered(self, state: Dict[str, Any], set_: Dict[str, Any]) -> None:
         """T24-D-1, T24-D-2: with the last identity the sets go, after the answer has left."""
         token = tables.token_of(set_)
         before = tables.registration_entry(token)
-        if before is not None:
-            left = tuple(a for a in before.aors if a != ims.aor_of(state["to"]))
-            if left:
-                tables.put_registration(token, before.with_aors(left), int(set_["secondsLeft"]))
-                return
+        left = () if before is None else tuple(a for a in before.aors if a != state["to"])
+        if before is not None and left:
+            tables.put_registration(token, before.with_aors(left), int(set_["secondsLeft"]))
+            return
         self.release_registration(set_["id"])
-        message.table_remove("sad_registrations", token)
+        tables.forget(token, set_)
 
     def release_registration(self, association_id: str) -> None:
         """End every set of a registration when its last transactions have had their time."""
@@ -266,3 +269,19 @@ class Registering:
         self._calls.insist(
             "Release", {"id": set_["id"], "lingerSeconds": min(self._settings.linger, 32)}
         )
+
+
+def _identities(registered: str) -> Tuple[str, ...]:
+    try:
+        return ims.public_identities(message.rows("P-Associated-URI"), registered)
+    except ims.ImsError as error:
+        message.log("P-Associated-URI of a 200 to REGISTER: {}".format(error))
+        return (registered,)
+
+
+def _service_route() -> Tuple[str, ...]:
+    try:
+        return ims.service_route(message.rows("Service-Route"))
+    except ims.ImsError as error:
+        message.log("Service-Route of a 200 to REGISTER: {}".format(error))
+        return ()

@@ -35,14 +35,15 @@ class Routing:
         entry = self.find_flow(flow)
         if entry.state == "temporary":
             raise Refused(*_FORBIDDEN, why="only REGISTER on a temporary set (T24-P-5)")
-        registration = self._registration(entry.token, flow)
+        initial = not message.value("$tt") and message.value("$rm") not in _HOP_BY_HOP
+        registration = self._registration(entry.token, flow, initial=initial)
         if message.value("$pr") == "udp":
             # T33-7.1-d, T24-P-10: answers go from port_pc to port_us, on the set of the request.
             message.answer_from(flow["localAddress"], entry.port_pc)
         message.leave_from(*self._settings.core_sockets[0])
         method = message.value("$rm")
         if method != "CANCEL":
-            self._make_ready(registration, method)
+            self._make_ready(registration, initial=initial)
         if method not in _HOP_BY_HOP and not entry.used:
             self._take_into_use(entry)
         return "core"
@@ -59,27 +60,32 @@ class Routing:
         state = association["state"]
         return tables.put_flows(association, used=state not in {"temporary", "established"})
 
-    def _registration(self, token: str, flow: Dict[str, Any]) -> RegistrationEntry:
+    def _registration(
+        self, token: str, flow: Dict[str, Any], *, initial: bool
+    ) -> RegistrationEntry:
         entry = tables.registration_entry(token)
         if entry is not None:
             return entry
         found = self._calls.find(flow)
         if found is None:
             raise Refused(*_FORBIDDEN, why="no SA set protects this flow")
-        return self._remember(token, found["outbound"])
+        outbound = found["outbound"]
+        if outbound["state"] == "retiring":
+            # T24-D-1: it lingers for what was begun, and nothing new may begin.
+            if initial:
+                raise Refused(*_FORBIDDEN, why="the registration has ended")
+            return RegistrationEntry.of_note(outbound)
+        return self._remember(token, outbound)
 
     def _remember(self, token: str, outbound: Dict[str, Any]) -> RegistrationEntry:
-        identities = tuple(outbound["registration"]["publicIdentities"])
-        entry = RegistrationEntry.of(
-            outbound, identities=identities, service_route=(), aors=identities[:1]
-        )
+        entry = RegistrationEntry.of_note(outbound)
         tables.put_registration(token, entry, int(outbound["secondsLeft"]))
         return entry
 
-    def _make_ready(self, registration: RegistrationEntry, method: str) -> None:
-        initial = not message.value("$tt")
+    def _make_ready(self, registration: RegistrationEntry, *, initial: bool) -> None:
         asserted: Optional[str] = None
-        if initial and method != "ACK":
+        if initial:
+            self._check_route(registration)
             asserted = ims.asserted(
                 message.rows("P-Preferred-Identity"),
                 message.value("$hdr(From)"),
@@ -98,6 +104,14 @@ class Routing:
                 message.replace(name, after)
         if asserted is not None:
             message.append("P-Asserted-Identity", "<{}>".format(asserted))
+
+    def _check_route(self, registration: RegistrationEntry) -> None:
+        """TS 24.229 5.2.6.3.3: a request begins its way where the registrar said."""
+        routes = ims.values_of(message.rows("Route"))
+        if routes and ims.is_at(routes[0], self._settings.addresses, self._settings.server_port):
+            routes = routes[1:]
+        if not ims.same_routes(routes, registration.service_route):
+            raise Refused(*_FORBIDDEN, why="Route is not the Service-Route of the registration")
 
     def _take_into_use(self, entry: FlowEntry) -> None:
         """T24-P-9: the first request moves what is sent to this set and retires the older."""

@@ -19,7 +19,8 @@ class HookSettings:
     """What the hook must know of the endpoint without asking the daemon.
 
     ``core_sockets`` are the local (address, port) pairs that face the core: what arrives
-    elsewhere comes from user agents, and what goes to the core leaves from the first. ``timeout`` bounds one call of the daemon, in seconds.
+    elsewhere comes from user agents, and what goes to the core leaves from the first.
+    ``timeout`` bounds one call of the daemon, in seconds.
     """
 
     socket: str

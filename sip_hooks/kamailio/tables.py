@@ -6,7 +6,7 @@ lives as long as its association; a miss asks the daemon.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional
 
 from sip_hooks.ims import (
     FlowEntry,
@@ -82,11 +82,10 @@ def challenged_set(nonce: str) -> Optional[str]:
     return message.table_get(_CHALLENGES, nonce)
 
 
-def forget(token: str, associations: Sequence[Association]) -> None:
-    """Forget a registration and its flows."""
+def forget(token: str, association: Association) -> None:
+    """Forget a registration and the flows of one of its sets: the daemon is asked from now on."""
     message.table_remove(_REGISTRATIONS, token)
-    for association in associations:
-        s = association["ipsec3gpp"]
-        for peer_port in (s["portUc"], s["portUs"]):
-            for local_port in (s["portPc"], s["portPs"]):
-                message.table_remove(_FLOWS, flow_key(s["ueAddress"], peer_port, local_port))
+    s = association["ipsec3gpp"]
+    for peer_port in (s["portUc"], s["portUs"]):
+        for local_port in (s["portPc"], s["portPs"]):
+            message.table_remove(_FLOWS, flow_key(s["ueAddress"], peer_port, local_port))

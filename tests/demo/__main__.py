@@ -38,7 +38,7 @@ async def play(story: Story) -> None:
         await demo.deregistration()
         await demo.expiry(_MARGIN)
         demo.wire()
-    story.say("everything is stopped; the edge's sad had stop = \"remove\"")
+    story.say('everything is stopped; the edge\'s sad had stop = "remove"')
 
 
 def main() -> int:

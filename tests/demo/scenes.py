@@ -123,12 +123,15 @@ class Demo:
         self._counts("old and new set side by side", sas=16)
         states = _states(self.world, 1)
         story.check(
-            sorted(states) == ["established", "inUse"], f"Alice's sets: {', '.join(sorted(states))}"
+            sorted(states) == ["established", "inUse"],
+            f"Alice's sets: {', '.join(sorted(states))}",
         )
         await within(self.alice.message(home.public_identity(2), "on the new set"))
         await within(self.bob.messages.get())
         wait_until(lambda: "retiring" in _states(self.world, 1), "the old set retires")
-        story.check(True, "her first request on the new set retires the old one (64*T1, here 2.6 s)")
+        story.check(
+            True, "her first request on the new set retires the old one (64*T1, here 2.6 s)"
+        )
         await within(self.bob.message(home.public_identity(1), "and back"))
         await within(self.alice.messages.get())
         wait_until(lambda: self.world.states() == 12, "the old set has gone")

@@ -42,7 +42,9 @@ def configuration(values: Mapping[str, str], *, loader: Path) -> str:
         text,
     )
     text = text.replace("log_stderror=no", "log_stderror=yes")
-    text = text.replace('include_file "sad-ims.cfg"', f'include_file "{loader.parent}/sad-ims.cfg"')
+    text = text.replace(
+        'include_file "sad-ims.cfg"', f'include_file "{loader.parent}/sad-ims.cfg"'
+    )
     control = loader.parents[3] / "run/kamailio_ctl"
     return text + f'loadmodule "ctl.so"\nmodparam("ctl", "binrpc", "unix:{control}")\n'
 

@@ -3,6 +3,7 @@
 import secrets
 import socket
 from collections.abc import Sequence
+from typing import Self
 
 from tests.support.namespaces import Namespace
 from tests.ue import home
@@ -62,7 +63,9 @@ def register(
 class RawClient:
     """A UDP socket of the UEs' side."""
 
-    def __init__(self, namespace: Namespace, local: tuple[str, int], server: tuple[str, int]):
+    def __init__(
+        self, namespace: Namespace, local: tuple[str, int], server: tuple[str, int]
+    ) -> None:
         family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
         with namespace.enter():
             self._socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -71,7 +74,7 @@ class RawClient:
         self._server = server
         self.local: tuple[str, int] = self._socket.getsockname()[:2]
 
-    def __enter__(self) -> "RawClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -202,7 +202,9 @@ async def edge_world(
         connect(edge, core, (f"{EDGE_CORE}/24", f"{CORE}/24"), None)
         with edge.enter():
             sniffer = stack.enter_context(Sniffer(cable.a))
-        daemon = Daemon(edge, folder / "sad", daemon_settings(lifetimes=lifetimes, extra=daemon_extra))
+        daemon = Daemon(
+            edge, folder / "sad", daemon_settings(lifetimes=lifetimes, extra=daemon_extra)
+        )
         daemon.folder.chmod(0o755)
         stack.callback(daemon.stop)
         daemon.spawn()

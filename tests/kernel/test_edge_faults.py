@@ -11,6 +11,7 @@ from tests.support.daemon import wait_until
 from tests.ue import home
 from tests.ue.agent import Trace
 from tests.ue.registration import RegistrationRefused
+from tests.ue.sip import Request, Response
 from tests.ue.ue import Ue
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -133,7 +134,7 @@ async def test_edge_faults_confirm_is_repeated(world: EdgeWorld) -> None:
 
     real = world.scscf.registrar.register
 
-    def register(request, now):  # type: ignore[no-untyped-def]  # as the original
+    def register(request: Request, now: float) -> Response:
         response = real(request, now)
         on_register()
         return response
@@ -208,9 +209,9 @@ async def test_edge_faults_unprotected_grant(world: EdgeWorld) -> None:
     """T33-7.1-p5: a 200 of the core to a REGISTER that came in clear never reaches the UE."""
     real = world.scscf.registrar.register
 
-    def grant(request, now):  # type: ignore[no-untyped-def]  # as the original
+    def grant(request: Request, now: float) -> Response:
         subscriber = home.subscriber(29)
-        return world.scscf.registrar._grant(request, subscriber, now)
+        return world.scscf.registrar._grant(request, subscriber, world.scscf.now())
 
     ue = await world.new_ue(29)
     world.scscf.registrar.register = grant  # type: ignore[method-assign]  # put back below

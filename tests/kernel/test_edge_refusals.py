@@ -1,6 +1,7 @@
 """Bad input at a real edge: each refused with its status, nothing installed, nobody else hurt."""
 
 import asyncio
+import socket
 from dataclasses import replace
 
 import pytest
@@ -68,8 +69,6 @@ async def test_edge_refusals_of_a_megabyte(world: EdgeWorld) -> None:
 
 
 def _tcp_send(world: EdgeWorld, data: bytes) -> bytes:
-    import socket
-
     with world.ue.enter():
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     with sock:
@@ -98,7 +97,7 @@ async def test_edge_refusals_of_the_rest_of_register(world: EdgeWorld) -> None:
 
 
 async def test_edge_refusals_of_clear_requests(world: EdgeWorld) -> None:
-    """T33-7.1-p5: other requests than REGISTER on the unprotected port are refused, ACK silently."""
+    """T33-7.1-p5: on the unprotected port only REGISTER is heard; ACK is refused silently."""
     with client(world) as raw:
         template = register(VICTIM, raw.local, client=[])
         for method in ("INVITE", "MESSAGE", "SUBSCRIBE", "OPTIONS"):

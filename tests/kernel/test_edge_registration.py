@@ -29,7 +29,9 @@ def states_of(world: EdgeWorld, number: int) -> list[str]:
 
 
 @MODES
-async def test_edge_registration_whole_life(world: EdgeWorld, version: int, transport: str) -> None:
+async def test_edge_registration_whole_life(
+    world: EdgeWorld, version: int, transport: str
+) -> None:
     """T24-UE-1 to -6, T24-P-1 to -9, T24-D-1: register, call, register again, leave, all in ESP.
 
     The kernel holds 4 SAs a set, both sets side by side after the re-registration, and nothing at

@@ -6,7 +6,7 @@ from sad.model.association import Association
 from sad.model.requests import Flow, OfferRequest, ScreenRequest, VerifyRequest
 from sad.model.views import Offered
 from tests.support.make import clear_flow, offer_request, security_client
-from tests.support.shell import USER, Shell
+from tests.support.shell import USER, Shell, grant_of
 
 
 def flow_of(association: Association, *, server: bool = False) -> Flow:
@@ -44,7 +44,7 @@ def verify_request(offered: Offered, **changes: Any) -> VerifyRequest:
 
 async def registered(shell: Shell, **changes: Any) -> Association:
     offered = await shell.service.offer(USER, offer_request(**changes))
-    return await shell.service.confirm(USER, offered.association.id, 600)
+    return await shell.service.confirm(USER, grant_of(offered.association.id, 600))
 
 
 def screen_request(**changes: Any) -> ScreenRequest:

@@ -48,6 +48,7 @@ def association(**changes: Any) -> Association:
         "confirmedAt": CREATED + 1_000_000,
         "expiresAt": CREATED + 617_000_000,
         "secondsLeft": 552,
+        "note": None,
     } | changes
     sample: Association = values
     return sample

@@ -22,6 +22,7 @@ from sad.model.errors import (
 )
 from sad.model.requests import (
     Caller,
+    ConfirmRequest,
     Flow,
     InstallRequest,
     ListFilter,
@@ -151,16 +152,15 @@ class MemoryBackend:
         self.put(installed)
         return installed
 
-    async def confirm(
-        self, caller: Caller, association_id: str, expires_seconds: int
-    ) -> Association:
-        association = self._mine(caller, association_id)
-        await self._pass_gate(f"confirm {association_id}")
+    async def confirm(self, caller: Caller, request: ConfirmRequest) -> Association:
+        association = self._mine(caller, request.association_id)
+        await self._pass_gate(f"confirm {request.association_id}")
         confirmed = dataclasses.replace(
             association,
             state=AssociationState.ESTABLISHED,
             confirmed_at=REALTIME,
-            deadline_at=max(association.deadline_at, NOW + expires_seconds + 30),
+            deadline_at=max(association.deadline_at, NOW + request.expires_seconds + 30),
+            note=request.note,
         )
         self.associations[confirmed.id] = confirmed
         self.publish(WatchKind.CHANGED, confirmed)

@@ -12,7 +12,7 @@ from sad.model.association import Association
 from sad.model.endpoint import Endpoint
 from sad.model.errors import JournalUnavailable
 from sad.model.journal import JournalWrite, Put
-from sad.model.requests import Caller, InstallRequest, ReleaseRequest
+from sad.model.requests import Caller, ConfirmRequest, InstallRequest, ReleaseRequest
 from sad.model.rules import Limits
 from sad.model.views import DaemonState, WatchEvent
 from sad.runtime.endings import Endings
@@ -255,6 +255,10 @@ def ue_request(number: int, **changes: Any) -> InstallRequest:
         "spi_ps": 100_001 + 2 * number,
     }
     return install_request(**(values | changes))
+
+
+def grant_of(association_id: str, expires_seconds: int) -> ConfirmRequest:
+    return ConfirmRequest(association_id=association_id, expires_seconds=expires_seconds)
 
 
 def release_of(association_id: str, linger_seconds: int = 0) -> ReleaseRequest:

@@ -61,6 +61,7 @@ class Association(TypedDict):
     confirmedAt: int
     expiresAt: int
     secondsLeft: int
+    note: str | None
 
 
 class Associations(VarlinkInterface, name="org.sipsad.Associations"):

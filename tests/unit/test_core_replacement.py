@@ -27,6 +27,7 @@ from tests.support.make import (
     offer_request,
     sa_set,
 )
+from tests.support.shell import grant_of
 
 State = AssociationState
 NOTHING: frozenset[str] = frozenset()
@@ -72,7 +73,9 @@ def table_of(*sets: Association) -> AssociationTable:
 
 
 def confirmed(which: Association, *sets: Association) -> Succession:
-    return replacement.confirm(which, 600, table_of(*sets), LIFETIMES, now=100.0, realtime=5000.0)
+    return replacement.confirm(
+        which, grant_of(which.id, 600), table_of(*sets), LIFETIMES, now=100.0, realtime=5000.0
+    )
 
 
 def ids(sets: tuple[Association, ...]) -> list[str]:

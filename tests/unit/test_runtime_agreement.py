@@ -38,7 +38,7 @@ from tests.support.make import (
     offer_request,
     security_client,
 )
-from tests.support.shell import USER, Shell
+from tests.support.shell import USER, Shell, grant_of
 
 # --- screen and admission ------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ async def test_a_register_on_a_set_in_force_brings_new_values_to_take() -> None:
     """T24-P-3: Security-Verify is not compared, Security-Client must hold something to take."""
     shell = Shell()
     offered = await shell.service.offer(USER, offer_request())
-    a = await shell.service.confirm(USER, offered.association.id, 600)
+    a = await shell.service.confirm(USER, grant_of(offered.association.id, 600))
     new = (security_client(spi_c=1000, spi_s=1001, port_c=6309), "tls")
 
     def verify(*client: str) -> Any:
@@ -240,7 +240,7 @@ async def test_find_tells_the_set_of_a_flow_and_the_one_that_sends() -> None:
 
     assert found(a) == found(a, server=True) == (a.id, a.id)
     assert found(t) == (t.id, a.id)
-    await shell.service.confirm(USER, t.id, 600)
+    await shell.service.confirm(USER, grant_of(t.id, 600))
     assert found(a, server=True) == (t.id, a.id)
     await shell.service.take_into_use(USER, t.id)
     assert found(a) == (a.id, t.id)

@@ -18,7 +18,7 @@ from sad.model.views import WatchKind
 from sad.runtime.startup import restore
 from tests.support.agreeing import re_offer, registered
 from tests.support.make import offer_request
-from tests.support.shell import USER, Shell, ue_request, until
+from tests.support.shell import USER, Shell, grant_of, ue_request, until
 
 State = AssociationState
 
@@ -27,7 +27,7 @@ async def two_sets(shell: Shell) -> tuple[Association, Association]:
     """A in use, and T confirmed on it (matrix row 4)."""
     a = await registered(shell)
     offered = await shell.service.offer(USER, re_offer(a))
-    return a, await shell.service.confirm(USER, offered.association.id, 600)
+    return a, await shell.service.confirm(USER, grant_of(offered.association.id, 600))
 
 
 def states(shell: Shell) -> dict[str, tuple[AssociationState, float]]:
@@ -45,7 +45,7 @@ async def test_the_first_confirm_of_an_offer_ends_the_older_sets() -> None:
 
     reborn = await shell.service.offer(USER, offer_request(call_id="b", ue=other))
     await anext(events)
-    confirmed = await shell.service.confirm(USER, reborn.association.id, 600)
+    confirmed = await shell.service.confirm(USER, grant_of(reborn.association.id, 600))
 
     told = [await anext(events) for _ in range(3)]
     assert [e.kind for e in told] == [WatchKind.CHANGED, WatchKind.ENDED, WatchKind.ENDED]
@@ -163,7 +163,7 @@ async def test_an_older_set_that_cannot_be_removed_does_not_undo_a_confirm() -> 
     # Four limits are moved, then the two shared policies; the first deletion fails.
     shell.kernel.fail_message(4 + 2 + 1, errno.ENOMEM)
 
-    confirmed = await shell.service.confirm(USER, reborn.association.id, 600)
+    confirmed = await shell.service.confirm(USER, grant_of(reborn.association.id, 600))
 
     assert confirmed.state is State.IN_USE
     stuck = shell.shared.table.get(a.id)
@@ -189,7 +189,7 @@ async def test_killed_after_a_confirm_the_older_sets_still_end() -> None:
         seen.append(dict(shell.journal.rows))
 
     shell.journal.record = recording  # type: ignore[method-assign]  # to look at each entry
-    await shell.service.confirm(USER, reborn.association.id, 600)
+    await shell.service.confirm(USER, grant_of(reborn.association.id, 600))
 
     first = seen[0]
     assert first[reborn.association.id].state is State.IN_USE

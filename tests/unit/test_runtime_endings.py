@@ -28,6 +28,7 @@ from tests.support.shell import (
     USER,
     Shell,
     UntimedTables,
+    grant_of,
     release_of,
     second_request,
     take,
@@ -56,7 +57,7 @@ async def test_confirm_lengthens_the_kernels_limit_with_the_deadline() -> None:
     shell = Shell()
     installed = await shell.install()
     before = shell.tables.sas[next(iter(shell.tables.sas))].sa.hard_add_seconds
-    confirmed = await shell.service.confirm(USER, installed.id, 3600)
+    confirmed = await shell.service.confirm(USER, grant_of(installed.id, 3600))
 
     assert confirmed.state is AssociationState.ESTABLISHED
     assert confirmed.deadline_at == shell.clock.boottime() + 3600 + 30
@@ -73,7 +74,7 @@ async def test_confirm_never_shortens_and_then_touches_nothing() -> None:
     installed = await shell.install(lifetime_seconds=3600)
     calls = shell.journal.calls
 
-    assert await shell.service.confirm(USER, installed.id, 60) == installed
+    assert await shell.service.confirm(USER, grant_of(installed.id, 60)) == installed
     assert shell.journal.calls == calls
     assert shell.tables.messages[MoveLifetime] == 0
 
@@ -84,7 +85,7 @@ async def test_confirm_out_of_range_is_refused(seconds: int) -> None:
     shell = Shell()
     installed = await shell.install()
     with pytest.raises(BadParameter):
-        await shell.service.confirm(USER, installed.id, seconds)
+        await shell.service.confirm(USER, grant_of(installed.id, seconds))
 
 
 async def test_confirm_of_a_lost_sa_ends_the_association_and_says_so() -> None:
@@ -96,7 +97,7 @@ async def test_confirm_of_a_lost_sa_ends_the_association_and_says_so() -> None:
     del shell.tables.sas[next(iter(shell.tables.sas))]
 
     with pytest.raises(KernelRefused, match="no longer holds"):
-        await shell.service.confirm(USER, installed.id, 600)
+        await shell.service.confirm(USER, grant_of(installed.id, 600))
 
     (told,) = await take(events, 1)
     assert told.kind is WatchKind.ENDED
@@ -116,7 +117,7 @@ async def test_a_lost_association_does_not_take_its_successor_with_it() -> None:
     )
 
     with pytest.raises(KernelRefused, match="no longer holds"):
-        await shell.service.confirm(USER, installed.id, 600)
+        await shell.service.confirm(USER, grant_of(installed.id, 600))
 
     assert set(shell.tables.sas) == {sa_id}
     assert not len(shell.shared.table)
@@ -132,11 +133,11 @@ async def test_a_confirm_that_fails_leaves_everything_as_before(broken: Exceptio
     shell.kernel.broken = [broken]
 
     with pytest.raises(KernelRefused):
-        await shell.service.confirm(USER, installed.id, 600)
+        await shell.service.confirm(USER, grant_of(installed.id, 600))
 
     assert shell.shared.table.get(installed.id) == installed
     assert shell.journal.rows == {installed.id: installed}
-    assert (await shell.service.confirm(USER, installed.id, 600)).id == installed.id
+    assert (await shell.service.confirm(USER, grant_of(installed.id, 600))).id == installed.id
 
 
 async def test_a_confirm_half_done_is_taken_back() -> None:
@@ -147,7 +148,7 @@ async def test_a_confirm_half_done_is_taken_back() -> None:
     shell.kernel.lose_answers(applied=2)
 
     with pytest.raises(KernelRefused):
-        await shell.service.confirm(USER, installed.id, 600)
+        await shell.service.confirm(USER, grant_of(installed.id, 600))
 
     assert shell.ends_at(installed) == limits
     assert shell.shared.table.get(installed.id) == shell.journal.rows[installed.id] == installed
@@ -161,7 +162,7 @@ async def test_a_confirm_half_done_that_cannot_be_taken_back_is_mended() -> None
     shell.kernel.lose_answers(applied=2)
     shell.kernel.lose_answers_again(applied=1)
     with pytest.raises(KernelRefused):
-        await shell.service.confirm(USER, installed.id, 600)
+        await shell.service.confirm(USER, grant_of(installed.id, 600))
     assert len(shell.ends_at(installed)) == 2
     assert shell.shared.problem is not None
 
@@ -177,7 +178,7 @@ async def test_confirm_without_a_journal_changes_nothing() -> None:
     shell.journal.full = True
 
     with pytest.raises(JournalUnavailable):
-        await shell.service.confirm(USER, installed.id, 600)
+        await shell.service.confirm(USER, grant_of(installed.id, 600))
     assert shell.ends_at(installed) == limits
     assert shell.shared.table.get(installed.id) == installed
 
@@ -187,7 +188,7 @@ async def test_a_confirm_whose_caller_left_is_finished() -> None:
     shell = Shell()
     installed = await shell.install()
     with shell.kernel_held():
-        call = asyncio.ensure_future(shell.service.confirm(USER, installed.id, 600))
+        call = asyncio.ensure_future(shell.service.confirm(USER, grant_of(installed.id, 600)))
         await until(lambda: shell.kernel.waiting == 1)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
@@ -233,7 +234,7 @@ async def test_release_with_linger_shortens_deadline_and_kernel_limit() -> None:
     (limit,) = shell.ends_at(installed)
     assert limit == math.ceil(shell.clock.realtime() + 5 + LIFETIMES.backstop)
     with pytest.raises(NoSuchAssociation):
-        await shell.service.confirm(USER, installed.id, 600)
+        await shell.service.confirm(USER, grant_of(installed.id, 600))
     await shell.expire(5)
     assert empty(shell)
 
@@ -259,9 +260,9 @@ async def test_release_is_for_the_endpoints_users_and_operators() -> None:
     with pytest.raises(NoSuchAssociation):  # what may not be touched is not told
         await shell.service.release(STRANGER, ReleaseRequest(peer_address=UE_ADDRESS))
     with pytest.raises(NotPermitted):
-        await shell.service.confirm(STRANGER, installed.id, 60)
+        await shell.service.confirm(STRANGER, grant_of(installed.id, 60))
     with pytest.raises(NotPermitted):  # an operator ends, but grants no registration
-        await shell.service.confirm(OPERATOR, installed.id, 60)
+        await shell.service.confirm(OPERATOR, grant_of(installed.id, 60))
 
     assert len(await shell.service.release(OPERATOR, release_of(installed.id))) == 1
 
@@ -354,7 +355,7 @@ async def test_a_confirm_that_comes_first_wins_against_the_expiry() -> None:
     installed = await shell.install()
     shell.clock.advance(240)
     with shell.kernel_held():
-        confirm = asyncio.ensure_future(shell.service.confirm(USER, installed.id, 600))
+        confirm = asyncio.ensure_future(shell.service.confirm(USER, grant_of(installed.id, 600)))
         await until(lambda: shell.kernel.waiting == 1)
         shell.endings.expire_due()
     confirmed = await confirm
@@ -375,7 +376,7 @@ async def test_an_expiry_that_comes_first_wins_against_the_confirm() -> None:
         shell.endings.expire_due()
         await until(lambda: shell.kernel.waiting == 1)
         with pytest.raises(NoSuchAssociation):
-            await shell.service.confirm(USER, installed.id, 600)
+            await shell.service.confirm(USER, grant_of(installed.id, 600))
     await shell.shared.background.drain()
     assert empty(shell)
 

@@ -35,7 +35,7 @@ from tests.support.make import (
     offer_request,
     security_client,
 )
-from tests.support.shell import OPERATOR, STRANGER, USER, Shell, release_of, until
+from tests.support.shell import OPERATOR, STRANGER, USER, Shell, grant_of, release_of, until
 
 State = AssociationState
 
@@ -253,7 +253,7 @@ async def test_a_rebooted_phone_is_let_in_and_replaces_its_old_set_with_the_conf
         USER, offer_request(call_id="b", ue={"spi_c": 7001, "spi_s": 7002})
     )
     beside = shell.snapshot
-    confirmed = await shell.service.confirm(USER, new.association.id, 600)
+    confirmed = await shell.service.confirm(USER, grant_of(new.association.id, 600))
 
     assert [len(part) for part in beside] == [8, 14]
     assert old.state is confirmed.state is State.IN_USE
@@ -279,7 +279,7 @@ async def test_three_sets_are_the_most_and_temporary_ones_make_room() -> None:
     shell = Shell()
     a = await registered(shell)
     t = await shell.service.offer(USER, re_offer(a, 1))
-    b = await shell.service.confirm(USER, t.association.id, 600)
+    b = await shell.service.confirm(USER, grant_of(t.association.id, 600))
     await shell.service.take_into_use(USER, b.id)
     first = await shell.service.offer(USER, re_offer(b, 2))
 

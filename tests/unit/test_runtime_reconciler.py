@@ -21,6 +21,7 @@ from tests.support.shell import (
     SOMEBODY_ELSES_PORT,
     USER,
     Shell,
+    grant_of,
     release_of,
     second_request,
     take,
@@ -169,7 +170,7 @@ async def test_our_own_changes_cause_no_comparison() -> None:
     dumps = shell.kernel.dumps
     async with shell.reconciling():
         installed = await shell.install()
-        await shell.service.confirm(USER, installed.id, 60)
+        await shell.service.confirm(USER, grant_of(installed.id, 60))
         await shell.service.release(USER, release_of(installed.id))
         for _ in range(20):
             await asyncio.sleep(0)
@@ -277,7 +278,7 @@ async def test_a_comparison_during_a_change_does_not_turn_it_back() -> None:
     first = await shell.install()
     second = await shell.install(second_request())
     with shell.kernel_held():
-        confirm = asyncio.ensure_future(shell.service.confirm(USER, second.id, 600))
+        confirm = asyncio.ensure_future(shell.service.confirm(USER, grant_of(second.id, 600)))
         await until(lambda: shell.kernel.waiting == 1)
         compare = asyncio.ensure_future(shell.reconciler.reconcile("a test"))
         await until(lambda: shell.kernel.waiting == 2)
@@ -315,7 +316,7 @@ async def test_installs_and_endings_during_comparisons_are_left_alone() -> None:
     async def live(number: int) -> None:
         for _ in range(3):
             installed = await shell.install(ue_request(number))
-            await shell.service.confirm(USER, installed.id, 60)
+            await shell.service.confirm(USER, grant_of(installed.id, 60))
             await shell.service.release(USER, release_of(installed.id))
 
     async def compare() -> None:

@@ -31,6 +31,7 @@ from tests.support.shell import (
     STRANGER,
     USER,
     Shell,
+    grant_of,
     release_of,
     second_request,
     take,
@@ -368,7 +369,7 @@ async def test_watch_tells_the_present_then_ready_then_changes() -> None:
     events = shell.service.subscribe(USER)
     begin = await take(events, 2)
     second = await shell.install(second_request())
-    confirmed = await shell.service.confirm(USER, first.id, 600)
+    confirmed = await shell.service.confirm(USER, grant_of(first.id, 600))
     await shell.service.release(USER, release_of(second.id))
 
     told = [*begin, *await take(events, 3)]
