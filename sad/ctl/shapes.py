@@ -45,7 +45,7 @@ class Association(TypedDict):
     confirmedAt: int
     expiresAt: int
     secondsLeft: int
-    note: str | None
+    note: NotRequired[str | None]
 
 
 class SaCounters(TypedDict):

@@ -15,7 +15,7 @@ from tests.support.daemon import wait_until
 from tests.ue import home
 from tests.ue.ue import Ue
 
-_LINGER = 2
+_LINGER = 1
 
 
 class Demo:

@@ -215,7 +215,7 @@ async def edge_world(
             "sad.socket": str(daemon.socket),
             "sad.core_uri": f"sip:{CORE}:{CORE_PORT}",
             "sad.timeout_ms": "3000",
-            "sad.linger": "2",
+            "sad.linger": "1",
             **(hook or {}),
         }
         loader = install_hook(folder)

@@ -1,11 +1,13 @@
 """Defects and a daemon that is away, at a real edge: no keys leave, no worker is lost."""
 
 import asyncio
+import contextlib
 import os
 import signal
 
 import pytest
 
+from sip_hooks.client import CallError
 from tests.edge.world import EdgeWorld, within
 from tests.support.daemon import wait_until
 from tests.ue import home
@@ -60,7 +62,8 @@ async def test_edge_faults_at_every_line(world: EdgeWorld, method: str) -> None:
                 assert attempt.response.status == 503
             if attempt.channel is not None:
                 await ue.remove(attempt.channel)
-            await world.end_all()
+            with contextlib.suppress(CallError):  # a set that was made before the defect
+                world.daemon.call("Release", privateIdentity=home.private_identity(21))
             assert line < 2000
     finally:
         fault.unlink(missing_ok=True)

@@ -368,3 +368,22 @@ def test_an_offer_key_is_of_one_request() -> None:
         {"call_id": "\udcff"},
     ):
         assert offer.offer_key(offer_request(**changes)) != key
+
+
+def test_confirm_takes_identities_and_note_when_given() -> None:
+    """T24-P-7: what the 200 says takes the place of what was known; silence changes nothing."""
+    a = set_of("a", 1, public_identities=("sip:a@ims",), note="before")
+    request = dataclasses.replace(
+        grant_of("a", 600), public_identities=("sip:b@ims", "tel:+1"), note="after"
+    )
+    decided = replacement.confirm(a, request, table_of(a), LIFETIMES, now=1.0, realtime=2.0)
+    silent = replacement.confirm(
+        a, grant_of("a", 600), table_of(a), LIFETIMES, now=1.0, realtime=2.0
+    )
+
+    assert decided.association.public_identities == ("sip:b@ims", "tel:+1")
+    assert decided.association.note == "after"
+    assert (silent.association.public_identities, silent.association.note) == (
+        ("sip:a@ims",),
+        "before",
+    )

@@ -1,6 +1,7 @@
 """Confirm, TakeIntoUse, Release of a registration: older sets follow, all or nothing."""
 
 import asyncio
+import dataclasses
 import errno
 from typing import Any
 
@@ -243,3 +244,17 @@ async def test_a_whole_registration_is_named_by_one_of_its_sets(by: dict[str, An
     """The API says so: with id only."""
     with pytest.raises(BadParameter, match="wholeRegistration"):
         await Shell().service.release(USER, ReleaseRequest(whole_registration=True, **by))
+
+
+async def test_a_note_alone_is_journalled_and_found() -> None:
+    """Design 3: what a SIP server notes comes back after its restart, and after the daemon's."""
+    shell = Shell()
+    a = await registered(shell)
+    request = dataclasses.replace(grant_of(a.id, 1), note="routes of the 200")
+
+    await shell.service.confirm(USER, request)
+
+    assert shell.journal.rows[a.id].note == "routes of the 200"
+    kept = shell.shared.table.get(a.id)
+    assert kept is not None
+    assert (kept.note, kept.deadline_at) == ("routes of the 200", a.deadline_at)

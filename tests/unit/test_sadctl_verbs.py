@@ -138,6 +138,7 @@ GOLDEN = {
     "confirmedAt": 1_700_000_000_000_000,
     "expiresAt": 1_700_000_900_000_000,
     "secondsLeft": 900,
+    "note": None,
 }
 """An association in every JSON answer, for ever: programs rely on it."""
 
