@@ -2,9 +2,10 @@
 
 ==============  =================================================================================
 ``fields``      header rows taken apart where quotes and brackets allow it
+``uris``        SIP URIs and the header values that hold one
 ``digest``      private identity, integrity-protected, ck and ik (T24-P-1, T33-7.2-d)
 ``bindings``    what a 200 to REGISTER grants (T24-P-7)
-``identities``  public identities and SIP URIs
+``identities``  public identities: when are two names one
 ``reginfo``     which registrations the network has ended (T24-D-3)
 ``routes``      Via and Route
 ``table``       entries of the tables that a SIP server's workers share
@@ -32,10 +33,10 @@ from sip_hooks.ims.digest import (
 from sip_hooks.ims.errors import DigestError, ImsError
 from sip_hooks.ims.fields import values_of
 from sip_hooks.ims.identities import (
-    is_at,
     aor_of,
     asserted,
     is_address,
+    is_at,
     is_one_of,
     route_user,
     transport_of,

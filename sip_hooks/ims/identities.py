@@ -1,87 +1,77 @@
-"""Public identities and URIs: what two names have to have in common to be one."""
+"""Public identities: what two names have to have in common to be one."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Dict, NamedTuple, Optional, Sequence
+from typing import List, Optional, Sequence
 
 from sip_hooks.ims.errors import ImsError
-from sip_hooks.ims.fields import unfold, values_of
+from sip_hooks.ims.fields import WORD, values_of
+from sip_hooks.ims.uris import read_address, read_uri, uri_in
 
-_SIP = re.compile(
-    r"(?P<scheme>sips?):(?:(?P<user>[^@;?<>\s]*)@)?"
-    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+)(?::(?P<port>[0-9]{1,5}))?"
-    r"(?P<parameters>(?:;[^?<>\s]*)?)(?:\?[^<>\s]*)?",
+_TEL = re.compile(
+    r"tel:(?P<number>\+?[0-9A-Fa-f*#.\-()]+)"
+    rf"(?P<parameters>(?:;{WORD}(?:=[A-Za-z0-9\-_.!~*'()%\[\]/:&+$]+)?)*)",
     re.IGNORECASE,
 )
-_TEL = re.compile(r"tel:(\+?[0-9*#.\-()]+)(?:;[^<>\s]*)?", re.IGNORECASE)
 _VISUAL = re.compile(r"[.\-()]")
+_ESCAPE = re.compile(r"%[0-9a-f]{2}", re.IGNORECASE)
 _ANONYMOUS = "sip:anonymous@anonymous.invalid"
+_MOST_PREFERRED = 2  # RFC 3325 9.2: one, or a sip or sips and a tel URI
 
 
-class SipUri(NamedTuple):
-    """A sip or sips URI; ``host`` in lower case without brackets."""
+def canonical(uri: str) -> str:
+    """Return the one way to write the address of record of a URI.
 
-    scheme: str
-    user: str
-    host: str
-    port: Optional[int]
-    parameters: Dict[str, str]
-
-
-def uri_in(row: str) -> str:
-    """Return the URI of a name-addr or addr-spec (From, Contact, Route, ...)."""
-    text = unfold(row)
-    before, bracket, rest = text.partition("<")
-    if bracket and before.count('"') % 2 == 0:
-        return rest.partition(">")[0].strip()
-    if bracket:  # a bracket inside the display name
-        quoted_end = text.rfind('"')
-        return text[quoted_end:].partition("<")[2].partition(">")[0].strip()
-    return text.partition(";")[0].strip()  # RFC 3261 20.10: parameters are the header's
+    Only what RFC 3261 10.3 and RFC 3966 call meaningless is dropped. Escapes stay: what one
+    server decodes and another does not is two names here.
+    """
+    if uri[:4].lower() == "tel:":
+        return _telephone(uri)
+    parts = read_uri(uri)
+    if parts.headers or ":" in parts.user:
+        raise ImsError("a URI with headers or a password is no identity", "RFC 3261 10.3")
+    host = "[{}]".format(parts.host) if ":" in parts.host else parts.host
+    user = _ESCAPE.sub(lambda escape: escape[0].upper(), parts.user)
+    port = "" if parts.port is None else ":{}".format(parts.port)
+    return "{}:{}{}{}{}".format(parts.scheme, user, "@" if user else "", host, port)
 
 
-def read_uri(uri: str) -> SipUri:
-    """Take a sip or sips URI apart; ImsError for anything else."""
-    match = _SIP.fullmatch(uri.strip())
-    if match is None or (match["port"] and int(match["port"]) > 65535):
-        raise ImsError("not a SIP URI", "RFC 3261 19.1")
-    parameters: Dict[str, str] = {}
-    for part in match["parameters"].split(";")[1:]:
-        name, _, value = part.partition("=")
-        parameters[name.strip().lower()] = value.strip()
-    host = match["host"].strip("[]").lower()
-    if match["host"].startswith("["):
-        try:
-            host = ipaddress.ip_address(host).compressed
-        except ValueError:
-            raise ImsError("not a SIP URI", "RFC 3261 19.1") from None
-    return SipUri(
-        match["scheme"].lower(),
-        match["user"] or "",
-        host,
-        int(match["port"]) if match["port"] else None,
-        parameters,
-    )
+def _telephone(uri: str) -> str:
+    match = _TEL.fullmatch(uri)
+    if match is None:
+        raise ImsError("not a tel URI", "RFC 3966 3")
+    number = _VISUAL.sub("", match["number"]).lower()
+    parameters = sorted(match["parameters"].lower().split(";")[1:])
+    names = [parameter.partition("=")[0] for parameter in parameters]
+    is_global = number.startswith("+")
+    if is_global == ("phone-context" in names) or len(set(names)) < len(names):
+        raise ImsError("a tel URI that needs or must not have its context", "RFC 3966 5.1")
+    if not number.strip("+") or (is_global and not number[1:].isdigit()):
+        raise ImsError("not a tel URI", "RFC 3966 3")
+    return ";".join(["tel:" + number, *parameters])
 
 
 def aor_of(row: str) -> str:
     """Return the canonical address of record of a row or URI."""
-    uri = uri_in(row)
-    telephone = _TEL.fullmatch(uri)
-    if telephone is not None:
-        return "tel:" + _VISUAL.sub("", telephone[1])
-    parts = read_uri(uri)
-    host = "[{}]".format(parts.host) if ":" in parts.host else parts.host
-    user = "{}@".format(parts.user.partition(":")[0]) if parts.user else ""
-    return "{}:{}{}".format(parts.scheme, user, host)
+    return canonical(read_address(row).uri)
+
+
+def _canonical_ones(identities: Sequence[str]) -> List[str]:
+    found: List[str] = []
+    for identity in identities:
+        try:
+            found.append(canonical(identity))
+        except ImsError:
+            continue  # nobody can name it
+    return found
 
 
 def is_one_of(row: str, identities: Sequence[str]) -> bool:
-    """Whether a row names one of these canonical identities."""
+    """Whether a row names one of these identities."""
     try:
-        return aor_of(row) in identities
+        return aor_of(row) in _canonical_ones(identities)
     except ImsError:
         return False
 
@@ -94,17 +84,21 @@ def asserted(
     From and P-Preferred-Identity must lie in the identities of the 200; an anonymous From may
     come with any of them, and stands for the first.
     """
-    if not identities:
+    known = _canonical_ones(identities)
+    try:
+        sender = aor_of(from_row)
+        preferred = [aor_of(value) for value in values_of(preferred_rows)]
+    except ImsError:
         return None
-    preferred = values_of(tuple(preferred_rows))
-    if any(not is_one_of(value, identities) for value in preferred):
+    kinds = {name.startswith("tel:") for name in preferred}
+    if len(preferred) > _MOST_PREFERRED or len(kinds) < len(preferred):
         return None
-    anonymous = is_one_of(from_row, (_ANONYMOUS,))
-    if not anonymous and not is_one_of(from_row, identities):
+    anonymous = sender == _ANONYMOUS
+    if not known or not set(preferred) <= set(known) or not (anonymous or sender in known):
         return None
     if preferred:
-        return aor_of(preferred[0])
-    return identities[0] if anonymous else aor_of(from_row)
+        return preferred[0]
+    return known[0] if anonymous else sender
 
 
 def transport_of(uri: str) -> str:
@@ -118,7 +112,7 @@ def transport_of(uri: str) -> str:
 def route_user(row: str) -> str:
     """Return the user part of a Route header's first URI, empty if it has none."""
     try:
-        return read_uri(uri_in(values_of((row,))[0])).user
+        return uri_in(values_of((row,))[0]).user
     except ImsError:
         return ""
 
@@ -126,16 +120,16 @@ def route_user(row: str) -> str:
 def is_at(row: str, addresses: Sequence[str], port: int) -> bool:
     """Whether a row's URI points to one of these addresses and the port."""
     try:
-        uri = read_uri(uri_in(row))
+        uri = uri_in(row)
     except ImsError:
         return False
     return uri.host in addresses and (uri.port or 5060) == port
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is an IP address."""
+    """Whether a host is an IP address, without a zone."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
         return False
-    return True
+    return "%" not in host

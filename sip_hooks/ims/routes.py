@@ -2,48 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+import re
+from typing import List, NamedTuple, Sequence, Tuple
 
 from sip_hooks.ims.errors import ImsError
-from sip_hooks.ims.fields import split_outside, unfold, values_of
-from sip_hooks.ims.identities import read_uri, uri_in
+from sip_hooks.ims.fields import WORD, Parameter, read_parameters, unfold, values_of
+from sip_hooks.ims.uris import SipUri, read_host, uri_in
+
+_VIA = re.compile(
+    rf"SIP */ *2\.0 */ *{WORD} +(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]+)"
+    r"(?: *: *[0-9]{1,5})?(?P<parameters>(?: *;.*)?)",
+    re.IGNORECASE,
+)
+
+
+class _Via(NamedTuple):
+    host: str
+    parameters: Tuple[Parameter, ...]
+
+
+def _read_via(value: str) -> _Via:
+    match = _VIA.fullmatch(unfold(value))
+    if match is None:
+        raise ImsError("not a Via", "RFC 3261 20.42")
+    return _Via(match["host"], read_parameters(match["parameters"].strip(" ")))
 
 
 def has_one_via(rows: Sequence[str]) -> bool:
     """Whether a request has exactly one Via value: only then this is its first hop.
 
-    R3329-2.3.2-b.
+    R3329-2.3.2-b. What cannot be read as one is not one.
     """
     try:
-        return len(values_of(tuple(rows))) == 1
+        values = values_of(rows)
+        return len(values) == 1 and bool(_read_via(values[0]))
     except ImsError:
         return False
 
 
 def via_branch(row: str) -> str:
-    """Return the branch of a Via value, empty if it has none."""
-    for part in split_outside(unfold(row), ";")[1:]:
-        name, _, value = part.partition("=")
-        if name.strip().lower() == "branch":
-            return value.strip()
-    return ""
+    """Return the branch of a Via value, empty if it has not exactly one."""
+    try:
+        found = [value for name, value in _read_via(row).parameters if name == "branch"]
+    except ImsError:
+        return ""
+    return (found[0] or "") if len(found) == 1 else ""
 
 
 def via_host(row: str) -> str:
-    """Return the host of a Via's sent-by, without brackets and port."""
-    sent_by = split_outside(unfold(row), ";")[0].rpartition(" ")[2]
-    if sent_by.startswith("["):
-        return sent_by[1:].partition("]")[0].lower()
-    return sent_by.partition(":")[0].lower()
+    """Return the host of a Via's sent-by, without brackets and port; empty if it has none.
+
+    An IPv6 address is in its short form.
+    """
+    try:
+        return read_host(_read_via(row).host)
+    except ImsError:
+        return ""
 
 
 def same_routes(route_rows: Sequence[str], service_route: Sequence[str]) -> bool:
     """Whether Route values lead the way that Service-Route gave (TS 24.229 5.2.6.3)."""
     try:
-        given = [read_uri(uri_in(value)) for value in values_of(tuple(route_rows))]
-        wanted = [read_uri(uri_in(value)) for value in service_route]
+        return _hops(values_of(route_rows)) == _hops(service_route)
     except ImsError:
         return False
-    return [g._replace(port=g.port or 5060) for g in given] == [
-        w._replace(port=w.port or 5060) for w in wanted
-    ]
+
+
+def _hops(values: Sequence[str]) -> List[SipUri]:
+    uris = [uri_in(value) for value in values]
+    return [uri._replace(port=uri.port or 5060) for uri in uris]

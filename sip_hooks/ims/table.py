@@ -5,53 +5,79 @@ A text that is not one of ours reads as None: the caller then asks the daemon.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-_TOKEN_VERSION = "r"
+from sip_hooks.ims.errors import ImsError
+
+_VERSION = "r"
+_TOKEN = re.compile(_VERSION + r"([0-9a-f]{24}|[0-9a-f]{72})")  # two IPv4, two IPv6 ends
 
 
 def flow_key(peer_address: str, peer_port: int, local_port: int) -> str:
-    """Return the key of a protected flow."""
+    """Return the key of a protected flow; the way an IPv6 address is written does not count."""
+    with contextlib.suppress(ValueError):  # a flow that nothing protects
+        peer_address = ipaddress.ip_address(peer_address).compressed
     return "{}|{}|{}".format(peer_address, peer_port, local_port)
+
+
+def _packed(address: str, port: int) -> bytes:
+    try:
+        packed = ipaddress.ip_address(address).packed + port.to_bytes(2, "big")
+    except (ValueError, OverflowError):
+        packed = b""
+    if not packed or "%" in address:  # a zone would be lost
+        raise ImsError("a flow's end without an IP address or port")
+    return packed
 
 
 def registration_token(peer_address: str, port_us: int, local_address: str, port_ps: int) -> str:
     """Return the name of a registration, fit for the user part of a Path URI.
 
     It is made of what stays while the registration lives (T33-7.1-g), so nobody has to remember
-    it.
+    it. ImsError for ends that cannot belong together.
     """
-    packed = ipaddress.ip_address(peer_address).packed + port_us.to_bytes(2, "big")
-    packed += ipaddress.ip_address(local_address).packed + port_ps.to_bytes(2, "big")
-    return _TOKEN_VERSION + packed.hex()
+    peer, local = _packed(peer_address, port_us), _packed(local_address, port_ps)
+    if len(peer) != len(local):
+        raise ImsError("a flow whose ends differ in their IP version")
+    return _VERSION + (peer + local).hex()
 
 
 def read_token(token: str) -> Optional[Tuple[str, int, str, int]]:
     """Return peer address, port_us, local address and port_ps of a token, None if it is none."""
-    if not token.startswith(_TOKEN_VERSION) or len(token) not in (25, 73):
+    match = _TOKEN.fullmatch(token)
+    if match is None:
         return None
-    try:
-        packed = bytes.fromhex(token[1:])
-    except ValueError:
-        return None
+    packed = bytes.fromhex(match[1])
     size = len(packed) // 2
-    ends = []
-    for part in (packed[:size], packed[size:]):
-        ends.append((ipaddress.ip_address(part[:-2]).compressed, int.from_bytes(part[-2:], "big")))
-    (peer, port_us), (local, port_ps) = ends
-    if registration_token(peer, port_us, local, port_ps) != token:
-        return None  # upper case or white space
+    (peer, port_us), (local, port_ps) = (
+        (ipaddress.ip_address(part[:-2]).compressed, int.from_bytes(part[-2:], "big"))
+        for part in (packed[:size], packed[size:])
+    )
     return peer, port_us, local, port_ps
 
 
-def _load(text: str, length: int) -> Optional[list[Any]]:
+def _load(text: str, length: int) -> Optional[List[Any]]:
     try:
         fields = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, list) and len(fields) == length else None
+
+
+def _are_texts(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_port(value: object) -> bool:
+    return type(value) is int and 0 < value < 65536
+
+
+def _texts(value: object) -> Optional[Tuple[str, ...]]:
+    return tuple(value) if isinstance(value, list) and _are_texts(*value) else None
 
 
 def _dump(*fields: object) -> str:
@@ -88,8 +114,14 @@ class FlowEntry(NamedTuple):
     @classmethod
     def from_text(cls, text: str) -> "Optional[FlowEntry]":
         """Read it back."""
-        fields = _load(text, len(cls._fields))
-        return None if fields is None else cls(*fields)
+        entry = cls(*(_load(text, len(cls._fields)) or ("", "", "", False, "", 0)))
+        of_us = (
+            _are_texts(entry.association, entry.token, entry.state, entry.private_identity)
+            and isinstance(entry.used, bool)
+            and _is_port(entry.port_pc)
+            and read_token(entry.token) is not None
+        )
+        return entry if of_us else None
 
 
 class RegistrationEntry(NamedTuple):
@@ -125,11 +157,11 @@ class RegistrationEntry(NamedTuple):
     def of_note(cls, association: Dict[str, Any]) -> "RegistrationEntry":
         """Make it of an ``Association`` that a SIP server before this one has confirmed."""
         identities = tuple(association["registration"]["publicIdentities"])
-        fields = _load(association.get("note") or "", 2)
-        routes, aors = fields if fields is not None else ((), identities[:1])
-        return cls.of(
-            association, identities=identities, service_route=tuple(routes), aors=tuple(aors)
-        )
+        fields = _load(association.get("note") or "", 2) or (None, None)
+        routes, aors = _texts(fields[0]), _texts(fields[1])
+        if routes is None or not aors:
+            routes, aors = (), identities[:1]
+        return cls.of(association, identities=identities, service_route=routes, aors=aors)
 
     def sent_on(self, other: "RegistrationEntry") -> "RegistrationEntry":
         """As this, but what is sent goes on the set of ``other`` (T24-P-9)."""
@@ -152,7 +184,9 @@ class RegistrationEntry(NamedTuple):
     def from_text(cls, text: str) -> "Optional[RegistrationEntry]":
         """Read it back."""
         fields = _load(text, len(cls._fields))
-        if fields is None:
+        if fields is None or not _are_texts(fields[0]) or not _is_port(fields[1]):
             return None
-        association, port_pc, *lists = fields
-        return cls(association, port_pc, *(tuple(items) for items in lists))
+        identities, service_route, aors = (_texts(value) for value in fields[2:])
+        if identities is None or service_route is None or aors is None:
+            return None
+        return cls(fields[0], fields[1], identities, service_route, aors)

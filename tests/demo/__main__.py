@@ -11,6 +11,7 @@ import sys
 
 from tests.demo.scenes import Demo
 from tests.demo.story import Story
+from tests.edge.crowd import blocked
 from tests.edge.world import edge_world
 from tests.ue.registrar import RegistrarSettings
 from tests.ue.transaction import Timers
@@ -22,6 +23,7 @@ async def play(story: Story) -> None:
     """Play all scenes."""
     story.chapter("Three nodes", f"on Linux {platform.release()}")
     async with edge_world(
+        faulty=True,  # it has no fault, and says how long each entry took
         timers=Timers(t1=1.0),
         registrar=RegistrarSettings(require_protection=True),
         lifetimes=(
@@ -38,6 +40,7 @@ async def play(story: Story) -> None:
         await demo.deregistration()
         await demo.expiry(_MARGIN)
         demo.wire()
+        story.say(blocked(world))
     story.say('everything is stopped; the edge\'s sad had stop = "remove"')
 
 

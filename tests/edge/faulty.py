@@ -2,7 +2,8 @@
 
 Copied into the hook's folder as it runs under Kamailio's own Python. The file ``fault`` beside it
 says ``METHOD N``: the N-th line that the hook runs inside that entry point raises. What happened
-is appended to ``faulted``; a call that ended before line N writes ``METHOD done``.
+is appended to ``faulted``; a call that ended before line N writes ``METHOD done``. Without a
+defect it writes how long each entry took into ``times``: so long a worker was blocked.
 """
 
 import sys
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import KSR
 
 # Beside this file, once it has been copied.
 from sad_kamailio import mod_init as real_mod_init  # type: ignore[import-not-found]
@@ -54,7 +57,8 @@ class _Faulty:
             try:
                 return int(method(msg))
             finally:
-                _append(_TIMES, f"{name} {time.perf_counter() - begun:.6f}")
+                seconds = time.perf_counter() - begun
+                _append(_TIMES, f"{name} {seconds:.6f} {KSR.pv.get('$rm')} {KSR.pv.get('$ci')}")
         counter = _Counter(wanted)
         sys.settrace(counter.trace)
         try:

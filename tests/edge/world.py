@@ -151,13 +151,21 @@ class EdgeWorld:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as journal:
             return int(journal.execute("SELECT count(*) FROM association").fetchone()[0])
 
-    def blocked(self) -> dict[str, list[float]]:
-        """Seconds that Kamailio's workers spent in each entry of the hook."""
-        times: dict[str, list[float]] = {}
+    def blocked(self) -> list[float]:
+        """Seconds that Kamailio's workers were blocked for each registration, sorted.
+
+        A registration is two REGISTERs of one Call-ID: request, challenge, request, 200.
+        """
+        spans: dict[str, list[float]] = {}
         for line in (self.hook_folder / "times").read_text().splitlines():
-            name, seconds = line.split()
-            times.setdefault(name, []).append(float(seconds))
-        return times
+            _, seconds, method, call_id = line.split()
+            if method == "REGISTER":
+                spans.setdefault(call_id, []).append(float(seconds))
+        return sorted(
+            sum(of_call[at : at + 4])
+            for of_call in spans.values()
+            for at in range(0, len(of_call) - 3, 4)
+        )
 
     def states(self) -> int:
         """SAs in the edge's kernel."""
