@@ -35,9 +35,11 @@ from sip_hooks.ims.fields import values_of
 from sip_hooks.ims.identities import (
     aor_of,
     asserted,
+    host_of,
     is_address,
     is_at,
     is_one_of,
+    is_own_route,
     route_user,
     transport_of,
 )
@@ -65,9 +67,11 @@ __all__ = [
     "granted_seconds",
     "has_one_via",
     "has_response",
+    "host_of",
     "is_address",
     "is_at",
     "is_one_of",
+    "is_own_route",
     "mark_integrity",
     "mentions_keys",
     "nonce_of",

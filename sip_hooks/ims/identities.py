@@ -117,6 +117,23 @@ def route_user(row: str) -> str:
         return ""
 
 
+def is_own_route(row: str, addresses: Sequence[str], port: int) -> bool:
+    """Whether a Route value is one's own as one gave it: the parameter lr and nothing else."""
+    try:
+        uri = uri_in(row)
+    except ImsError:
+        return False
+    return is_at(row, addresses, port) and set(uri.parameters) == {"lr"} and not uri.headers
+
+
+def host_of(uri: str) -> str:
+    """Return the host of a SIP URI without brackets, empty for what is none."""
+    try:
+        return read_uri(uri).host
+    except ImsError:
+        return ""
+
+
 def is_at(row: str, addresses: Sequence[str], port: int) -> bool:
     """Whether a row's URI points to one of these addresses and the port."""
     try:

@@ -10,9 +10,11 @@ from sip_hooks.ims import (
     ImsError,
     aor_of,
     asserted,
+    host_of,
     is_address,
     is_at,
     is_one_of,
+    is_own_route,
     route_user,
     transport_of,
 )
@@ -298,6 +300,40 @@ def test_a_route_to_ourselves_is_known() -> None:
     assert not is_at("<sip:10.0.0.1>", addresses, 5064)
     assert not is_at("<sip:10.0.0.1;maddr=x:5064>", addresses, 5064)
     assert not is_at("garbage", addresses, 5060)
+
+
+@pytest.mark.parametrize(
+    ("row", "own"),
+    [
+        ("<sip:10.0.0.1:5064;lr>", True),
+        ("<sip:token@10.0.0.1:5064;lr>;x", True),
+        ("<sip:10.0.0.1:5064>", False),
+        ("<sip:10.0.0.1:5064;lr;maddr=10.9.9.9>", False),
+        ("<sip:10.0.0.1:5064;lr;lr>", False),
+        ("<sip:10.0.0.1:5064;lr?Route=x>", False),
+        ("<sip:10.0.0.9:5064;lr>", False),
+        ('"<sip:evil.example;lr>" <sip:10.0.0.1:5064;lr>', False),
+        ("", False),
+    ],
+)
+def test_a_route_to_ourselves_has_lr_and_nothing_else(row: str, own: bool) -> None:
+    """What could send the request elsewhere is not ours (TS 24.229 5.2.6.3)."""
+    assert is_own_route(row, ("10.0.0.1",), 5064) is own
+
+
+@pytest.mark.parametrize(
+    ("uri", "host"),
+    [
+        ("sip:a@B.example:1;x", "b.example"),
+        ("sips:[2001:DB8::1]", "2001:db8::1"),
+        ("sip:a@b@c", ""),
+        ("tel:+1", ""),
+        ("", ""),
+    ],
+)
+def test_a_uri_names_its_host(uri: str, host: str) -> None:
+    """An address in its one writing; what is no SIP URI has none (RFC 3261 19.1)."""
+    assert host_of(uri) == host
 
 
 @pytest.mark.parametrize(
