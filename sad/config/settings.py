@@ -176,7 +176,7 @@ class LimitSettings(BaseModel):
         default=4,
         ge=1,
         le=65_536,
-        description="Of these, those of one private identity",
+        description="Of these, those of one private identity at one address",
     )
     offers_per_second: Count = Field(
         default=2000,

@@ -93,14 +93,15 @@ def check_room(
     came on an SA.
     """
     pending = table.pending
+    prefix = prefix_of(peer_address)
     for members, maximum, whose in (
         (
-            pending.of_identity(private_identity),
+            pending.of_identity(private_identity, prefix),
             limits.max_temporary_sets_per_identity,
-            "of this private identity",
+            "of this private identity at this address",
         ),
         (
-            pending.of_prefix(prefix_of(peer_address)),
+            pending.of_prefix(prefix),
             limits.max_temporary_sets_per_address,
             "of this address",
         ),

@@ -31,15 +31,16 @@ def is_pending(association: Association) -> bool:
 class PendingOffers:
     """Ids of pending sets, in the order in which they will expire.
 
-    ``unprotected`` are those whose REGISTER came unprotected, as a whole, by the sender's prefix
-    and by private identity: what admission limits.
+    ``unprotected`` are those whose REGISTER came unprotected, as a whole, by the sender's prefix,
+    and by private identity at one prefix: what admission limits. Anybody can name any identity,
+    so those at other addresses do not count against an identity's own.
     """
 
     def __init__(self) -> None:
         self._by_key: dict[str, str] = {}
         self._unprotected: dict[str, None] = {}
         self._by_prefix: dict[str, dict[str, None]] = {}
-        self._by_identity: dict[str, dict[str, None]] = {}
+        self._by_identity: dict[tuple[str, str], dict[str, None]] = {}
 
     def of_key(self, offer_key: str) -> str | None:
         """The set that an offer key made."""
@@ -54,9 +55,9 @@ class PendingOffers:
         """The unprotected ones of a sender (:func:`prefix_of`)."""
         return self._by_prefix.get(prefix, {})
 
-    def of_identity(self, private_identity: str) -> Mapping[str, None]:
-        """The unprotected ones of a private identity."""
-        return self._by_identity.get(private_identity, {})
+    def of_identity(self, private_identity: str, prefix: str) -> Mapping[str, None]:
+        """The unprotected ones of a private identity at a sender's prefix."""
+        return self._by_identity.get((private_identity, prefix), {})
 
     def follow(self, before: Association | None, after: Association | None) -> None:
         """Follow one association from one value to the next; None: not in the table."""
@@ -74,8 +75,8 @@ class PendingOffers:
         self._by_key[association.offer.offer_key] = association.id
         if association.offer.offered_on is None:
             self._unprotected[association.id] = None
-            for index, key in self._indexes(association):
-                index.setdefault(key, {})[association.id] = None
+            for members in self._groups(association):
+                members[association.id] = None
 
     def _leave(self, association: Association) -> None:
         assert association.offer is not None
@@ -83,14 +84,16 @@ class PendingOffers:
             del self._by_key[association.offer.offer_key]
         if association.offer.offered_on is None:
             del self._unprotected[association.id]
-            for index, key in self._indexes(association):
-                members = index[key]
+            for members in self._groups(association):
                 del members[association.id]
-                if not members:
-                    del index[key]
+            prefix = prefix_of(association.sa_set.peer_address)
+            key = (association.private_identity, prefix)
+            if not self._by_prefix[prefix]:
+                del self._by_prefix[prefix]
+            if not self._by_identity[key]:
+                del self._by_identity[key]
 
-    def _indexes(
-        self, association: Association
-    ) -> Iterator[tuple[dict[str, dict[str, None]], str]]:
-        yield self._by_prefix, prefix_of(association.sa_set.peer_address)
-        yield self._by_identity, association.private_identity
+    def _groups(self, association: Association) -> Iterator[dict[str, None]]:
+        prefix = prefix_of(association.sa_set.peer_address)
+        yield self._by_prefix.setdefault(prefix, {})
+        yield self._by_identity.setdefault((association.private_identity, prefix), {})

@@ -28,7 +28,7 @@ Parameter = Tuple[str, Optional[str]]
 
 def unfold(row: str) -> str:
     """Return a row on one line; ImsError for one that is too long or holds control characters."""
-    if len(row) > LONGEST_ROW:
+    if len(row) > LONGEST_ROW or len(row.encode("utf-8", "surrogatepass")) > LONGEST_ROW:
         raise ImsError("a header row is longer than 16 KiB")
     text = _FOLD.sub(" ", row).strip(" \r\n")
     if _FORBIDDEN.search(text) is not None:

@@ -13,7 +13,7 @@ from sip_hooks.ims.uris import read_address, read_uri, uri_in
 _TEL = re.compile(
     r"tel:(?P<number>\+?[0-9A-Fa-f*#.\-()]+)"
     rf"(?P<parameters>(?:;{WORD}(?:=[A-Za-z0-9\-_.!~*'()%\[\]/:&+$]+)?)*)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _VISUAL = re.compile(r"[.\-()]")
 _ESCAPE = re.compile(r"%[0-9a-f]{2}", re.IGNORECASE)

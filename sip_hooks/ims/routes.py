@@ -12,7 +12,7 @@ from sip_hooks.ims.uris import SipUri, read_host, uri_in
 _VIA = re.compile(
     rf"SIP */ *2\.0 */ *{WORD} +(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]+)"
     r"(?: *: *[0-9]{1,5})?(?P<parameters>(?: *;.*)?)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from sip_hooks.ims.errors import ImsError
 
 _VERSION = "r"
+_STATES = ("temporary", "established", "inUse", "retiring")
 _TOKEN = re.compile(_VERSION + r"([0-9a-f]{24}|[0-9a-f]{72})")  # two IPv4, two IPv6 ends
 
 
@@ -116,7 +117,8 @@ class FlowEntry(NamedTuple):
         """Read it back."""
         entry = cls(*(_load(text, len(cls._fields)) or ("", "", "", False, "", 0)))
         of_us = (
-            _are_texts(entry.association, entry.token, entry.state, entry.private_identity)
+            _are_texts(entry.association, entry.token, entry.private_identity)
+            and entry.state in _STATES
             and isinstance(entry.used, bool)
             and _is_port(entry.port_pc)
             and read_token(entry.token) is not None

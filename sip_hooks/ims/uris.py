@@ -15,7 +15,7 @@ _DISPLAY = r'(?:"[^"\\<>]*(?:\\[^<>][^"\\<>]*)*" *|[^"<>\\,;:@=?]*)'
 _NAME_ADDR = re.compile(rf'{_DISPLAY}<(?P<uri>[^<>" ]+)>(?P<parameters>.*)')
 _ADDR_SPEC = re.compile(r'(?P<uri>[^ ;,?"<>\\]+)(?P<parameters>[^<>@?]*)')
 
-_SIP = re.compile(r"(?P<scheme>sips?):(?P<rest>[!-~]+)", re.IGNORECASE)
+_SIP = re.compile(r"(?P<scheme>sips?):(?P<rest>[!-~]+)", re.IGNORECASE | re.ASCII)
 _USER = r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/]|%[0-9A-Fa-f]{2})+"
 _SECOND = r"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|%[0-9A-Fa-f]{2})*"
 _USERINFO = re.compile(rf"{_USER}(?::{_SECOND})?")

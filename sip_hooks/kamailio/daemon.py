@@ -7,17 +7,24 @@ waits in a shared table and is tried again by :meth:`DaemonCalls.retry`, which a
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Optional
+import time
+from typing import Any, Dict, Optional
 
-from sip_hooks.client import CallError, Client, ClientError
+from sip_hooks.client import CallError, Client, ClientError, TimedOut, Unreachable
 from sip_hooks.kamailio import message
 from sip_hooks.kamailio.message import Refused
 from sip_hooks.kamailio.settings import HookSettings
 
 _INTERFACE = "org.sipsad.Associations."
 _WAITING = "sad_waiting"
+_AWAY = "sad_away"
 _WAIT_SECONDS = 3600
 _RETRIES_PER_TURN = 64
+_AWAY_SECONDS = 2
+_MOST_WAITING = 4096
+_LATER = frozenset({"Busy", "KernelRefused", "JournalUnavailable"})
+#: A registration is confirmed before it is used, and both before it ends.
+_ORDER = ("Confirm", "TakeIntoUse", "Release")
 
 #: What the user agent did wrong, by the daemon's error; everything else is ours: 503.
 _STATUS: Dict[str, tuple[int, str]] = {
@@ -41,17 +48,27 @@ class DaemonCalls:
     def call(self, method: str, **parameters: Any) -> Dict[str, Any]:
         """Call; raise :class:`Refused` with the SIP status that fits the error."""
         try:
-            return self._client.call(_INTERFACE + method, parameters)
+            return self._ask(method, parameters)
         except CallError as error:
             raise _refusal(method, error) from None
         except ClientError as error:
             message.log("{}: {}".format(method, error))
             raise Refused(503, "Service Unavailable", why="sad does not answer") from None
 
+    def _ask(self, method: str, parameters: Dict[str, Any]) -> Dict[str, Any]:
+        """Call, unless a worker has just waited in vain: a daemon that hangs must not hold all."""
+        if message.table_get(_AWAY, _AWAY) is not None:
+            raise Unreachable(self._client.path, "it has just let a call wait", may_have_run=False)
+        try:
+            return self._client.call(_INTERFACE + method, parameters)
+        except TimedOut:
+            message.table_set(_AWAY, _AWAY, "1", _AWAY_SECONDS)
+            raise
+
     def find(self, flow: Dict[str, Any]) -> Optional[Dict[str, Any]]:
         """Return the answer of Find, None for a flow that nothing protects."""
         try:
-            return self._client.call(_INTERFACE + "Find", {"flow": flow})
+            return self._ask("Find", {"flow": flow})
         except CallError as error:
             if error.short_name == "UnknownFlow":
                 return None
@@ -66,41 +83,44 @@ class DaemonCalls:
         Returns None then, and when the daemon has refused for good.
         """
         try:
-            return self._client.call(_INTERFACE + method, parameters)
+            return self._ask(method, parameters)
         except CallError as error:
-            if error.short_name not in {"Busy", "KernelRefused", "JournalUnavailable"}:
+            if error.short_name not in _LATER:
                 message.log("{}: {}".format(method, error))
                 return None
             why: ClientError = error
         except ClientError as error:
             why = error
         message.log("{}: {}; it will be tried again".format(method, why))
-        call = json.dumps({"method": method, "parameters": parameters}, separators=(",", ":"))
+        waiting = {"method": method, "parameters": parameters, "at": time.monotonic()}
+        call = json.dumps(waiting, separators=(",", ":"))
         key = "{}:{}".format(method, parameters["id"])
         message.table_set(_WAITING, key, call, _WAIT_SECONDS)
         return None
 
-    def retry(self) -> List[Dict[str, Any]]:
-        """Try again what waits; return the associations that were confirmed by it."""
-        confirmed: List[Dict[str, Any]] = []
-        for key in message.table_keys(_WAITING, _RETRIES_PER_TURN):
+    def retry(self) -> None:
+        """Try again what waits; stop when the daemon is not there."""
+        keys = message.table_keys(_WAITING, _MOST_WAITING)
+        keys.sort(key=lambda key: _ORDER.index(key.partition(":")[0]))
+        for key in keys[:_RETRIES_PER_TURN]:
             text = message.table_get(_WAITING, key)
             if text is None:
                 continue
             waiting = json.loads(text)
+            parameters = waiting["parameters"]
+            if "expiresSeconds" in parameters:
+                # The registration has not waited: what is left of it is granted.
+                parameters["expiresSeconds"] -= int(time.monotonic() - waiting["at"])
             try:
-                answer = self._client.call(_INTERFACE + waiting["method"], waiting["parameters"])
+                if parameters.get("expiresSeconds", 1) > 0:
+                    self._ask(waiting["method"], parameters)
             except CallError as error:
-                if error.short_name in {"Busy", "KernelRefused", "JournalUnavailable"}:
+                if error.short_name in _LATER:
                     continue
                 message.log("{}: {}".format(waiting["method"], error))
             except ClientError:
-                return confirmed  # not there yet: the next turn
-            else:
-                if waiting["method"] == "Confirm":
-                    confirmed.append(answer["association"])
+                return  # not there yet: the next turn
             message.table_remove(_WAITING, key)
-        return confirmed
 
 
 def _refusal(method: str, error: CallError) -> Refused:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from sip_hooks.kamailio import message
+from sip_hooks.kamailio import message, tables
 from sip_hooks.kamailio.daemon import DaemonCalls
 from sip_hooks.kamailio.message import Dropped, Refused
 from sip_hooks.kamailio.registering import Registering
@@ -55,27 +55,33 @@ class Hook:
         try:
             action = self._judge()
         except Refused as refused:
-            message.set_number("$var(sad_code)", refused.status)
-            message.set_value("$var(sad_reason)", refused.reason)
-            if refused.header:
-                message.set_value("$var(sad_header)", refused.header)
-            if refused.why:
-                message.log("{} {}".format(refused.status, refused.why))
-            return _NO
+            return self._refuse(refused)
         except Dropped:
             action = "drop"
         message.set_value("$var(sad_action)", action)
         return _YES
 
+    def _refuse(self, refused: Refused) -> int:
+        message.set_number("$var(sad_code)", refused.status)
+        message.set_value("$var(sad_reason)", refused.reason)
+        if refused.header:
+            message.set_value("$var(sad_header)", refused.header)
+        if refused.why:
+            message.log("{} {}".format(refused.status, refused.why))
+        return _NO
+
     def _judge(self) -> str:
         worker = self._ready()
         settings = worker.settings
-        address, port = message.address(message.value("$Ri")), int(message.value("$Rp"))
-        if (address, port) in settings.core_sockets:
-            return worker.routing.from_core()
-        method = message.value("$rm")
+        address, port = message.address(message.value("$Ri")), message.local_port()
         if message.from_own_address():
             raise Refused(403, "Forbidden", why="the source is an own address")
+        if (address, port) in settings.core_sockets:
+            if not settings.is_core(message.address(message.value("$si"))):
+                # Whoever is connected to the access network can address this socket.
+                raise Refused(403, "Forbidden", why="the source is none of sad.core_hosts")
+            return worker.routing.from_core()
+        method = message.value("$rm")
         protected = settings.is_protected(port)
         if method == "REGISTER":
             return worker.registering.request(protected=protected)
@@ -87,6 +93,35 @@ class Hook:
             return "emergency"
         # T33-7.1-p5: only REGISTER and emergency on unprotected ports.
         raise Refused(403, "Forbidden", why="{} on an unprotected port".format(method))
+
+    def next_hop(self, _msg: object) -> int:
+        """Whether a user agent's request goes to the core, and to nobody else."""
+        try:
+            self._ready().routing.check_next_hop()
+        except Refused as refused:
+            return self._refuse(refused)
+        return _YES
+
+    def reply(self, _msg: object) -> int:
+        """Whether a reply comes from where its request went. The transaction is found."""
+        settings = self._ready().settings
+        asked_of_core = not self._is_core_socket("$T_req($Ri)", "$T_req($sel(dst.port))")
+        here_is_core = self._is_core_socket("$Ri", "$sel(dst.port)")
+        if not asked_of_core:
+            protected = settings.is_protected(message.local_port())
+            return _YES if protected and not here_is_core else _NO
+        if not here_is_core or not settings.is_core(message.address(message.value("$si"))):
+            message.log("a reply of {} for the core: dropped".format(message.value("$si")))
+            return _NO
+        if message.value("$rm") == "REGISTER" and message.value("$rs").startswith("2"):
+            # Nobody is registered without protection, whatever the core grants (T33-7.1-p5).
+            port = int(message.value("$T_req($sel(dst.port))"))
+            return _YES if settings.is_protected(port) else _NO
+        return _YES
+
+    def _is_core_socket(self, address: str, port: str) -> bool:
+        where = (message.address(message.value(address)), int(message.value(port)))
+        return where in self._ready().settings.core_sockets
 
     def challenge(self, _msg: object) -> int:
         """A 401 of the core to REGISTER."""
@@ -101,6 +136,7 @@ class Hook:
     def notified(self, _msg: object) -> int:
         """The user agent has answered the NOTIFY that ended its registration (T24-D-3)."""
         self._ready().registering.release_registration(message.value("$avp(sad_ends)"))
+        tables.forget(message.value("$avp(sad_token)"))
         return _YES
 
     def retry(self, _msg: object) -> int:

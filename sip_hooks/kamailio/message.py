@@ -5,12 +5,23 @@ Headers are read as they arrived: Kamailio applies removals and additions when t
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from typing import Any, Dict, List, Optional, Tuple
 
 import KSR
 
 _MOST_ROWS = 64
+
+
+#: What a P-CSCF takes off a user agent's requests: the first hop's own, and what only the network
+#: may say (RFC 3325, RFC 7315, RFC 4412).
+OF_THE_NETWORK = (
+    "Security-Client", "Security-Verify", "Security-Server",
+    "P-Asserted-Identity", "P-Asserted-Service", "P-Served-User", "P-Profile-Key",
+    "P-Visited-Network-ID", "P-Charging-Vector", "P-Charging-Function-Addresses",
+    "P-User-Database", "Resource-Priority",
+)  # fmt: skip
 
 
 class Refused(Exception):
@@ -67,6 +78,12 @@ def remove(*names: str) -> None:
         KSR.hdr.remove(name)
 
 
+def remove_network_provided() -> None:
+    """Remove P-Access-Network-Info if it claims to be the network's word (RFC 7315 4.4)."""
+    if any("network-provided" in row.lower() for row in rows("P-Access-Network-Info")):
+        remove("P-Access-Network-Info")
+
+
 def append(name: str, text: str) -> None:
     """Add a header row; text that would end the row early is refused."""
     if "\r" in text or "\n" in text:
@@ -99,13 +116,27 @@ def flow() -> Dict[str, Any]:
         "peerAddress": address(value("$si")),
         "peerPort": int(value("$sp")),
         "localAddress": address(value("$Ri")),
-        "localPort": int(value("$Rp")),
+        "localPort": local_port(),
     }
 
 
+def local_port() -> int:
+    """Return the port that the message arrived at.
+
+    Not ``$Rp``: on a connection that Kamailio has opened that is the port of the first listener.
+    """
+    return int(value("$sel(dst.port)"))
+
+
 def address(text: str) -> str:
-    """Return an address without the brackets that Kamailio puts around IPv6."""
-    return text.strip("[]")
+    """Return a host without brackets, an IPv6 address in its short form."""
+    host = text.strip("[]")
+    if ":" not in host:
+        return host
+    try:
+        return ipaddress.IPv6Address(host).compressed
+    except ValueError:
+        return host
 
 
 def socket_name(protocol: str, host: str, port: int) -> str:

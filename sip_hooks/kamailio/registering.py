@@ -112,14 +112,15 @@ class Registering:
         integrity: bool,
         set_: Optional[Dict[str, Any]],
     ) -> None:
-        message.remove("Security-Client", "Security-Verify", "Security-Server")
+        message.remove("Route", *message.OF_THE_NETWORK)
+        message.remove_network_provided()
         for name in ("Require", "Proxy-Require"):
             before = message.rows(name)
             after = strip_sec_agree(before)
             if tuple(before) != after:
                 message.replace(name, after)
         message.replace("Authorization", (ims.mark_integrity(authorization, protected=integrity),))
-        message.remove("P-Asserted-Identity", "Path")
+        message.remove("Path")
         # The core challenges what comes in clear, and keeps no such Path.
         token = "clear" if set_ is None else tables.token_of(set_)
         message.leave_from(*self._settings.core_sockets[0])
@@ -171,6 +172,8 @@ class Registering:
             cipherKey=keys.cipher_key,
         )
         association = answer["association"]
+        if set_ is None:
+            tables.forget_stale(association, self._calls.find)
         tables.put_flows(association, used=False)
         tables.note_challenge(keys.nonce, association["id"], association["secondsLeft"])
         message.append("WWW-Authenticate", keys.clean)
@@ -191,10 +194,11 @@ class Registering:
         granted = self._granted(state)
         if granted:
             self._confirm(state, set_, granted)
-        else:
+        elif granted == 0:
             self._deregistered(state, set_)
 
-    def _granted(self, state: Dict[str, Any]) -> int:
+    def _granted(self, state: Dict[str, Any]) -> Optional[int]:
+        """Return the seconds granted; None if the answer does not tell, e.g. to a query."""
         expires = message.rows("Expires")
         try:
             return ims.granted_seconds(
@@ -204,7 +208,7 @@ class Registering:
             )
         except ims.ImsError as error:
             message.log("a 200 to REGISTER: {}".format(error))
-            return 0
+            return None
 
     def _confirm(self, state: Dict[str, Any], set_: Dict[str, Any], granted: int) -> None:
         """T24-P-7: the set lives as long as the registration; other workers hear of it.

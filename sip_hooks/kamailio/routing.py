@@ -33,13 +33,13 @@ class Routing:
         """Judge a request that came on a protected port and make it ready for the core."""
         flow = message.flow()
         entry = self.find_flow(flow)
+        if message.value("$pr") == "udp":
+            # T33-7.1-d, T24-P-10: answers go from port_pc to port_us, on the set of the request.
+            message.answer_from(flow["localAddress"], entry.port_pc)
         if entry.state == "temporary":
             raise Refused(*_FORBIDDEN, why="only REGISTER on a temporary set (T24-P-5)")
         initial = not message.value("$tt") and message.value("$rm") not in _HOP_BY_HOP
         registration = self._registration(entry.token, flow, initial=initial)
-        if message.value("$pr") == "udp":
-            # T33-7.1-d, T24-P-10: answers go from port_pc to port_us, on the set of the request.
-            message.answer_from(flow["localAddress"], entry.port_pc)
         message.leave_from(*self._settings.core_sockets[0])
         method = message.value("$rm")
         if method != "CANCEL":
@@ -83,35 +83,49 @@ class Routing:
         return entry
 
     def _make_ready(self, registration: RegistrationEntry, *, initial: bool) -> None:
-        asserted: Optional[str] = None
+        asserted: object = None
         if initial:
             self._check_route(registration)
-            asserted = ims.asserted(
-                message.rows("P-Preferred-Identity"),
-                message.value("$hdr(From)"),
-                registration.identities,
+            senders = message.rows("From")
+            asserted = len(senders) == 1 and ims.asserted(
+                message.rows("P-Preferred-Identity"), senders[0], registration.identities
             )
-            if asserted is None:
+            if not asserted:
                 raise Refused(*_FORBIDDEN, why="an identity that is not the registration's")
-        message.remove(
-            "Security-Client", "Security-Verify", "Security-Server",
-            "P-Preferred-Identity", "P-Asserted-Identity",
-        )  # fmt: skip
+        message.remove("P-Preferred-Identity", "Path", *message.OF_THE_NETWORK)
+        message.remove_network_provided()
         for name in ("Require", "Proxy-Require"):  # R3329-2.3.1-p
             before = message.rows(name)
             after = strip_sec_agree(before)
             if tuple(before) != after:
                 message.replace(name, after)
-        if asserted is not None:
+        if asserted:
             message.append("P-Asserted-Identity", "<{}>".format(asserted))
 
     def _check_route(self, registration: RegistrationEntry) -> None:
         """TS 24.229 5.2.6.3.3: a request begins its way where the registrar said."""
-        routes = ims.values_of(message.rows("Route"))
-        if routes and ims.is_at(routes[0], self._settings.addresses, self._settings.server_port):
+        try:
+            routes = ims.values_of(message.rows("Route"))
+        except ims.ImsError as error:
+            raise Refused(400, "Bad Request", why=str(error)) from None
+        # Exactly ";lr": with ";r2=on" Kamailio would take the next value for its own as well.
+        if routes and ims.is_own_route(
+            routes[0], self._settings.addresses, self._settings.server_port
+        ):
             routes = routes[1:]
         if not ims.same_routes(routes, registration.service_route):
             raise Refused(*_FORBIDDEN, why="Route is not the Service-Route of the registration")
+
+    def check_next_hop(self) -> None:
+        """Refuse a request that would leave for anybody but the core, whatever its Route says.
+
+        Called when Kamailio has taken its own Route values off. Also inside dialogs, of which the
+        hook knows nothing: the core then judges the rest.
+        """
+        uri = message.value("$du") or message.value("$ru")
+        host = ims.host_of(uri)
+        if not self._settings.is_core(host):
+            raise Refused(*_FORBIDDEN, why="the next hop is none of sad.core_hosts")
 
     def _take_into_use(self, entry: FlowEntry) -> None:
         """T24-P-9: the first request moves what is sent to this set and retires the older."""
@@ -151,7 +165,7 @@ class Routing:
         protocol = "tcp" if ims.transport_of(message.value("$ru")) == "tcp" else "udp"
         # T33-7.1-d: SA3, from port_pc to port_us, for requests of the P-CSCF.
         message.send_to(protocol, (local, entry.port_pc), (peer, port_us))
-        self._watch_for_the_end(entry)
+        self._watch_for_the_end(token, entry)
         return "user"
 
     def _named_registration(self) -> Optional[Tuple[str, int, str, int]]:
@@ -165,11 +179,19 @@ class Routing:
         local = self._settings.address_like(host)
         if local is None or not port.isdigit() or not ims.is_address(host):
             return None
+        if not 0 < int(port) < 65536:
+            return None
         return host, int(port), local, self._settings.server_port
 
-    def _watch_for_the_end(self, entry: RegistrationEntry) -> None:
-        """T24-D-3: a NOTIFY of the reg event may end the registration."""
-        if message.value("$rm") != "NOTIFY":
+    def _watch_for_the_end(self, token: str, entry: RegistrationEntry) -> None:
+        """T24-D-3: a NOTIFY of the reg event may end the registration.
+
+        Only the S-CSCF's own word: what a user agent sends through it bears an asserted identity,
+        and what is outside a dialog answers no subscription.
+        """
+        if message.value("$rm") != "NOTIFY" or not message.value("$tt"):
+            return
+        if message.rows("P-Asserted-Identity"):
             return
         event = message.rows("Event")
         if not event or event[0].partition(";")[0].strip().lower() != "reg":
@@ -185,5 +207,6 @@ class Routing:
         except ims.ImsError as error:
             message.log("a NOTIFY of the reg event: {}".format(error))
             return
-        if end.everything or set(entry.aors) <= set(end.aors):
+        if entry.aors and set(entry.aors) <= set(end.aors):
             message.set_value("$avp(sad_ends)", entry.association)
+            message.set_value("$avp(sad_token)", token)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Callable, Optional, Tuple
+from typing import Callable, Optional, Tuple, Union
+
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 
 class SettingError(Exception):
@@ -19,7 +21,8 @@ class HookSettings:
     """What the hook must know of the endpoint without asking the daemon.
 
     ``core_sockets`` are the local (address, port) pairs that face the core: what arrives
-    elsewhere comes from user agents, and what goes to the core leaves from the first.
+    elsewhere comes from user agents, and what goes to the core leaves from the first. Only
+    ``core_hosts`` are heard there, and nothing of a user agent goes anywhere else.
     ``timeout`` bounds one call of the daemon, in seconds.
     """
 
@@ -29,6 +32,7 @@ class HookSettings:
     server_port: int
     client_ports: Tuple[int, ...]
     core_sockets: Tuple[Tuple[str, int], ...]
+    core_hosts: Tuple[Network, ...]
     path_uri: str
     timeout: float
     linger: int
@@ -37,6 +41,14 @@ class HookSettings:
     def is_protected(self, port: int) -> bool:
         """Whether a local port belongs to the endpoint."""
         return port == self.server_port or port in self.client_ports
+
+    def is_core(self, host: str) -> bool:
+        """Whether a host is an address of the core; names are none."""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self.core_hosts)
 
     def address_like(self, peer: str) -> Optional[str]:
         """The endpoint's address of the same IP version as a peer's."""
@@ -62,10 +74,11 @@ def read_settings(parameter: Callable[[str], str]) -> HookSettings:
     return HookSettings(
         socket=text("socket"),
         endpoint=text("endpoint"),
-        addresses=tuple(_address(item) for item in text("addresses").split(",")),
+        addresses=_addresses(text("addresses")),
         server_port=number("server_port", 1, 65535),
         client_ports=_ports(text("client_ports")),
         core_sockets=core,
+        core_hosts=tuple(_network(item) for item in text("core_hosts").split(",")),
         path_uri=text("path_uri"),
         timeout=number("timeout_ms", 1, 60_000) / 1000,
         linger=number("linger", 0, 86_400),
@@ -78,6 +91,20 @@ def _address(item: str) -> str:
         return ipaddress.ip_address(item.strip().strip("[]")).compressed
     except ValueError:
         raise SettingError(f"{item.strip()} is not an IP address") from None
+
+
+def _addresses(items: str) -> Tuple[str, ...]:
+    addresses = tuple(_address(item) for item in items.split(","))
+    if len({":" in address for address in addresses}) != len(addresses):
+        raise SettingError("sad.addresses has more than one address of an IP version")
+    return addresses
+
+
+def _network(item: str) -> Network:
+    try:
+        return ipaddress.ip_network(item.strip())
+    except ValueError:
+        raise SettingError(f"{item.strip()} of sad.core_hosts is no address or prefix") from None
 
 
 def _socket(item: str) -> Tuple[str, int]:

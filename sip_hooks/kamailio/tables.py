@@ -1,12 +1,13 @@
 """What Kamailio's workers share: which flows are protected, and how to reach a registration.
 
 So requests on established sets ask nobody, and calls go on while the daemon is away. An entry
-lives as long as its association; a miss asks the daemon.
+lives as long as its association would; one that ended sooner has no SAs, so nothing passes on its
+flows until somebody else gets its ports (:func:`forget_stale`). A miss asks the daemon.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from sip_hooks.ims import (
     FlowEntry,
@@ -36,7 +37,21 @@ def flow_entry(flow: Dict[str, Any]) -> Optional[FlowEntry]:
 
 
 def _key(flow: Dict[str, Any]) -> str:
-    return flow_key(flow["peerAddress"], flow["peerPort"], flow["localPort"])
+    key = flow_key(flow["peerAddress"], flow["peerPort"], flow["localPort"])
+    return "{}|{}".format(key, flow["localAddress"])
+
+
+def flows_of(association: Association) -> List[Dict[str, Any]]:
+    """Return the flows of a set: the two server ports last, which all sets share."""
+    s = association["ipsec3gpp"]
+    pairs = (
+        (s["portUc"], s["portPs"]),
+        (s["portUs"], s["portPc"]),
+        (s["portUc"], s["portPc"]),
+        (s["portUs"], s["portPs"]),
+    )
+    ends = {"peerAddress": s["ueAddress"], "localAddress": s["pcscfAddress"]}
+    return [dict(ends, peerPort=peer, localPort=local) for peer, local in pairs]
 
 
 def registration_entry(token: str) -> Optional[RegistrationEntry]:
@@ -57,19 +72,40 @@ def put_flows(association: Association, *, used: bool) -> FlowEntry:
     registration share, to the one that is. A temporary set takes no flow that is known already:
     whoever sends REGISTER in clear with another's ports changes nothing for him.
     """
-    s = association["ipsec3gpp"]
     entry = FlowEntry.of(association, used=used)
     text = entry.to_text()
     seconds = max(1, int(association["secondsLeft"]))
     temporary = entry.state == "temporary"
-    own = ((s["portUc"], s["portPs"]), (s["portUs"], s["portPc"]), (s["portUc"], s["portPc"]))
-    shared = (s["portUs"], s["portPs"])
-    for ports in (*own, shared):
-        key = flow_key(s["ueAddress"], *ports)
-        known = (temporary or (ports == shared and not used)) and message.table_get(_FLOWS, key)
-        if not known:
-            message.table_set(_FLOWS, key, text, seconds)
+    flows = flows_of(association)
+    for flow in flows:
+        leave = temporary or (flow is flows[-1] and not used)
+        if not (leave and message.table_get(_FLOWS, _key(flow))):
+            message.table_set(_FLOWS, _key(flow), text, seconds)
     return entry
+
+
+def forget_stale(
+    association: Association, find: Callable[[Dict[str, Any]], Optional[Dict[str, Any]]]
+) -> None:
+    """Forget what is known of the flows of a new set and is over: others may have had its ports.
+
+    A set can end without the hook: an operator, the network, the kernel. While the set that a
+    flow is known for lives, it stays known.
+    """
+    flows = flows_of(association)
+    for flow in flows:
+        known = flow_entry(flow)
+        if known is None or known.association == association["id"]:
+            continue
+        found = find(flow)
+        alive = set() if found is None else {found["association"]["id"], found["outbound"]["id"]}
+        if known.association not in alive:
+            message.table_remove(_FLOWS, _key(flow))
+    token = token_of(association)
+    if message.table_get(_REGISTRATIONS, token) is not None:
+        found = find(flows[-1])
+        if found is None or found["association"]["state"] == "temporary":
+            message.table_remove(_REGISTRATIONS, token)
 
 
 def note_challenge(nonce: str, association_id: str, seconds: int) -> None:
@@ -82,10 +118,8 @@ def challenged_set(nonce: str) -> Optional[str]:
     return message.table_get(_CHALLENGES, nonce)
 
 
-def forget(token: str, association: Association) -> None:
-    """Forget a registration and the flows of one of its sets: the daemon is asked from now on."""
+def forget(token: str, association: Optional[Association] = None) -> None:
+    """Forget a registration, and the flows of one of its sets: the daemon is asked from now on."""
     message.table_remove(_REGISTRATIONS, token)
-    s = association["ipsec3gpp"]
-    for peer_port in (s["portUc"], s["portUs"]):
-        for local_port in (s["portPc"], s["portPs"]):
-            message.table_remove(_FLOWS, flow_key(s["ueAddress"], peer_port, local_port))
+    for flow in [] if association is None else flows_of(association):
+        message.table_remove(_FLOWS, _key(flow))

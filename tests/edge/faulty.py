@@ -37,6 +37,12 @@ class _Faulty:
     def request(self, msg: object) -> int:
         return self._enter("request", msg)
 
+    def next_hop(self, msg: object) -> int:
+        return self._enter("next_hop", msg)
+
+    def reply(self, msg: object) -> int:
+        return self._enter("reply", msg)
+
     def challenge(self, msg: object) -> int:
         return self._enter("challenge", msg)
 

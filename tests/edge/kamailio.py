@@ -31,9 +31,7 @@ def configuration(values: Mapping[str, str], *, loader: Path) -> str:
             pattern = rf'(?m)^({re.escape(name)} = )("[^"]*"|\d+)'
         else:
             pattern = rf'(?m)^(#!substdef "!{name}!)()[^!]*(?=!g)'
-        quoted = value if not name.startswith("sad.") or value.isdigit() else f'"{value}"'
-        if name.startswith("sad.") and name != "sad.access_port":
-            quoted = f'"{value}"'
+        quoted = f'"{value}"' if name.startswith("sad.") else value
         text, count = re.subn(pattern, lambda m, q=quoted: m[1] + q, text)  # type: ignore[misc]
         assert count == 1, name
     text = re.sub(
@@ -129,7 +127,13 @@ class Kamailio:
 
     def forget(self) -> None:
         """Empty the tables that its workers share, as a new registration of everybody would."""
-        for table in ("sad_flows", "sad_registrations", "sad_challenges", "sad_waiting"):
+        for table in (
+            "sad_flows",
+            "sad_registrations",
+            "sad_challenges",
+            "sad_waiting",
+            "sad_away",
+        ):
             self.rpc("htable.flush", table)
 
     def rpc(self, *words: str) -> str:

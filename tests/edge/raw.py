@@ -1,5 +1,6 @@
 """Requests as an attacker writes them: text over UDP from any address of the UEs' side."""
 
+import contextlib
 import secrets
 import socket
 from collections.abc import Sequence
@@ -92,6 +93,14 @@ class RawClient:
             assert isinstance(message, Response)
             if message.status >= 200:
                 return message
+
+    def receive_all(self, seconds: float = 2.0) -> list[Response]:
+        """Return every final response until nothing more comes for a while."""
+        found = []
+        with contextlib.suppress(TimeoutError):
+            while True:
+                found.append(self.receive(seconds))
+        return found
 
     def silence(self, seconds: float) -> bool:
         """Whether nothing comes for a while."""

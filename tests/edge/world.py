@@ -221,6 +221,7 @@ async def edge_world(
             "_ACCESS6_": EDGE[6],
             "_CORE_": EDGE_CORE,
             "sad.socket": str(daemon.socket),
+            "sad.core_hosts": f"{CORE}/32",
             "sad.core_uri": f"sip:{CORE}:{CORE_PORT}",
             "sad.timeout_ms": "3000",
             "sad.linger": "1",

@@ -69,7 +69,13 @@ def test_a_prefix_is_one_sender() -> None:
 @pytest.mark.parametrize(
     ("count", "changes", "asked", "whose", "seconds"),
     [
-        (3, {"private_identity": "same@ims"}, {"private_identity": "same@ims"}, "identity", 0),
+        (
+            3,
+            {"private_identity": "same@ims", "ue": "10.1.1.1"},
+            {"private_identity": "same@ims", "peer_address": "10.1.1.1"},
+            "identity at this address",
+            0,
+        ),
         (5, {"ue": "10.1.1.1"}, {"peer_address": "10.1.1.1"}, "of this address", 0),
         (5, {"ue": "2001:db8::1"}, {"peer_address": "2001:db8::2"}, "of this address", 0),
         (12, {}, {}, "in all", 0),
@@ -88,9 +94,15 @@ def test_each_limit_refuses_with_the_time_when_room_will_be(
     assert 2000 <= refusal.value.retry_after_milliseconds <= 2001 + seconds
 
 
+def test_who_names_an_identity_elsewhere_takes_none_of_its_room() -> None:
+    """Design 6: a victim is not locked out by whoever knows its name."""
+    sets = [pending(n, private_identity="same@ims") for n in range(5)]
+    room(table_of(*sets), private_identity="same@ims")
+
+
 def test_confirmed_released_and_ended_sets_give_their_room_back() -> None:
     """Counts are derived from the table, so they follow at once."""
-    sets = [pending(n, private_identity="same@ims") for n in range(3)]
+    sets = [pending(n, private_identity="same@ims", ue="10.9.9.9") for n in range(3)]
     table = table_of(*sets)
     for changed in (
         {"state": AssociationState.IN_USE, "offer": None},
@@ -109,7 +121,7 @@ def test_sets_offered_on_a_set_are_not_counted_and_who_leaves_makes_room() -> No
     protected = [pending(n, ue="10.1.1.1", on="a") for n in range(9)]
     room(table_of(*protected), peer_address="10.1.1.1")
 
-    sets = [pending(n, private_identity="same@ims") for n in range(3)]
+    sets = [pending(n, private_identity="same@ims", ue="10.9.9.9") for n in range(3)]
     room(table_of(*sets), private_identity="same@ims", leaving=[sets[1].id])
 
 
@@ -147,9 +159,11 @@ def test_no_sequence_of_offers_and_endings_exceeds_a_limit(steps: list[Any]) -> 
         assert len(waiting) <= LIMITS.max_temporary_sets
         for i in range(4):
             of_ue = [a for a in waiting if a.sa_set.peer_address == f"10.0.0.{i}"]
-            of_impi = [a for a in waiting if a.private_identity == f"{i}@ims"]
             assert len(table.pending.of_prefix(f"10.0.0.{i}")) == len(of_ue) <= 5
-            assert len(table.pending.of_identity(f"{i}@ims")) == len(of_impi) <= 3
+            for j in range(4):
+                of_impi = [a for a in of_ue if a.private_identity == f"{j}@ims"]
+                counted = table.pending.of_identity(f"{j}@ims", f"10.0.0.{i}")
+                assert len(counted) == len(of_impi) <= 3
 
 
 def test_a_change_of_what_is_counted_keeps_the_order_of_the_sets() -> None:

@@ -24,7 +24,8 @@ ENDS = st.tuples(FOUR, PORTS, FOUR, PORTS) | st.tuples(SIX, PORTS, SIX, PORTS)
 TOKENS = ENDS.map(lambda ends: registration_token(*ends))
 TEXTS = st.text()
 SET_PORTS = st.integers(1, 65535)
-FLOWS = st.builds(FlowEntry, TEXTS, TOKENS, TEXTS, st.booleans(), TEXTS, SET_PORTS)
+STATES = st.sampled_from(["temporary", "established", "inUse", "retiring"])
+FLOWS = st.builds(FlowEntry, TEXTS, TOKENS, STATES, st.booleans(), TEXTS, SET_PORTS)
 LISTS = st.lists(TEXTS, max_size=3).map(tuple)
 REGISTRATIONS = st.builds(RegistrationEntry, TEXTS, SET_PORTS, LISTS, LISTS, LISTS)
 JSON = st.recursive(
@@ -178,9 +179,10 @@ def test_deep_json_is_no_entry(text: str) -> None:
         ["a", 1, [], [], None],
         ["a", 1, [], []],
         ["a", 1, [], [], [], []],
-        ["a", TOKEN, "s", 1, "p", 5],
-        ["a", "x", "s", True, "p", 5],
-        ["a", TOKEN, "s", True, "p", False],
+        ["a", TOKEN, "inUse", 1, "p", 5],
+        ["a", TOKEN, "s", True, "p", 5],
+        ["a", "x", "inUse", True, "p", 5],
+        ["a", TOKEN, "inUse", True, "p", False],
     ],
 )
 def test_entries_of_nearly_the_right_shape_are_none(fields: list[object]) -> None:
