@@ -1,6 +1,7 @@
 """What an attacker does to a real edge: from the access network, and from a protected UE."""
 
 import asyncio
+import re
 from dataclasses import replace
 
 import pytest
@@ -21,7 +22,7 @@ from tests.ue import home
 from tests.ue.agent import Trace
 from tests.ue.dialog import make_response, new_branch
 from tests.ue.headers import Via
-from tests.ue.sip import Request, parse
+from tests.ue.sip import Request, Response, parse
 from tests.ue.ue import Ue
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -262,3 +263,45 @@ async def test_edge_attacks_a_flood_costs_others_nothing(world: EdgeWorld) -> No
     assert busy
     assert all(a.rows("Retry-After") for a in busy)
     assert {a.status for a in answers} <= {404, 503}
+
+
+async def test_edge_attacks_a_flood_from_everywhere(world: EdgeWorld) -> None:
+    """Design section 6: spoofed or not, many addresses share one rate; the established go on."""
+    ue = await world.new_ue(44)
+    await within(ue.register())
+    for number in range(40):
+        world.own_address(f"10.20.78.{number + 1}")
+        with RawClient(world.ue, (f"10.20.78.{number + 1}", 0), ACCESS) as raw:
+            for _ in range(5):
+                raw.send(register(45, raw.local))
+    assert (await within(ue.message(home.public_identity(44), "in the flood"))).status == 200
+    await within(ue.messages.get())
+    (own,) = [a for a in world.daemon.associations() if a["state"] == "inUse"]
+    assert own["registration"]["privateIdentity"] == home.private_identity(44)
+
+
+@pytest.mark.parametrize("left_out", ["ik", "ck and ik", "neither, but 31 digits"])
+async def test_edge_attacks_challenges_with_bad_keys(world: EdgeWorld, left_out: str) -> None:
+    """T33-7.2-d: ck without ik, no keys, a short key: 503, and nothing of them leaves."""
+    real = world.scscf.registrar.register
+
+    def spoiled(request: Request, now: float) -> Response:
+        response = real(request, now)
+        value = response.one("WWW-Authenticate")
+        if left_out == "neither, but 31 digits":
+            value = re.sub(r'(ik="[0-9a-f]{31})[0-9a-f]', r"\1", value)
+        else:
+            value = re.sub(r', ik="[0-9a-f]*"', "", value)
+            value = value if left_out == "ik" else re.sub(r', ck="[0-9a-f]*"', "", value)
+        assert value != response.one("WWW-Authenticate")
+        return response.with_rows("WWW-Authenticate", value)
+
+    received: list[bytes] = []
+    ue = await world.new_ue(46, on_trace=lambda trace: received.append(trace.raw))
+    world.scscf.registrar.register = spoiled  # type: ignore[method-assign]  # put back below
+    try:
+        assert (await within(ue.begin())).response.status == 503
+    finally:
+        world.scscf.registrar.register = real  # type: ignore[method-assign]  # as above
+    assert not any(b"ck=" in raw for raw in received)
+    assert world.states() == 0
