@@ -2,14 +2,11 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 
 import pytest
 
 from sip_hooks.client import CallError
 from tests.edge.world import EdgeWorld, within
-from tests.support.daemon import wait_until
 from tests.ue import home
 from tests.ue.agent import Trace
 from tests.ue.registration import RegistrationRefused
@@ -122,60 +119,6 @@ async def test_edge_faults_daemon_killed(world: EdgeWorld) -> None:
     assert await _message(known) == 200
     await within(new.deregister())
     await within(known.deregister())
-    await world.end_all()
-
-
-async def test_edge_faults_confirm_is_repeated(world: EdgeWorld) -> None:
-    """The 200 came while the daemon was away: after its start the set is established by itself."""
-    ue = await world.new_ue(25)
-    attempt = await within(ue.begin())
-
-    def on_register(*_: object) -> None:
-        """Kill the daemon in the moment the core grants."""
-        if world.scscf.registrar.seen and world.scscf.registrar.seen[-1].status == 200:
-            world.daemon.kill()
-
-    real = world.scscf.registrar.register
-
-    def register(request: Request, now: float) -> Response:
-        response = real(request, now)
-        on_register()
-        return response
-
-    world.scscf.registrar.register = register  # type: ignore[method-assign]  # put back below
-    try:
-        assert (await within(ue.finish(attempt))).status == 200
-    finally:
-        world.scscf.registrar.register = real  # type: ignore[method-assign]  # as above
-    assert await _message(ue) == 200
-    world.daemon.start()
-    await asyncio.to_thread(
-        wait_until,
-        lambda: [a["state"] for a in world.daemon.associations()] == ["inUse"],
-        "Confirm and TakeIntoUse have been repeated",
-    )
-    await within(ue.deregister())
-    await world.end_all()
-
-
-async def test_edge_faults_daemon_hangs(world: EdgeWorld) -> None:
-    """A daemon that answers nothing costs a worker its time-out, and the UE gets a 503."""
-    ue = await world.new_ue(26)
-    os.kill(world.daemon.pid, signal.SIGSTOP)
-    try:
-        assert (await within(ue.begin())).response.status == 503
-    finally:
-        os.kill(world.daemon.pid, signal.SIGCONT)
-
-    async def served() -> None:
-        """For a moment after a time-out nobody waits for the daemon again."""
-        attempt = await ue.begin()
-        while attempt.response.status == 503:
-            attempt = await ue.begin()
-        await ue.finish(attempt)
-
-    await within(served())
-    await within(ue.deregister())
     await world.end_all()
 
 

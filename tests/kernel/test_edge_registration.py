@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.edge.world import EdgeWorld, within
+from tests.edge.world import BLOCK_POLICIES, EdgeWorld, within
 from tests.support import eye
 from tests.support.daemon import wait_until
 from tests.ue import home
@@ -79,6 +79,7 @@ async def test_edge_registration_whole_life(
     for ue in (alice, bob):
         assert (await within(ue.deregister())).status == 200
     await world.gone()
+    assert world.policies() == BLOCK_POLICIES
     world.assert_clean(alice, bob)
 
 
