@@ -1,4 +1,4 @@
-"""The daemon stopped, hung and restarted in steps of a registration; make soak has each in each."""
+"""The daemon stopped, hung and restarted in a registration; make soak has all in all steps."""
 
 import pytest
 
