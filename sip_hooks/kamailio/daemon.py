@@ -42,7 +42,6 @@ class DaemonCalls:
     """One connection of one worker."""
 
     def __init__(self, settings: HookSettings) -> None:
-        self._settings = settings
         self._client = Client(settings.socket, timeout=settings.timeout)
 
     def call(self, method: str, **parameters: Any) -> Dict[str, Any]:

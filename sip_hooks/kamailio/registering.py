@@ -232,7 +232,7 @@ class Registering:
         }
         answer = self._calls.insist("Confirm", parameters)
         if answer is None:
-            # What the daemon will say: a set of a first registration is in use at once (T24-P-8).
+            # What the daemon will say when it is back: T24-P-8, a first set is in use at once.
             state_now = "established" if before is not None else "inUse"
             state_now = state_now if set_["state"] == _TEMPORARY else set_["state"]
             confirmed = dict(set_, state=state_now)
