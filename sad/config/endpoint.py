@@ -75,6 +75,12 @@ class EndpointSettings(BaseModel):
         description="Accept 5060 or 5061 as a peer's protected port, against TS 33.203 7.1 (some "
         "phones offer it)",
     )
+    identity_at_one_address: bool = Field(
+        default=True,
+        description="A private identity is one user agent: its registration from a new address "
+        "ends the sets that it had at another (TS 33.203 7.5); false where several phones share "
+        "one",
+    )
 
     @property
     def ports(self) -> frozenset[int]:

@@ -128,6 +128,7 @@ def _to_endpoint(settings: EndpointSettings, resolve_user: Resolve) -> Endpoint:
         spi_range=settings.spi_range,
         accept_reserved_spi=settings.accept_reserved_spi,
         accept_sip_port=settings.accept_sip_port,
+        identity_at_one_address=settings.identity_at_one_address,
     )
 
 

@@ -32,13 +32,16 @@ def confirm(
     *,
     now: float,
     realtime: float,
+    identity_at_one_address: bool = True,
 ) -> Succession:
     """Decide a Confirm. Raises :class:`~sad.core.lifecycle.IllegalTransition`.
 
     Only the first one of a set that came from Offer replaces others (T24-P-8): offered
     unprotected it is in use at once and all older sets go, also those that the phone had with
-    other ports before it lost its state (matrix rows 1, 2). Offered on a set, that set is kept
-    and used on, all other older ones go (row 4). Every other Confirm only lengthens (T24-P-11).
+    other ports before it lost its state (matrix rows 1, 2), and with
+    ``identity_at_one_address`` those of the address that it has left (T33-7.5-a). Offered on a
+    set, that set is kept and used on, all other older ones go (row 4). Every other Confirm only
+    lengthens (T24-P-11).
     """
     confirmed = lifecycle.confirm(
         association, request.expires_seconds, lifetimes, now=now, realtime=realtime
@@ -65,7 +68,9 @@ def confirm(
             if a.registration != association.registration
             and a.endpoint == association.endpoint
             and a.sa_set.role is association.sa_set.role
-            and a.sa_set.peer_address == association.sa_set.peer_address
+            and (
+                identity_at_one_address or a.sa_set.peer_address == association.sa_set.peer_address
+            )
         ),
     )
 

@@ -18,6 +18,9 @@ class Endpoint:
     ``server_port`` is port_ps (role ue: port_us) and ``client_ports`` the block from which each
     new set takes its port_pc (role ue: port_uc). ``algorithms`` are (alg, ealg) pairs by RFC 3329
     name in order of preference. ``spi_range`` is inclusive.
+
+    ``identity_at_one_address``: a private identity is one user agent, so one that registers from
+    a new address has left the old one (T33-7.5-a).
     """
 
     name: str
@@ -30,6 +33,7 @@ class Endpoint:
     spi_range: tuple[int, int]
     accept_reserved_spi: bool = False
     accept_sip_port: bool = False
+    identity_at_one_address: bool = True
 
     @property
     def ports(self) -> frozenset[int]:

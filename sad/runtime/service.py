@@ -139,6 +139,7 @@ class AssociationService:
         shared = self._shared
 
         def decide(association: Association) -> Succession:
+            endpoint = shared.settings.endpoints[association.endpoint]
             return replacement.confirm(
                 association,
                 request,
@@ -146,6 +147,7 @@ class AssociationService:
                 shared.settings.lifetimes,
                 now=self.now(),
                 realtime=self.realtime(),
+                identity_at_one_address=endpoint.identity_at_one_address,
             )
 
         return await shared.background.finish(

@@ -29,6 +29,7 @@ SETTINGS = Settings.model_validate(
                 "users": ["kamailio", 7],
                 "roles": ["ue", "edge"],
                 "accept_sip_port": True,
+                "identity_at_one_address": False,
             }
         ]
     }
@@ -48,6 +49,7 @@ def test_endpoints_carry_uids_and_pairs() -> None:
     assert endpoint.spi_range == (65536, 2**31 - 1)
     assert endpoint.accept_sip_port
     assert not endpoint.accept_reserved_spi
+    assert not endpoint.identity_at_one_address
 
 
 def test_an_unknown_user_is_refused_with_the_way_out() -> None:

@@ -72,9 +72,10 @@ def table_of(*sets: Association) -> AssociationTable:
     return table
 
 
-def confirmed(which: Association, *sets: Association) -> Succession:
+def confirmed(which: Association, *sets: Association, **how: bool) -> Succession:
+    grant = grant_of(which.id, 600)
     return replacement.confirm(
-        which, grant_of(which.id, 600), table_of(*sets), LIFETIMES, now=100.0, realtime=5000.0
+        which, grant, table_of(*sets), LIFETIMES, now=100.0, realtime=5000.0, **how
     )
 
 
@@ -110,7 +111,18 @@ def test_row_2_every_older_set_goes_also_those_of_other_ports() -> None:
     done = confirmed(t, a, b, rebooted_before, not_its, elsewhere, endpoint_2, t, newer)
 
     assert ids(done.replaced) == ["a", "b"]
-    assert ids(done.elsewhere) == ["other-port"]
+    assert ids(done.elsewhere) == ["other-port", "other-address"]
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_a_new_address_ends_the_sets_of_the_old_one(*, one: bool) -> None:
+    """T33-7.5-a; by setting, for identities that several phones share."""
+    before = set_of("before", 1, ue={"ue_address": "10.10.0.3"})
+    t = temporary("t", 2)
+
+    done = confirmed(t, before, t, identity_at_one_address=one)
+
+    assert ids(done.elsewhere) == (["before"] if one else [])
 
 
 def test_row_4_the_set_it_was_offered_on_stays_and_is_used_on() -> None:
