@@ -300,6 +300,15 @@ class Ipsec3gpp:
         removals = len(findings.removals)
         return sum(changed[:removals]), sum(changed[removals:])
 
+    async def shut(self, standing: dict[PolicyId, Policy]) -> int:
+        """Put the endpoints' block policies back where they lack; return how many lacked.
+
+        One commit and no dump: until it is done clear text passes (IPS-8).
+        """
+        operations = [AddPolicy(policy) for policy in standing.values()]
+        present = frozenset({errno.EEXIST})
+        return sum(await self._commit(operations, "the endpoints' block policies", present))
+
     async def lift(self, standing: dict[PolicyId, Policy]) -> None:
         """Remove the endpoints' block policies (orderly stop with stop = "remove")."""
         await self._commit_tolerant([DeletePolicy(i) for i in standing], "lift")

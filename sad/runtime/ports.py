@@ -109,5 +109,8 @@ class MechanismDriver(Protocol):
     async def mend(self, findings: Findings) -> tuple[int, int]:
         """Do the removals and repairs of an examination; return how many changed something."""
 
+    async def shut(self, standing: dict[PolicyId, Policy]) -> int:
+        """Put the endpoints' block policies back where they lack; return how many lacked."""
+
     async def lift(self, standing: dict[PolicyId, Policy]) -> None:
         """Remove the endpoints' block policies (orderly stop with stop = "remove")."""

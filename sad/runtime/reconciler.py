@@ -17,7 +17,7 @@ from netlink.model import (
 from sad.core.reconcile import Findings
 from sad.model.association import EndReason, Phase
 from sad.model.errors import KernelRefused, Lost, SadError
-from sad.model.views import ReconcileReport
+from sad.model.views import DaemonState, ReconcileReport
 from sad.runtime.endings import Endings
 from sad.runtime.state import Shared
 
@@ -40,6 +40,8 @@ class Reconciler:
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._reason = ""
+        self._standing = shared.standing_policies()
+        self._open = self._shutting = False
         self.last: ReconcileReport | None = None
         shared.request_reconcile = self.request
 
@@ -53,6 +55,7 @@ class Reconciler:
         owner = self._shared.settings.layout.owner
         match event:
             case Overrun():
+                self._shut_at_once()
                 self.request("notices were lost")
             case SaDeleted(owner=tag, port_id=port) if tag == owner and port != own_port:
                 self.request("somebody deleted an SA of ours")
@@ -61,13 +64,39 @@ class Reconciler:
             case PolicyDeleted(id=policy_id, port_id=port) if (
                 policy_id.selector.owner == owner and port != own_port
             ):
+                if policy_id in self._standing:
+                    self._shut_at_once()
                 self.request("somebody deleted a policy of ours")
             case PolicyExpired(id=policy_id, hard=True) if policy_id.selector.owner == owner:
                 self.request("the kernel ended a policy of ours")
-            case SadFlushed() | SpdFlushed():
-                self.request("somebody flushed the kernel's tables")
+            case SpdFlushed():
+                self._shut_at_once()
+                self.request("somebody flushed the kernel's policies")
+            case SadFlushed():
+                self.request("somebody flushed the kernel's SAs")
             case _:
                 pass
+
+    def _shut_at_once(self) -> None:
+        """Have the endpoints' block policies back without a dump and without a pause (IPS-8)."""
+        self._open = True
+        if not self._shutting and self._shared.daemon_state is not DaemonState.STOPPING:
+            self._shutting = True
+            self._shared.background.start(self._shut())
+
+    async def _shut(self) -> None:
+        try:
+            while self._open:
+                self._open = False
+                for mechanism in self._shared.mechanisms.values():
+                    lacked = await mechanism.shut(self._standing)
+                    if lacked:
+                        log.warning("%d block policies of endpoints were gone: put back", lacked)
+        except KernelRefused as error:
+            # The run that was requested tries again.
+            self._shared.tell_refusal("the endpoints' block policies could not be put back", error)
+        finally:
+            self._shutting = False
 
     async def run(self) -> None:
         """Serve requests and the schedule until cancelled."""
