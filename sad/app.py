@@ -34,6 +34,7 @@ from sad.runtime.startup import restore, stop
 from sad.runtime.status import StatusPage
 from sad.runtime.timer import BoottimeTimer, SystemClock
 from sad.store.journal import Journal, JournalUnreadable, move_aside
+from sad.store.recovery import salvage
 
 log = logging.getLogger(__name__)
 
@@ -171,8 +172,16 @@ def _open_journal(settings: Settings) -> tuple[Journal, list[Association]]:
         if settings.journal_on_corrupt != "rebuild" or not error.damaged or not path.exists():
             raise
         aside = move_aside(path)
-        log.error("%s; begun anew, the old one is %s", error.reason, aside)  # noqa: TRY400 - no trace
-        return _load(path, boot_id)
+        saved = [] if error.newer else salvage(aside, boot_id)
+        log.error(  # noqa: TRY400 - no trace
+            "%s; begun anew with %d rows that can be read, the old one is %s",
+            error.reason,
+            len(saved),
+            aside,
+        )
+        journal, _ = _load(path, boot_id)
+        journal.begin_with(saved)
+        return journal, saved
 
 
 def _load(path: Path, boot_id: str) -> tuple[Journal, list[Association]]:

@@ -243,8 +243,9 @@ class Settings(BaseModel):
     )
     journal_on_corrupt: Literal["refuse", "rebuild"] = Field(
         default="refuse",
-        description="What to do at start with a damaged journal: refuse, or remove everything "
-        "that is ours from the kernel and begin anew",
+        description="What to do at start with a damaged journal: refuse, or rebuild it from the "
+        "rows that can be read and that the kernel confirms, and remove everything else that is "
+        "ours",
     )
     lifetimes: LifetimeSettings = Field(
         default_factory=LifetimeSettings, description="Spans of time"

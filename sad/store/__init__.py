@@ -3,5 +3,6 @@
 =================  ==============================================================================
 ``schema.sql``     the present schema, readable
 ``journal``        SQLite in WAL mode, one transaction for each turn of the loop; never keys
+``recovery``       what can be saved from a damaged journal, for the kernel to confirm
 =================  ==============================================================================
 """

@@ -18,20 +18,32 @@ from sad.model.association import Association
 from sad.model.errors import JournalUnavailable
 from sad.model.journal import Forget, JournalWrite, Put
 
-SCHEMA_VERSION: Final = 1
+#: Each script brings a journal from the version of its place to the next: a journal of an older
+#: version of sad is brought up to date when it is opened, in one transaction.
+MIGRATIONS: Final = ("schema.sql",)
+SCHEMA_VERSION: Final = len(MIGRATIONS)
+
+_REBUILD_HINT: Final = (
+    "set journal_on_corrupt = 'rebuild': what can be read and what the kernel confirms is kept, "
+    "everything else of ours is ended; or move the file away, which ends all of it"
+)
 
 
 class JournalUnreadable(Exception):
     """The journal file cannot be used; ``hint`` is the way out.
 
     ``damaged`` is false if the file itself may be whole: a full disk, a lock, a permission.
+    ``newer``: written by a later version of sad, so what its rows mean is not known.
     """
 
-    def __init__(self, reason: str, hint: str, *, damaged: bool = True) -> None:
+    def __init__(
+        self, reason: str, hint: str, *, damaged: bool = True, newer: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
         self.damaged = damaged
+        self.newer = newer
 
 
 class Journal:
@@ -70,11 +82,7 @@ class Journal:
             ) from error
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise JournalUnreadable(
-                f"{path} is corrupt: {error}",
-                "move the file away, or set journal_on_corrupt = 'rebuild': either way the "
-                "associations it knew are ended",
-            ) from error
+            raise JournalUnreadable(f"{path} is corrupt: {error}", _REBUILD_HINT) from error
         except JournalUnreadable:
             connection.close()
             raise
@@ -90,10 +98,12 @@ class Journal:
                 f"{path} has schema {version}, this version knows up to {SCHEMA_VERSION}",
                 "start the newer version of sad, or move the file away: the associations it "
                 "knew are then ended",
+                newer=True,
             )
-        if version == 0:
-            schema = importlib.resources.files("sad.store").joinpath("schema.sql").read_text()
-            connection.executescript(f"BEGIN; {schema} PRAGMA user_version = 1; COMMIT;")
+        scripts = importlib.resources.files("sad.store")
+        for number, name in enumerate(MIGRATIONS[version:], start=version + 1):
+            script = scripts.joinpath(name).read_text()
+            connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
         check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if check != "ok":
             raise sqlite3.DatabaseError(check)
@@ -109,11 +119,20 @@ class Journal:
         try:
             rows = self._connection.execute("SELECT body FROM association").fetchall()
             return [self._decoder.decode(body) for (body,) in rows]
-        except (sqlite3.Error, msgspec.MsgspecError) as error:
+        except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
             raise JournalUnreadable(
-                f"{self._path}: a row is unreadable: {error}",
-                "move the file away, or set journal_on_corrupt = 'rebuild': either way the "
-                "associations it knew are ended",
+                f"{self._path}: a row is unreadable: {error}", _REBUILD_HINT
+            ) from error
+
+    def begin_with(self, associations: Sequence[Association]) -> None:
+        """Record at once what a new journal begins with. Raises JournalUnreadable."""
+        try:
+            self._write([Put(a) for a in associations])
+        except sqlite3.Error as error:
+            raise JournalUnreadable(
+                f"{self._path}: {error}",
+                "check free space and permissions of its directory",
+                damaged=False,
             ) from error
 
     async def record(self, writes: Sequence[JournalWrite]) -> None:

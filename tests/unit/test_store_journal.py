@@ -126,10 +126,11 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
         Journal.open(path, "boot")
 
 
-def test_a_row_that_cannot_be_read_is_refused(path: Path) -> None:
+@pytest.mark.parametrize("body", [b"{}", b"{", b'{"id":"\xb0"}'])
+def test_a_row_that_cannot_be_read_is_refused(path: Path, body: bytes) -> None:
     """A row of an unknown form is as bad as a damaged page."""
     journal = Journal.open(path, "boot")
-    journal._connection.execute("INSERT INTO association VALUES ('x', x'7b7d')")
+    journal._connection.execute("INSERT INTO association VALUES ('x', ?)", (body,))
 
     with pytest.raises(JournalUnreadable, match="unreadable"):
         journal.load()

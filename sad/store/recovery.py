@@ -1,0 +1,75 @@
+"""What can be saved from a damaged journal: rows that are whole, for the kernel to confirm.
+
+A row that is read here is only a claim. The start compares it with the kernel like any other:
+without its four SAs, by SPI, reqid and selector, it ends. What no readable row speaks for goes.
+"""
+
+import contextlib
+import ipaddress
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sad.model.algorithms import ENCRYPTION, INTEGRITY
+from sad.model.association import Association
+
+#: Ids are hexadecimal; each of these ranges is read by itself, so that a damaged page costs only
+#: the rows that lie on it.
+_PREFIX_LETTERS: Final = 3
+
+
+def salvage(path: Path, boot_id: str) -> list[Association]:
+    """Return the rows of a damaged journal that are whole and of this boot; raises nothing.
+
+    If the boot cannot be told from the file, the kernel has the last word all the same: SPIs and
+    reqids are random, no other boot has them.
+    """
+    with contextlib.suppress(sqlite3.Error):
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        with contextlib.closing(connection):
+            if _of_another_boot(connection, boot_id):
+                return []
+            return list(_whole_rows(connection))
+    return []
+
+
+def _of_another_boot(connection: sqlite3.Connection, boot_id: str) -> bool:
+    with contextlib.suppress(sqlite3.Error):
+        row = connection.execute("SELECT value FROM meta WHERE key = 'boot_id'").fetchone()
+        return row is not None and row[0] != boot_id
+    return False
+
+
+def _whole_rows(connection: sqlite3.Connection) -> Iterator[Association]:
+    decoder = msgspec.json.Decoder(Association)
+    for number in range(16**_PREFIX_LETTERS):
+        first = f"{number:0{_PREFIX_LETTERS}x}"
+        with contextlib.suppress(sqlite3.Error):
+            rows = connection.execute(
+                "SELECT id, body FROM association WHERE id BETWEEN ? AND ?", (first, first + "g")
+            )
+            for association_id, body in rows:
+                with contextlib.suppress(msgspec.MsgspecError, ValueError, TypeError):
+                    association = decoder.decode(body)
+                    if association.id == association_id and _is_sound(association):
+                        yield association
+
+
+def _is_sound(association: Association) -> bool:
+    """Whether every value is one that a plan can be made of."""
+    s = association.sa_set
+    try:
+        versions = {ipaddress.ip_address(a).version for a in (s.ue_address, s.pcscf_address)}
+    except ValueError:
+        return False
+    numbers = (s.spi_uc, s.spi_us, s.spi_pc, s.spi_ps, association.reqid_in)
+    return (
+        len(versions) == 1
+        and s.integrity_algorithm in INTEGRITY
+        and s.encryption_algorithm in ENCRYPTION
+        and all(0 < n < 2**32 for n in (*numbers, *association.reqid_out))
+        and all(0 < port < 2**16 for port in (*s.local_ports, *s.peer_ports))
+    )
