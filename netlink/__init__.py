@@ -15,12 +15,14 @@ The map, from pure to edge:
 ``templates``      the fast encoding, compiled from the reference and byte-equal to it
 ``decode``         dumps, notices and error answers by a header walk
 ``errors``         what the kernel refused, with errno and its own words
-``sockets``        opening a socket of NETLINK_XFRM
+``sockets``        opening a netlink socket
 ``requests``       asyncio request socket: coalesced sends, fence, every error to its request
 ``chunks``         its books: who asked for what, in which send
 ``tables``         whole tables, read in slices
 ``kernel``         :class:`~netlink.kernel.KernelIpsec`: commit, dump, get (the face)
 ``events``         asyncio event stream of expiry, SA and policy notices; overrun is an event
+``diag``           questions and answers of NETLINK_SOCK_DIAG about TCP
+``connections``    destroying TCP connections by address and port, never a listener
 ``statistics``     the kernel's counters of IPsec errors
 ``addresses``      the node's own addresses, kept current
 =================  ==============================================================================

@@ -1,15 +1,22 @@
-"""What the rest of the program may ask of the kernel's IPsec, as a protocol.
+"""What the rest of the program may ask of the kernel, as protocols.
 
-:class:`netlink.kernel.KernelIpsec` is the real one. A fake may stand in for it in tests; one
-suite of promises holds for both.
+:class:`netlink.kernel.KernelIpsec` and :class:`netlink.connections.KernelConnections` are the real
+ones. Fakes may stand in for them in tests; one suite of promises holds for both of each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from netlink.errors import KernelError
-from netlink.model import ObservedPolicy, ObservedSa, Operation, PolicyId, SaId
+from netlink.model import (
+    ObservedPolicy,
+    ObservedSa,
+    Operation,
+    PolicyId,
+    SaId,
+    TcpConnection,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +59,22 @@ class Kernel(Protocol):
 
     async def count(self) -> Counts:
         """Return how many SAs and policies there are, without a dump."""
+
+    def close(self) -> None:
+        """Close; what waits for an answer gets KernelClosed. May be called twice."""
+
+
+class Connections(Protocol):
+    """The TCP connections of one network namespace."""
+
+    async def destroy(self, connections: Collection[TcpConnection]) -> int:
+        """End these connections; return how many there were. A RST goes to the peer of each.
+
+        What does not exist is no error, and a listener is never touched. An error stops none of
+        the others of one call. Raises the first KernelError, OutcomeUnknown if answers were lost
+        (it may be called again), KernelClosed after :meth:`close`. A kernel of which it is known
+        that it cannot do this is not asked.
+        """
 
     def close(self) -> None:
         """Close; what waits for an answer gets KernelClosed. May be called twice."""

@@ -52,6 +52,16 @@ def family_of(address: str) -> int:
     return AF_INET if len(packed_address(address)) == 4 else AF_INET6
 
 
+@dataclass(frozen=True, slots=True)
+class TcpConnection:
+    """Identity of a TCP connection on this node, whoever of the two opened it."""
+
+    local_address: str
+    local_port: int
+    peer_address: str
+    peer_port: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
     """A traffic selector (RFC 4301 4.4.1.1); protocol 0 and port mask 0 mean any.

@@ -1,4 +1,4 @@
-"""Opening sockets of NETLINK_XFRM, in the network namespace of the thread that opens them."""
+"""Opening sockets of netlink, in the network namespace of the thread that opens them."""
 
 import socket
 from collections.abc import Iterable
@@ -15,13 +15,15 @@ from netlink.uapi import (
 _SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h; not in Python's socket module
 
 
-def open_socket(receive_buffer: int, groups: Iterable[int] = ()) -> socket.socket:
+def open_socket(
+    receive_buffer: int, groups: Iterable[int] = (), *, family: int = NETLINK_XFRM
+) -> socket.socket:
     """Return a bound nonblocking socket with a receive buffer of about that many bytes.
 
     Error answers carry the kernel's words and no echo of the request. Raises OSError.
     """
     kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-    opened = socket.socket(socket.AF_NETLINK, kind, NETLINK_XFRM)
+    opened = socket.socket(socket.AF_NETLINK, kind, family)
     try:
         opened.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         opened.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)

@@ -10,9 +10,19 @@ AF_INET: Final = 2
 AF_INET6: Final = 10
 
 # linux/in.h
+IPPROTO_TCP: Final = 6
 IPPROTO_ESP: Final = 50
 
+# net/tcp_states.h
+TCP_LISTEN: Final = 10
+
+# linux/sock_diag.h and linux/inet_diag.h
+SOCK_DIAG_BY_FAMILY: Final = 20
+SOCK_DESTROY: Final = 21
+INET_DIAG_NOCOOKIE: Final = b"\xff" * 8  # "whatever the cookie"
+
 # linux/netlink.h
+NETLINK_SOCK_DIAG: Final = 4
 NETLINK_XFRM: Final = 6
 NLMSG_HDRLEN: Final = 16
 NLMSG_ERROR: Final = 2

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netlink.addresses import OwnAddresses
+from netlink.connections import KernelConnections
 from netlink.events import EventStream
 from netlink.kernel import KernelIpsec
 from netlink.model import family_of
@@ -52,6 +53,8 @@ async def run(settings: Settings, manager: ServiceManager) -> None:
         stack.callback(listening.close)
         kernel = await _open_kernel(settings)
         stack.callback(kernel.close)
+        connections = KernelConnections.open()
+        stack.callback(connections.close)
         journal, rows = _open_journal(settings)
         stack.callback(journal.close)
         shell_settings = _shell_settings(settings)
@@ -63,7 +66,7 @@ async def run(settings: Settings, manager: ServiceManager) -> None:
             journal=journal,
             mechanisms={
                 Ipsec3gpp.name: Ipsec3gpp(
-                    kernel, layout, lifetimes, clock.boottime, clock.realtime
+                    kernel, connections, layout, lifetimes, clock.boottime, clock.realtime
                 )
             },
         )
@@ -99,6 +102,11 @@ async def run(settings: Settings, manager: ServiceManager) -> None:
         )
         for pair, words in missing.items():
             shared.tell_problem(f"this kernel lacks {pair}: {words}", "load its module, restart")
+        if (unable := connections.probe()) is not None:
+            shared.tell_problem(
+                f"this kernel cannot end the TCP connections of a set: {unable}",
+                "use a kernel built with CONFIG_INET_DIAG_DESTROY, and load tcp_diag",
+            )
         await own_addresses.open()
         stack.push_async_callback(own_addresses.close)
         events = EventStream(

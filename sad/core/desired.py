@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from netlink.model import (
     Direction,
@@ -12,6 +12,7 @@ from netlink.model import (
     SaId,
     SecurityAssociation,
     Selector,
+    TcpConnection,
     Template,
     family_of,
 )
@@ -147,6 +148,25 @@ def outbound_set(sets: Sequence[Association]) -> Association | None:
     before its first request); a temporary set only when there is no other.
     """
     return min(sets, key=_outbound_rank, default=None)
+
+
+def connections_ending(
+    sets: Sequence[Association], gone: Association
+) -> tuple[TcpConnection, ...]:
+    """Return the TCP connections that end with one set of a registration (design section 7).
+
+    They are those of its four port pairs, whoever opened them, less the pairs of what remains:
+    that of the two server ports, which all sets have, goes with the last one (T24-P-10).
+    """
+    remaining = {c for a in sets if a.id != gone.id for c in _connections(a)}
+    return tuple(c for c in _connections(gone) if c not in remaining)
+
+
+def _connections(association: Association) -> Iterator[TcpConnection]:
+    s = association.sa_set
+    for own_port in s.local_ports:
+        for peer_port in s.peer_ports:
+            yield TcpConnection(s.local_address, own_port, s.peer_address, peer_port)
 
 
 def _allow(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 
 from netlink.errors import KernelError, OutcomeUnknown
-from netlink.interface import Kernel
+from netlink.interface import Connections, Kernel
 from netlink.model import (
     AddPolicy,
     AddSa,
@@ -29,7 +29,7 @@ from netlink.model import (
 from sad.core.agreement import Choice, security_server
 from sad.core.allocation import RandBelow
 from sad.core.decision import Circumstances, decide_install
-from sad.core.desired import NamedSa, policies_of, sas_of
+from sad.core.desired import NamedSa, connections_ending, policies_of, sas_of
 from sad.core.offer import install_of
 from sad.core.planning import plan_install, plan_policies, plan_remove, undo_of
 from sad.core.reconcile import Findings, diff
@@ -56,16 +56,19 @@ class Ipsec3gpp:
     def __init__(
         self,
         kernel: Kernel,
+        connections: Connections,
         layout: Layout,
         lifetimes: Lifetimes,
         boottime: Callable[[], float],
         realtime: Callable[[], float],
     ) -> None:
         self._kernel = kernel
+        self._connections = connections
         self._layout = layout
         self._lifetimes = lifetimes
         self._boottime = boottime
         self._realtime = realtime
+        self._told: set[str] = set()
 
     def decide_install(
         self,
@@ -231,7 +234,12 @@ class Ipsec3gpp:
         await self._commit(operations, "policies of the registration")
 
     async def remove(self, sets: Sequence[Association], gone: Association) -> None:
-        """Take a set out of the kernel; what is gone already is no error."""
+        """Take a set out of the kernel; what is gone already is no error.
+
+        Its TCP connections end first: their RST still travels in ESP, and the SIP server does not
+        send on a dead one.
+        """
+        await self._destroy_connections(sets, gone)
         operations = plan_remove(sets, gone, self._layout, self._lifetimes)
         if gone.end_reason is EndReason.KERNEL_LOST:
             # Somebody else may have put an SA where ours was: that one stays.
@@ -241,6 +249,19 @@ class Ipsec3gpp:
                 o for o in operations if not (isinstance(o, DeleteSa) and o.id in foreign)
             )
         await self._commit_tolerant(operations, "remove")
+
+    async def _destroy_connections(self, sets: Sequence[Association], gone: Association) -> None:
+        """End the TCP connections of a set; whatever comes of it, its SAs go (fail closed)."""
+        try:
+            count = await self._connections.destroy(connections_ending(sets, gone))
+        except Exception as error:  # noqa: BLE001 - no defect there may keep an SA alive
+            kind = error.name if isinstance(error, KernelError) else type(error).__name__
+            level = logging.DEBUG if kind in self._told else logging.WARNING
+            self._told.add(kind)  # once: 20 000 sets may end together
+            log.log(level, "TCP connections of association %s stay: %s", gone.id, error)
+        else:
+            if count:
+                log.info("association %s: %d TCP connections ended", gone.id, count)
 
     async def counters(self, association: Association) -> tuple[SaCounters, ...]:
         """Return the counters of SA1 to SA4. Raises Lost."""

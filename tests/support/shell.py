@@ -20,6 +20,7 @@ from sad.runtime.reconciler import Reconciler
 from sad.runtime.service import AssociationService
 from sad.runtime.state import Settings, Shared
 from sad.runtime.status import StatusPage
+from tests.support.fake_connections import FakeConnections
 from tests.support.fake_kernel import FakeKernel, FakeTables
 from tests.support.make import EDGE_ADDRESS, LAYOUT, LIFETIMES, endpoint, install_request
 
@@ -137,6 +138,7 @@ class Shell:
         self.clock = clock or Clock()
         self.tables = tables if tables is not None else FakeTables(self.clock.realtime)
         self.kernel = GatedKernel(self.tables)
+        self.connections = FakeConnections()
         self.journal = journal or MemoryJournal()
         values: dict[str, Any] = {
             "endpoints": {"access": endpoint()},
@@ -150,7 +152,12 @@ class Shell:
             journal=self.journal,
             mechanisms={
                 Ipsec3gpp.name: Ipsec3gpp(
-                    self.kernel, LAYOUT, LIFETIMES, self.clock.boottime, self.clock.realtime
+                    self.kernel,
+                    self.connections,
+                    LAYOUT,
+                    LIFETIMES,
+                    self.clock.boottime,
+                    self.clock.realtime,
                 )
             },
         )
