@@ -82,6 +82,9 @@ def to_limits(settings: Settings) -> Limits:
         offers_per_second=limits.offers_per_second,
         offers_per_second_per_address=limits.offers_per_second_per_address,
         reserved_percent=limits.reserved_percent,
+        calls_at_once=limits.max_calls_at_once,
+        waiting_calls=limits.max_waiting_calls,
+        waiting_calls_per_uid=limits.max_waiting_calls_per_uid,
     )
 
 

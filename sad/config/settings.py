@@ -149,6 +149,22 @@ class LimitSettings(BaseModel):
         le=3600,
         description="How long a begun message may take to arrive before its connection is closed",
     )
+    max_calls_at_once: Count = Field(
+        default=256,
+        ge=1,
+        le=65_536,
+        description="Calls that change something and are worked on at a time; at most three "
+        "quarters of them for user agents without an association",
+    )
+    max_waiting_calls: Count = Field(
+        default=4096,
+        ge=0,
+        le=1_000_000,
+        description="Calls that wait for their turn, by turns for each user; any more get Busy",
+    )
+    max_waiting_calls_per_uid: Count = Field(
+        default=2048, ge=0, le=1_000_000, description="Of these, those of one user"
+    )
     max_associations: Count = Field(
         default=200_000, ge=1, le=4_000_000, description="Associations of all endpoints"
     )
@@ -285,6 +301,12 @@ class Settings(BaseModel):
                 ("limits", "max_connections_per_uid"),
                 "above limits.max_connections",
                 "lower it, or raise limits.max_connections",
+            )
+        if self.limits.max_waiting_calls_per_uid > self.limits.max_waiting_calls:
+            yield BrokenRule(
+                ("limits", "max_waiting_calls_per_uid"),
+                "above limits.max_waiting_calls",
+                "lower it, or raise limits.max_waiting_calls",
             )
         for part in ("max_temporary_sets", "offers_per_second"):
             if getattr(self.limits, f"{part}_per_address") > getattr(self.limits, part):

@@ -10,6 +10,7 @@
 ``agreement``      RFC 3329's lists: what is chosen, what is sent, what must come back
 ``offer``          Offer: what it may do, what it replaces, the install it makes
 ``admission``      how much unprotected REGISTERs may take
+``fair_queue``     a queue that goes turn by turn, user by user
 ``replacement``    Confirm and first request: which older sets end or retire
 ``lifecycle``      the one transition table, and deadlines
 ``desired``        associations and endpoints -> the SAs and policies that must lie in the kernel

@@ -31,9 +31,11 @@ class Layout:
 class Limits:
     """How many there may be.
 
-    The rest bounds what unprotected REGISTERs can take (design section 6): temporary sets, and
-    Screen and Offer calls a second (a bucket holds ``burst_seconds`` of them). ``reserved`` is
-    the part of ``max_associations`` that is kept for REGISTERs on an SA.
+    ``calls_at_once`` are worked on, ``waiting_calls`` wait for their turn: those for user agents
+    with an association in one queue, those for others in another. The rest bounds what
+    unprotected REGISTERs can take (design section 6): temporary sets, and Screen and Offer calls
+    a second (a bucket holds ``burst_seconds`` of them). ``reserved`` is the part of
+    ``max_associations`` that is kept for REGISTERs on an SA.
     """
 
     max_associations: int = 200_000
@@ -45,6 +47,9 @@ class Limits:
     offers_per_second_per_address: float = 50.0
     burst_seconds: float = 2.0
     reserved_percent: int = 5
+    calls_at_once: int = 256
+    waiting_calls: int = 4096
+    waiting_calls_per_uid: int = 2048
 
     @property
     def reserved(self) -> int:

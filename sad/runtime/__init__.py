@@ -4,6 +4,7 @@
 ``ports``          what the shell needs from the world, as protocols
 ``service``        the daemon behind the socket: install, confirm, release, find, list
 ``gate``           who may, and is there such a thing
+``turns``          how many calls are worked on at once, who waits, who is told to come again
 ``offers``         what a hook asks about an agreement: screen, offer, verify
 ``installs``       putting a decided association into force, all or nothing
 ``changes``        how associations change, and what becomes of older ones with them

@@ -7,18 +7,35 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from sad.model.association import Association, EndReason, Phase
 from sad.model.errors import KernelRefused, LeftBehind
 from sad.model.journal import Forget, Put
-from sad.model.requests import InstallRequest
+from sad.model.requests import InstallRequest, OfferRequest
 from sad.model.views import WatchKind
 from sad.runtime.endings import Endings
 from sad.runtime.ports import MechanismDriver
 from sad.runtime.state import Shared
 
 log = logging.getLogger(__name__)
+
+
+def wipe_keys(request: InstallRequest | OfferRequest) -> None:
+    """Overwrite the keys of a request that is done with."""
+    for key in (request.integrity_key, request.cipher_key):
+        if key is not None:
+            key.wipe()
+
+
+@contextlib.contextmanager
+def wiped_unless_begun(request: InstallRequest | OfferRequest) -> Iterator[None]:
+    """Wipe the keys if the block fails: nobody has begun to work with them."""
+    try:
+        yield
+    except BaseException:
+        wipe_keys(request)
+        raise
 
 
 class Installs:
@@ -63,9 +80,7 @@ class Installs:
                 await shared.record_tolerant(Forget(new.id))
             raise
         finally:
-            for key in (request.integrity_key, request.cipher_key):
-                if key is not None:
-                    key.wipe()
+            wipe_keys(request)
 
     def _announced(self, installed: Association) -> Association:
         self._shared.deadlines.set(installed.id, installed.deadline_at)

@@ -29,8 +29,9 @@ from sad.model.requests import (
 from sad.model.views import Offered, Screened, Verified
 from sad.runtime.endings import Endings
 from sad.runtime.gate import Gate
-from sad.runtime.installs import Installs
+from sad.runtime.installs import Installs, wipe_keys, wiped_unless_begun
 from sad.runtime.state import Shared
+from sad.runtime.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +62,14 @@ class Offers:
         endings: Endings,
         installs: Installs,
         gate: Gate,
+        turns: Turns,
         randbelow: RandBelow,
     ) -> None:
         self._shared = shared
         self._endings = endings
         self._installs = installs
         self._gate = gate
+        self._turns = turns
         self._randbelow = randbelow
         self._screen_rates = Rates(shared.settings.limits)
         self._offer_rates = Rates(shared.settings.limits)
@@ -103,17 +106,24 @@ class Offers:
 
         Unless another caller of the same transaction waits for the answer, or has it.
         """
-        endpoint = self._gate.endpoint(caller, request.endpoint)
-        key = offer.offer_key(request)
-        attempt = self._attempts.get(key)
-        if attempt is None:
-            known = self._known(key)
-            if known is not None:
-                return self._offered(known, request, endpoint)
-            task = self._shared.background.start(self._make(caller, request, endpoint, key))
+        with wiped_unless_begun(request):
+            endpoint = self._gate.endpoint(caller, request.endpoint)
+            key = offer.offer_key(request)
+            made = self._made(key)
+            if made is None:
+                on_an_sa = request.association_id is not None
+                turn = await self._turns.take(caller, urgent=on_an_sa)
+                made = self._made(key)  # by another caller, while this one waited
+                if made is not None:
+                    self._turns.give_back(turn)
+        if isinstance(made, Association):
+            return self._offered(made, request, endpoint)
+        if made is None:
+            task = self._turns.begin(turn, self._make(caller, request, endpoint, key))
             attempt = self._attempts[key] = _Attempt(task)
         else:
-            _wipe(request)  # the attempt uses those of its first caller
+            attempt = made
+            wipe_keys(request)  # the attempt uses those of its first caller
         attempt.waiting += 1
         try:
             association = await asyncio.shield(attempt.task)
@@ -127,8 +137,11 @@ class Offers:
                     self._shared.background.start(self._take_back(key, attempt.task))
         return self._offered(association, request, endpoint)
 
+    def _made(self, key: str) -> _Attempt | Association | None:
+        """What this transaction is making, or has made already."""
+        return self._attempts.get(key) or self._known(key)
+
     def _known(self, key: str) -> Association | None:
-        """The set that this transaction has made already."""
         table = self._shared.table
         association = table.get(table.pending.of_key(key) or "")
         if association is None or association.phase is not Phase.INSTALLED:
@@ -146,7 +159,7 @@ class Offers:
         self, association: Association, request: OfferRequest, endpoint: Endpoint
     ) -> Offered:
         assert association.offer is not None
-        _wipe(request)
+        wipe_keys(request)
         return Offered(
             association=association,
             security_server=association.offer.security_server,
@@ -159,7 +172,7 @@ class Offers:
         try:
             return await self._make_with_keys(caller, request, endpoint, key)
         finally:
-            _wipe(request)
+            wipe_keys(request)
 
     async def _make_with_keys(
         self, caller: Caller, request: OfferRequest, endpoint: Endpoint, key: str
@@ -279,9 +292,3 @@ class Offers:
         agreement.check_mirrored(
             association.offer, request.security_verify, request.security_client
         )
-
-
-def _wipe(request: OfferRequest) -> None:
-    for key in (request.integrity_key, request.cipher_key):
-        if key is not None:
-            key.wipe()

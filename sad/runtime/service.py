@@ -39,11 +39,12 @@ from sad.model.views import (
 from sad.runtime.changes import Changes, lost_refusal
 from sad.runtime.endings import Endings
 from sad.runtime.gate import Access, Gate
-from sad.runtime.installs import Installs
+from sad.runtime.installs import Installs, wipe_keys, wiped_unless_begun
 from sad.runtime.offers import Offers
 from sad.runtime.reconciler import Reconciler
 from sad.runtime.state import Shared
 from sad.runtime.status import StatusPage
+from sad.runtime.turns import Turns
 
 
 class AssociationService:
@@ -71,7 +72,8 @@ class AssociationService:
             own_addresses=own_addresses,
             missing_algorithms=missing_algorithms,
         )
-        self._offers = Offers(shared, endings, self._installs, self._gate, randbelow)
+        self._turns = Turns(shared.settings.limits, shared.clock.boottime, shared.background)
+        self._offers = Offers(shared, endings, self._installs, self._gate, self._turns, randbelow)
         self._reconciler = reconciler
         self._randbelow = randbelow
         self._status_page = status_page
@@ -92,7 +94,10 @@ class AssociationService:
 
     async def install(self, caller: Caller, request: InstallRequest) -> Association:
         """Install a negotiated set; all or nothing. A caller that leaves gets it rolled back."""
-        task = self._shared.background.start(self._install(caller, request))
+        with wiped_unless_begun(request):
+            task = await self._turns.start(
+                caller, lambda: self._install(caller, request), urgent=False
+            )
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -101,6 +106,12 @@ class AssociationService:
             raise
 
     async def _install(self, caller: Caller, request: InstallRequest) -> Association:
+        try:
+            return await self._install_with_keys(caller, request)
+        finally:
+            wipe_keys(request)
+
+    async def _install_with_keys(self, caller: Caller, request: InstallRequest) -> Association:
         self._gate.require_running()
         endpoint = self._gate.endpoint(caller, request.endpoint)
         mechanism = self._gate.mechanism(request.mechanism)
@@ -150,8 +161,10 @@ class AssociationService:
                 identity_at_one_address=endpoint.identity_at_one_address,
             )
 
-        return await shared.background.finish(
-            self._succeed(caller, request.association_id, decide, "confirmed")
+        return await self._turns.finish(
+            caller,
+            lambda: self._succeed(caller, request.association_id, decide, "confirmed"),
+            urgent=True,
         )
 
     async def take_into_use(self, caller: Caller, association_id: str) -> Association:
@@ -166,8 +179,10 @@ class AssociationService:
                 now=self.now(),
             )
 
-        return await shared.background.finish(
-            self._succeed(caller, association_id, decide, "taken into use")
+        return await self._turns.finish(
+            caller,
+            lambda: self._succeed(caller, association_id, decide, "taken into use"),
+            urgent=True,
         )
 
     async def _succeed(
@@ -221,13 +236,12 @@ class AssociationService:
                 rule="T24-D-1",
                 hint=f"0 to {longest:.0f} (lifetimes.max_linger_seconds)",
             )
-        return await self._shared.background.finish(
-            self._release(self._matching(caller, request), request)
+        return await self._turns.finish(
+            caller, lambda: self._release(caller, request), urgent=True
         )
 
-    async def _release(
-        self, matching: Iterable[Association], request: ReleaseRequest
-    ) -> tuple[Association, ...]:
+    async def _release(self, caller: Caller, request: ReleaseRequest) -> tuple[Association, ...]:
+        matching = self._matching(caller, request)
         results = await asyncio.gather(
             *(self._release_one(a, request.linger_seconds) for a in matching),
             return_exceptions=True,
