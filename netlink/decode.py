@@ -26,6 +26,7 @@ from netlink.model import (
     PolicyDeleted,
     PolicyExpired,
     PolicyId,
+    ReplayState,
     SaAdded,
     SaDeleted,
     SadFlushed,
@@ -54,6 +55,7 @@ from netlink.uapi import (
     XFRM_MSG_UPDSA,
     XFRMA_POLICY,
     XFRMA_REPLAY_ESN_VAL,
+    XFRMA_REPLAY_VAL,
     XFRMA_SA,
     XFRMA_SAD_CNT,
     XFRMA_SPD_INFO,
@@ -87,6 +89,8 @@ _ACTIONS: Final = {action.value: action for action in PolicyAction}
 _ERRNO_SIZE: Final = 4
 _NO_PORTS: Final = bytes(8)
 _ESN_WINDOW_OFFSET: Final = 20
+_ESN_NUMBERS: Final = struct.Struct("=4xII")  # behind bmp_len: oseq, seq
+_NUMBERS: Final = struct.Struct("=II")  # of xfrm_replay_state: oseq, seq
 
 
 class MalformedMessage(Exception):
@@ -318,7 +322,9 @@ def event(buffer: Buffer, message: Message) -> KernelEvent | None:
         if at is None:
             raise MalformedMessage("a DELSA notice without its SA")
         tag = _sa_tag(buffer, *at)
-        return SaDeleted(*tag, port_id) if tag else None
+        if tag is None:
+            return None
+        return SaDeleted(*tag, port_id, _replay(buffer, start + _SA_ID_SIZE, end))
     if kind == XFRM_MSG_EXPIRE:
         _require(start, end, _SA_SIZE + 1)
         tag = _sa_tag(buffer, start, end)
@@ -343,6 +349,19 @@ def event(buffer: Buffer, message: Message) -> KernelEvent | None:
         return SadFlushed(buffer[start], port_id)
     if kind == XFRM_MSG_FLUSHPOLICY:
         return SpdFlushed(port_id)
+    return None
+
+
+def _replay(buffer: Buffer, start: int, end: int) -> ReplayState | None:
+    """Return the sequence numbers that stand beside an SA, in either form."""
+    for kind, numbers in (
+        (XFRMA_REPLAY_ESN_VAL, _ESN_NUMBERS),
+        (XFRMA_REPLAY_VAL, _NUMBERS),
+    ):
+        at = _attribute(buffer, start, end, kind, numbers.size)
+        if at is not None:
+            sent, received = numbers.unpack_from(buffer, at[0])
+            return ReplayState(sent=sent, received=received)
     return None
 
 

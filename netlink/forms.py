@@ -18,6 +18,7 @@ from netlink.model import (
     DeleteSa,
     MoveLifetime,
     PolicyId,
+    ReplayState,
     SaId,
     SaKeys,
     SecurityAssociation,
@@ -111,13 +112,22 @@ def learn_add_sa(request: AddSa, size: int) -> Template:
     """Compile NEWSA. ``size`` is that of an address: 4 or 16."""
     integrity, encryption = len(request.keys.integrity), len(request.keys.encryption)
     keys = SaKeys(integrity=Secret(bytes(integrity)), encryption=Secret(bytes(encryption)))
+    replay = None if request.replay is None else ReplayState()
+    numbers = (
+        ()
+        if replay is None
+        # Behind the attribute's head, before its bitmap.
+        else (CONSTANT, _number("replay.sent", "I"), _number("replay.received", "I"))
+    )
     fields = (
         *_sa(size),
         *_key("keys.integrity", integrity),
         *_key("keys.encryption", encryption),
+        *numbers,
         CONSTANT,
     )
-    return learn(encode_reference, AddSa(sa=_zero_sa(request.sa, size), keys=keys), fields)
+    zero = AddSa(sa=_zero_sa(request.sa, size), keys=keys, replay=replay)
+    return learn(encode_reference, zero, fields)
 
 
 def learn_shorten_sa(request: ShortenSa, size: int) -> Template:

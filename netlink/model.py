@@ -166,6 +166,17 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayState:
+    """Sequence numbers of an SA (RFC 4303 2.2, 3.4.3).
+
+    ``sent`` is the last one sent, ``received`` the highest one received; of an SA one is used.
+    """
+
+    sent: int = 0
+    received: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentLifetime:
     """Counters of an SA: bytes, packets, and wall-clock seconds of its addition and first use."""
 
@@ -180,10 +191,16 @@ class CurrentLifetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddSa:
-    """NEWSA with NLM_F_EXCL: an SA of this identity must not exist."""
+    """NEWSA with NLM_F_EXCL: an SA of this identity must not exist.
+
+    With ``replay`` it goes on where an earlier one of the same keys stopped: the next packet has
+    the number ``sent + 1``, and nothing numbered ``received`` or less is taken, received before
+    or not.
+    """
 
     sa: SecurityAssociation
     keys: SaKeys = field(repr=False)
+    replay: ReplayState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,11 +305,15 @@ class SaAdded:
 
 @dataclass(frozen=True, slots=True)
 class SaDeleted:
-    """An SA was deleted by request; the kernel's notice carries its whole body."""
+    """An SA was deleted by request; the kernel's notice carries its whole body.
+
+    ``replay`` are the sequence numbers it ended with, None if the notice does not say.
+    """
 
     id: SaId
     owner: int
     port_id: int
+    replay: ReplayState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from netlink.model import (
     Operation,
     Policy,
     PolicyId,
+    ReplayState,
     SaId,
     SecurityAssociation,
     Selector,
@@ -119,6 +120,7 @@ def _sa_message(
     sa: SecurityAssociation,
     integrity_key: bytes,
     encryption_key: bytes,
+    replay: ReplayState | None = None,
 ) -> bytes:
     """Return NEWSA or UPDSA. A zero-length key (the null cipher) is an attribute without key."""
     legacy = sa.replay_window if sa.replay_window <= LEGACY_REPLAY_WINDOW else 0
@@ -153,20 +155,25 @@ def _sa_message(
             },
         ),
     ]
-    if sa.replay_window > LEGACY_REPLAY_WINDOW:
-        # The bitmap form without XFRM_STATE_ESN: a large window over 32-bit sequence numbers.
-        words = -(-sa.replay_window // 32)
-        attributes.append(
-            (
-                "XFRMA_REPLAY_ESN_VAL",
-                {
-                    "bmp_len": words,
-                    "replay_window": sa.replay_window,
-                    "bmp": bytes(4 * words),
-                },
-            )
-        )
+    attributes += _replay_attribute(sa.replay_window, replay)
     return encode_message(head, fields, tuple(attributes))
+
+
+def _replay_attribute(window: int, replay: ReplayState | None) -> Attributes:
+    """Return what the struct cannot say: a large window, and where the sequence numbers stand.
+
+    A bitmap of ones says that everything up to the highest number was received.
+    """
+    numbers = {} if replay is None else {"oseq": replay.sent, "seq": replay.received}
+    seen = b"\0" if replay is None else b"\xff"
+    if window > LEGACY_REPLAY_WINDOW:
+        # The bitmap form without XFRM_STATE_ESN: a large window over 32-bit sequence numbers.
+        words = -(-window // 32)
+        esn = {"bmp_len": words, "replay_window": window, "bmp": seen * (4 * words)}
+        return (("XFRMA_REPLAY_ESN_VAL", esn | numbers),)
+    if replay is not None:
+        return (("XFRMA_REPLAY_VAL", {"bitmap": int.from_bytes(seen * 4, "big")} | numbers),)
+    return ()
 
 
 def _template_attribute(template: Template) -> tuple[str, object]:
@@ -219,9 +226,10 @@ def encode_reference(request: Request, sequence: int, port_id: int) -> bytes:
 
     exclusive = NLM_F_CREATE | NLM_F_EXCL
     match request:
-        case AddSa(sa=sa, keys=keys):
+        case AddSa(sa=sa, keys=keys, replay=replay):
             integrity, encryption = keys.integrity.reveal(), keys.encryption.reveal()
-            return _sa_message(head(XFRM_MSG_NEWSA, exclusive), sa, integrity, encryption)
+            added = head(XFRM_MSG_NEWSA, exclusive)
+            return _sa_message(added, sa, integrity, encryption, replay)
         case ShortenSa(sa=sa):
             integrity = bytes(sa.integrity.key_bits // 8)
             encryption = bytes(sa.encryption.key_bits // 8)

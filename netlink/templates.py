@@ -49,7 +49,7 @@ def _mixed() -> ValueError:
 def _write_sa(
     sa: SecurityAssociation,
     template: Template,
-    tail: tuple[bytes, ...],
+    tail: tuple[int | bytes, ...],
     buffer: bytearray,
     offset: int,
     sequence: int,
@@ -117,18 +117,22 @@ def _add_sa(request: AddSa, buffer: bytearray, offset: int, sequence: int, port_
         raise ValueError("a key's length is not that of its algorithm")
     if not any(integrity) or (encryption and not any(encryption)):
         raise ValueError("a key of zeros: it was wiped before it was used")
-    form = _sa_form(AddSa, sa)
+    replay = request.replay
+    form = (*_sa_form(AddSa, sa), replay is None)
     template = _templates.get(form)
     if template is None:
         template = _keep(form, forms.learn_add_sa(request, len(packed_address(sa.source))))
-    tail: tuple[bytes, ...]
+    tail: tuple[int | bytes, ...]
     if encryption:
-        _, _, _, integrity_head, encryption_head, rest = template.constants
-        tail = (integrity_head, integrity, encryption_head, encryption, rest)
+        _, _, _, integrity_head, encryption_head, *rest = template.constants
+        tail = (integrity_head, integrity, encryption_head, encryption)
     else:
-        _, _, _, integrity_head, rest = template.constants
-        tail = (integrity_head, integrity, rest)
-    return _write_sa(sa, template, tail, buffer, offset, sequence, port_id)
+        _, _, _, integrity_head, *rest = template.constants
+        tail = (integrity_head, integrity)
+    if replay is not None:
+        replay_head, bitmap = rest
+        rest = [replay_head, replay.sent, replay.received, bitmap]
+    return _write_sa(sa, template, (*tail, *rest), buffer, offset, sequence, port_id)
 
 
 def _shorten_sa(

@@ -32,6 +32,7 @@ from netlink.model import (
     PolicyDeleted,
     PolicyExpired,
     PolicyId,
+    ReplayState,
     SaAdded,
     SaDeleted,
     SadFlushed,
@@ -69,6 +70,7 @@ class StoredSa:
     encryption_key: bytes
     current: CurrentLifetime
     timer_at: float
+    replay: ReplayState
 
     @property
     def limit(self) -> float:
@@ -186,9 +188,10 @@ class FakeTables:
             case MoveLifetime(id=sa_id, current=current):
                 self._find_sa(sa_id).current = current
             case DeleteSa(id=sa_id):
-                owner = self._find_sa(sa_id).sa.selector.owner
+                stored = self._find_sa(sa_id)
                 del self.sas[sa_id]
-                self.publish(SaDeleted(sa_id, owner, port_id))
+                owner = stored.sa.selector.owner
+                self.publish(SaDeleted(sa_id, owner, port_id, stored.replay))
             case AddPolicy(policy=policy):
                 if policy.id in self.policies:
                     raise KernelError(errno.EEXIST)
@@ -221,6 +224,7 @@ class FakeTables:
             request.keys.encryption.reveal(),
             CurrentLifetime(bytes=0, packets=0, add_time=int(now), use_time=0),
             timer_at=now + _TIMER_SECONDS,
+            replay=request.replay or ReplayState(),
         )
 
     def _put_policy(self, policy: Policy, port_id: int) -> None:
@@ -250,6 +254,11 @@ class FakeKernel:
     def lose_answers(self, *, applied: int) -> None:
         """Make the next commit raise OutcomeUnknown after doing so many of its operations."""
         self._lost_after = applied
+
+    def heal(self) -> None:
+        """Forget the faults that nothing has met yet."""
+        self._faults.clear()
+        self._lost_after = None
 
     # --- the protocol ----------------------------------------------------------------------------
 

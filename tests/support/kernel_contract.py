@@ -24,6 +24,7 @@ from netlink.model import (
     PolicyAdded,
     PolicyDeleted,
     PolicyExpired,
+    ReplayState,
     SaAdded,
     SaDeleted,
     ShortenSa,
@@ -75,6 +76,19 @@ class KernelContract:
 
         (seen,) = await world.kernel.dump_sas()
         assert seen.replay_window == window
+
+    @pytest.mark.parametrize("window", [0, 32, 64, 4096])
+    @pytest.mark.parametrize("version", [4, 6])
+    async def test_an_association_goes_on_with_its_sequence_numbers(
+        self, world: World, window: int, version: int
+    ) -> None:
+        """RFC 4303 3.3.3: what an earlier SA sent and received is kept, and told at its end."""
+        sa = security_association(replay_window=window, version=version)
+        numbers = ReplayState(sent=0xFF00_0000, received=0x0123_4567)
+        await applied(world.kernel, add_sa(sa, numbers))
+        await applied(world.foreign, DeleteSa(sa.id))
+
+        await world.wait_for(SaDeleted(sa.id, OWNER, world.foreign.port_id, numbers))
 
     async def test_an_association_is_unique_by_destination_and_spi(self, world: World) -> None:
         """A second one of the same identity is refused whatever else differs."""
@@ -287,7 +301,7 @@ class KernelContract:
         assert world.events == [
             SaAdded(sa.id, OWNER, ours),
             PolicyAdded(demand.id, ours),
-            SaDeleted(sa.id, OWNER, theirs),
+            SaDeleted(sa.id, OWNER, theirs, ReplayState()),
             PolicyDeleted(demand.id, theirs),
         ]
 
@@ -308,9 +322,10 @@ class KernelContract:
         await world.kernel.commit([add_sa(sa), DeleteSa(security_association(9).id)])
         await applied(world.kernel, DeleteSa(sa.id))
         port = world.kernel.port_id
-        await world.wait_for(SaDeleted(sa.id, OWNER, port))
+        gone = SaDeleted(sa.id, OWNER, port, ReplayState())
+        await world.wait_for(gone)
 
-        assert world.events == [SaAdded(sa.id, OWNER, port), SaDeleted(sa.id, OWNER, port)]
+        assert world.events == [SaAdded(sa.id, OWNER, port), gone]
 
     # --- others ----------------------------------------------------------------------------------
 

@@ -11,12 +11,14 @@ from netlink.model import (
     CurrentLifetime,
     ObservedPolicy,
     ObservedSa,
+    ReplayState,
     family_of,
     packed_address,
 )
 from netlink.reference import Fields, selector_fields
 from netlink.schema import Head, encode_message
 
+REPLAY: Final = ReplayState(sent=3, received=4)
 KEY: Final = b"\xa5key-that-nobody-may-ever-see\xa5"
 
 Attributes = tuple[tuple[str, object], ...]
@@ -59,12 +61,13 @@ def sa_attributes(sa: ObservedSa) -> Attributes:
         ("XFRMA_ALG_AUTH_TRUNC", {**algorithm, "alg_trunc_len": 96}),
         ("XFRMA_ALG_CRYPT", {**algorithm, "alg_name": b"cbc(aes)"}),
     ]
+    numbers = {"oseq": REPLAY.sent, "seq": REPLAY.received}
     if sa.replay_window > 0xFF:
         words = -(-sa.replay_window // 32)
         esn = {"bmp_len": words, "replay_window": sa.replay_window, "bmp": bytes(4 * words)}
-        attributes.append(("XFRMA_REPLAY_ESN_VAL", esn))
+        attributes.append(("XFRMA_REPLAY_ESN_VAL", esn | numbers))
     else:
-        attributes.append(("XFRMA_REPLAY_VAL", {"oseq": 3, "seq": 4, "bitmap": 5}))
+        attributes.append(("XFRMA_REPLAY_VAL", {"bitmap": 5} | numbers))
     return tuple(attributes)
 
 

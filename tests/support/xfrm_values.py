@@ -21,6 +21,7 @@ from netlink.model import (
     Policy,
     PolicyAction,
     PolicyId,
+    ReplayState,
     SaId,
     SaKeys,
     SecurityAssociation,
@@ -96,8 +97,8 @@ def keys_for(sa: SecurityAssociation, seed: int = 1) -> SaKeys:
     )
 
 
-def add_sa(sa: SecurityAssociation) -> AddSa:
-    return AddSa(sa=sa, keys=keys_for(sa))
+def add_sa(sa: SecurityAssociation, replay: ReplayState | None = None) -> AddSa:
+    return AddSa(sa=sa, keys=keys_for(sa), replay=replay)
 
 
 def policy(
@@ -191,6 +192,10 @@ def _not_wiped(key: bytes) -> bool:
     return not key or any(key)
 
 
+def replay_states() -> st.SearchStrategy[ReplayState]:
+    return st.builds(ReplayState, sent=_number(32), received=_number(32))
+
+
 @st.composite
 def additions(draw: st.DrawFn, version: int) -> AddSa:
     sa = draw(associations(version))
@@ -200,7 +205,7 @@ def additions(draw: st.DrawFn, version: int) -> AddSa:
         return Secret(draw(st.binary(min_size=size, max_size=size).filter(_not_wiped)))
 
     keys = SaKeys(integrity=key(sa.integrity.key_bits), encryption=key(sa.encryption.key_bits))
-    return AddSa(sa=sa, keys=keys)
+    return AddSa(sa=sa, keys=keys, replay=draw(st.none() | replay_states()))
 
 
 def lifetimes() -> st.SearchStrategy[CurrentLifetime]:

@@ -222,7 +222,9 @@ def test_decode_reads_notices_of_associations(sa: ObservedSa, port_id: int) -> N
     for kind in (uapi.XFRM_MSG_NEWSA, uapi.XFRM_MSG_UPDSA):
         notice = kernel.sa_message(sa, Head(kind, port_id=port_id))
         assert event_of(notice) == SaAdded(sa.id, owner, port_id)
-    assert event_of(kernel.sa_deletion(sa, port_id)) == SaDeleted(sa.id, owner, port_id)
+    assert event_of(kernel.sa_deletion(sa, port_id)) == SaDeleted(
+        sa.id, owner, port_id, kernel.REPLAY
+    )
     for hard in (False, True):
         assert event_of(kernel.sa_expiry(sa, hard=hard)) == SaExpired(sa.id, owner, hard)
 
