@@ -122,17 +122,18 @@ def _add_sa(request: AddSa, buffer: bytearray, offset: int, sequence: int, port_
     template = _templates.get(form)
     if template is None:
         template = _keep(form, forms.learn_add_sa(request, len(packed_address(sa.source))))
-    tail: tuple[int | bytes, ...]
+    keys_tail: tuple[bytes, ...]
     if encryption:
         _, _, _, integrity_head, encryption_head, *rest = template.constants
-        tail = (integrity_head, integrity, encryption_head, encryption)
+        keys_tail = (integrity_head, integrity, encryption_head, encryption)
     else:
         _, _, _, integrity_head, *rest = template.constants
-        tail = (integrity_head, integrity)
+        keys_tail = (integrity_head, integrity)
+    tail: tuple[int | bytes, ...] = (*keys_tail, *rest)
     if replay is not None:
         replay_head, bitmap = rest
-        rest = [replay_head, replay.sent, replay.received, bitmap]
-    return _write_sa(sa, template, (*tail, *rest), buffer, offset, sequence, port_id)
+        tail = (*keys_tail, replay_head, replay.sent, replay.received, bitmap)
+    return _write_sa(sa, template, tail, buffer, offset, sequence, port_id)
 
 
 def _shorten_sa(

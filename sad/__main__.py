@@ -15,6 +15,7 @@ from sad.model.errors import SadError
 from sad.runtime.hardening import forbid_core_dumps
 from sad.runtime.service_manager import ServiceManager, configure_logging
 from sad.store.journal import JournalUnreadable
+from sad.store.sealing_key import RecordsUnusable
 
 EX_UNAVAILABLE: Final = 69  # sysexits.h
 EX_OSERR: Final = 71
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(f"cannot start without {error.missing}", error.hint, EX_UNAVAILABLE)
     except JournalUnreadable as error:
         return _refuse(f"cannot use the journal: {error.reason}", error.hint, EX_UNAVAILABLE)
+    except RecordsUnusable as error:
+        what = f"cannot use the sealed records: {error.reason}"
+        return _refuse(what, error.hint, EX_UNAVAILABLE)
     except SocketUnusableError as error:
         return _refuse(f"cannot listen: {error}", "see socket_path", EX_UNAVAILABLE)
     except SadError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import signal
 from collections.abc import Iterator
@@ -36,16 +37,19 @@ from sad.runtime.status import StatusPage
 from sad.runtime.timer import BoottimeTimer, SystemClock
 from sad.store.journal import Journal, JournalUnreadable, move_aside
 from sad.store.recovery import salvage
+from sad.store.sealed import IN_MEMORY, JournalWithRecords, SealedRecords, discard_records
+from sad.store.sealing_key import CREDENTIAL, find_sealing_key, key_for_this_life
 
 log = logging.getLogger(__name__)
 
 _JOURNAL_FILE = "journal.sqlite"
+_RECORDS_FILE = "sealed.sqlite"
 
 
 async def run(settings: Settings, manager: ServiceManager) -> None:
     """Run the daemon until SIGTERM or SIGINT.
 
-    Raises NodeUnfit, JournalUnreadable or OSError if it cannot start.
+    Raises NodeUnfit, JournalUnreadable, RecordsUnusable or OSError if it cannot start.
     """
     async with contextlib.AsyncExitStack() as stack:
         # The socket first: a second daemon is refused by it before it touches the journal.
@@ -57,13 +61,17 @@ async def run(settings: Settings, manager: ServiceManager) -> None:
         stack.callback(connections.close)
         journal, rows = _open_journal(settings)
         stack.callback(journal.close)
+        records = _open_records(settings)
+        if records is not None:
+            stack.callback(records.close)
         shell_settings = _shell_settings(settings)
         clock = SystemClock()
         layout, lifetimes = shell_settings.layout, shell_settings.lifetimes
         shared = state.Shared(
             settings=shell_settings,
             clock=clock,
-            journal=journal,
+            journal=journal if records is None else JournalWithRecords(journal, records),
+            records=records,
             mechanisms={
                 Ipsec3gpp.name: Ipsec3gpp(
                     kernel, connections, layout, lifetimes, clock.boottime, clock.realtime
@@ -199,6 +207,23 @@ def _load(path: Path, boot_id: str) -> tuple[Journal, list[Association]]:
     except JournalUnreadable:
         journal.close()
         raise
+
+
+def _open_records(settings: Settings) -> SealedRecords | None:
+    """Open the sealed records if lost sets are to be rebuilt; else leave none behind."""
+    path = Path(settings.state_directory) / _RECORDS_FILE
+    key = find_sealing_key(os.environ) if settings.on_kernel_loss == "rebuild" else None
+    if key is None:
+        discard_records(path)
+    if settings.on_kernel_loss != "rebuild":
+        return None
+    if key is None:
+        log.info("no credential %s: lost sets are rebuilt as long as sad runs", CREDENTIAL)
+        path, key = IN_MEMORY, key_for_this_life()
+    try:
+        return SealedRecords.open(path, key)
+    finally:
+        key.wipe()
 
 
 def _shell_settings(settings: Settings) -> state.Settings:

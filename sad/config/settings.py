@@ -263,6 +263,15 @@ class Settings(BaseModel):
         "rows that can be read and that the kernel confirms, and remove everything else that is "
         "ours",
     )
+    on_kernel_loss: Literal["end", "rebuild"] = Field(
+        default="end",
+        description="What becomes of a set whose SAs somebody else deleted or flushed: end, and "
+        "the user agent registers again; or rebuild, with the same keys and SPIs. For that the "
+        "keys are kept, sealed, in state_directory, under the 32 bytes of the credential "
+        "sad-seal (systemd: LoadCredential), so that a restarted daemon can rebuild too; without "
+        "it in memory only. After a flush the kernel does not say what was received: somebody "
+        "who recorded the set's packets could have each taken once more, unlike with end",
+    )
     lifetimes: LifetimeSettings = Field(
         default_factory=LifetimeSettings, description="Spans of time"
     )

@@ -34,11 +34,13 @@ from sad.core.offer import install_of
 from sad.core.planning import plan_install, plan_policies, plan_remove, undo_of
 from sad.core.reconcile import Findings, diff
 from sad.core.table import AssociationTable
+from sad.mechanisms.rebuild import add_missing
 from sad.mechanisms.refusals import refusal_of, typed_refusals
 from sad.model.algorithms import AlgorithmPair, derive_keys
 from sad.model.association import Association, EndReason, RegistrationKey
 from sad.model.endpoint import Endpoint
 from sad.model.errors import KernelRefused, LeftBehind, Lost
+from sad.model.key_record import KeyRecord
 from sad.model.requests import InstallRequest, OfferRequest
 from sad.model.rules import Layout, Lifetimes
 from sad.model.views import SaCounters
@@ -310,6 +312,11 @@ class Ipsec3gpp:
         except Lost:
             return True
         return False
+
+    async def rebuild(self, association: Association, record: KeyRecord) -> tuple[str, ...]:
+        """Add what is missing of SA1 to SA4; return its names. Raises Lost."""
+        named = sas_of(association, self._layout, self._lifetimes, self._boottime())
+        return await add_missing(self._kernel, named, association, record)
 
     async def mend(self, findings: Findings) -> tuple[int, int]:
         """Commit removals and repairs; return how many of each changed something.

@@ -28,7 +28,8 @@ class Changes:
     async def succeed(self, before: Association, after: Succession) -> Association:
         """Bring about a succession inside the registration of ``before``.
 
-        Raises as :meth:`change`. An older set that the kernel has lost is ended on the way.
+        Raises as :meth:`change`. What the kernel has lost is rebuilt on the way, if the settings
+        want it; else an older set that it has lost is ended.
         ``elsewhere`` is left to the caller, who must not hold this lock for it.
         """
         retiring = after.retiring
@@ -39,6 +40,8 @@ class Changes:
                 break
             except _LostOne as error:
                 lost = error.association
+                if await self._shared.rebuild_locked(lost.id):
+                    continue
                 await self._endings.end_locked(lost.id, EndReason.KERNEL_LOST)
                 if lost.id == before.id:
                     raise Lost(error.what) from error
@@ -51,7 +54,7 @@ class Changes:
         """Bring an association into a new state or to a new deadline.
 
         Raises KernelRefused or JournalUnavailable with everything as before; an association that
-        the kernel has lost is ended, then Lost is raised.
+        the kernel has lost, and that is not rebuilt, is ended, then Lost is raised.
         """
         return await self.succeed(before, Succession(association=after))
 

@@ -9,6 +9,7 @@ import dataclasses
 import logging
 from collections.abc import AsyncIterator, Iterator
 
+from sad.core.rebuilding import first_record
 from sad.model.association import Association, EndReason, Phase
 from sad.model.errors import KernelRefused, LeftBehind
 from sad.model.journal import Forget, Put
@@ -104,6 +105,9 @@ class Installs:
         """
         shared = self._shared
         await self._endings.finish_removals(new.registration)
+        if shared.records is not None and request.integrity_key is not None:
+            keys = request.integrity_key, request.cipher_key
+            await shared.records.put(new, first_record(new, *keys))
         await shared.journal.record([Put(new)])
         siblings = shared.settled(new.registration)
         try:

@@ -1,6 +1,6 @@
 """What the shell needs from the world, as protocols. :mod:`sad.app` puts real objects behind."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from sad.core.table import AssociationTable
 from sad.model.association import Association, RegistrationKey
 from sad.model.endpoint import Endpoint
 from sad.model.journal import JournalWrite
+from sad.model.key_record import KeyRecord
 from sad.model.requests import InstallRequest, OfferRequest
 from sad.model.views import SaCounters
 
@@ -32,6 +33,19 @@ class JournalPort(Protocol):
 
     async def record(self, writes: Sequence[JournalWrite]) -> None:
         """Record durably, or raise JournalUnavailable and record nothing."""
+
+
+class KeyRecords(Protocol):
+    """Sealed records (:class:`sad.store.sealed.SealedRecords`); all raise JournalUnavailable."""
+
+    async def put(self, association: Association, record: KeyRecord) -> None:
+        """Keep a record durably, or keep nothing of it."""
+
+    def get(self, association: Association) -> KeyRecord | None:
+        """Return the record of an association, if one opens for it. The caller wipes it."""
+
+    async def retain(self, association_ids: Iterable[str]) -> None:
+        """Delete every record but these."""
 
 
 class MechanismDriver(Protocol):
@@ -105,6 +119,12 @@ class MechanismDriver(Protocol):
 
     async def is_lost(self, association: Association) -> bool:
         """Ask again about one association: an examination is older than what followed it."""
+
+    async def rebuild(self, association: Association, record: KeyRecord) -> tuple[str, ...]:
+        """Put back what is missing of an association, and return what it was.
+
+        Raises KernelRefused, or Lost if somebody else's stands in its place: it is to be removed.
+        """
 
     async def mend(self, findings: Findings) -> tuple[int, int]:
         """Do the removals and repairs of an examination; return how many changed something."""

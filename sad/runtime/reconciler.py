@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from netlink.model import (
@@ -19,6 +20,7 @@ from sad.model.association import EndReason, Phase
 from sad.model.errors import KernelRefused, Lost, SadError
 from sad.model.views import DaemonState, ReconcileReport
 from sad.runtime.endings import Endings
+from sad.runtime.rebuilds import Rebuilds
 from sad.runtime.state import Shared
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 #: Between two runs of :meth:`Reconciler.run`: neither a refusing kernel nor a stream of notices
 #: may have it dump without end.
 PAUSE_SECONDS: Final = 1.0
+#: Lost associations worked on at once: they share sends and transactions.
+LOST_AT_ONCE: Final = 64
 
 
 class Reconciler:
@@ -36,6 +40,7 @@ class Reconciler:
     ) -> None:
         self._shared = shared
         self._endings = endings
+        self._rebuilds = Rebuilds(shared)
         self._pause = pause_seconds
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -58,6 +63,7 @@ class Reconciler:
                 self._shut_at_once()
                 self.request("notices were lost")
             case SaDeleted(owner=tag, port_id=port) if tag == owner and port != own_port:
+                self._rebuilds.hear(event)
                 self.request("somebody deleted an SA of ours")
             case SaExpired(owner=tag, hard=True) if tag == owner:
                 self.request("the kernel ended an SA of ours")
@@ -142,6 +148,7 @@ class Reconciler:
         shared = self._shared
         repaired = removed = adopted = 0
         refusal: KernelRefused | None = None
+        heard = self._rebuilds.heard()
         # First what is stuck: until it has gone, the policies of its registration are not judged.
         ended = await self._retry_removals()
         for mechanism in shared.mechanisms.values():
@@ -158,8 +165,12 @@ class Reconciler:
                 removed += removed_now
                 repaired += repaired_now
             adopted += len(findings.adopted)
-            ended += await self._end_findings(findings)
+            ended += await self._end_overdue(findings)
+            rebuilt_now, ended_now = await self._settle_lost(findings)
+            ended += ended_now
+            repaired += rebuilt_now
             repaired += await self._mend_limits(findings)
+        self._rebuilds.drop(heard)
         if refusal is not None:
             raise refusal
         return ReconcileReport(
@@ -171,21 +182,41 @@ class Reconciler:
             ended=ended,
         )
 
-    async def _end_findings(self, findings: Findings) -> int:
+    async def _end_overdue(self, findings: Findings) -> int:
         ended = 0
         for association_id in findings.overdue:
             ended += await self._endings.end(association_id, EndReason.EXPIRED) is not None
-        for association_id, missing in findings.lost.items():
-            association = self._shared.table.get(association_id)
-            if association is None or association.phase is not Phase.INSTALLED:
-                continue
-            mechanism = self._shared.mechanisms[association.mechanism]
-            if await mechanism.is_lost(association):
-                log.warning(
-                    "association %s: the kernel lost %s", association_id, ", ".join(missing)
-                )
-                ended += await self._endings.end(association_id, EndReason.KERNEL_LOST) is not None
         return ended
+
+    async def _settle_lost(self, findings: Findings) -> tuple[int, int]:
+        """Rebuild or end what the kernel has lost; return how many of each."""
+        lost = list(findings.lost.items())
+        rebuilt = ended = 0
+        for start in range(0, len(lost), LOST_AT_ONCE):
+            outcomes = await asyncio.gather(
+                *(self._settle(i, missing) for i, missing in lost[start : start + LOST_AT_ONCE]),
+                return_exceptions=True,
+            )
+            for outcome in outcomes:  # each was tried; one that failed is told
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                rebuilt += outcome[0]
+                ended += outcome[1]
+        return rebuilt, ended
+
+    async def _settle(self, association_id: str, missing: Sequence[str]) -> tuple[bool, bool]:
+        """Return whether a lost association was rebuilt, and whether it was ended."""
+        association = self._shared.table.get(association_id)
+        if association is None or association.phase is not Phase.INSTALLED:
+            return False, False
+        mechanism = self._shared.mechanisms[association.mechanism]
+        if not await mechanism.is_lost(association):
+            return False, False
+        log.warning("association %s: the kernel lost %s", association_id, ", ".join(missing))
+        if await self._rebuilds.rebuild(association_id):
+            return True, False
+        ended = await self._endings.end(association_id, EndReason.KERNEL_LOST)
+        return False, ended is not None
 
     async def _mend_limits(self, findings: Findings) -> int:
         mended = 0

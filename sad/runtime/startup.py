@@ -36,6 +36,8 @@ async def restore(
     if dropped:
         await shared.record_tolerant(*dropped)
     report = await reconciler.reconcile("start")
+    if shared.records is not None:
+        await shared.records.retain(a.id for a in shared.table)
     shared.daemon_state = DaemonState.READY
     log.info("%d associations live, %d dropped", len(shared.table), len(dropped))
     return report

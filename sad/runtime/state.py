@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from weakref import WeakValueDictionary
 
@@ -18,7 +18,7 @@ from sad.model.rules import Layout, Lifetimes, Limits
 from sad.model.views import DaemonState
 from sad.runtime.background import Background
 from sad.runtime.deadlines import Deadlines
-from sad.runtime.ports import Clock, JournalPort, MechanismDriver
+from sad.runtime.ports import Clock, JournalPort, KeyRecords, MechanismDriver
 from sad.runtime.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,10 @@ class Settings:
     reconcile_interval: float = 300.0
 
 
+async def _never(_association_id: str) -> bool:
+    return False
+
+
 class Shared:
     """The one mutable heart of the daemon. All access is from the event loop's thread."""
 
@@ -46,11 +50,14 @@ class Shared:
         clock: Clock,
         journal: JournalPort,
         mechanisms: Mapping[str, MechanismDriver],
+        records: KeyRecords | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.journal = journal
         self.mechanisms = mechanisms
+        #: None: what the kernel has lost is ended.
+        self.records = records
         self.table = AssociationTable()
         self.deadlines = Deadlines(clock.boottime)
         self.watch = Watch()
@@ -58,6 +65,7 @@ class Shared:
         self.daemon_state = DaemonState.STARTING
         self.problem: tuple[str, str] | None = None
         self.request_reconcile: Callable[[str], None] = lambda _reason: None
+        self.rebuild_locked: Callable[[str], Awaitable[bool]] = _never
         self._locks: WeakValueDictionary[RegistrationKey, asyncio.Lock] = WeakValueDictionary()
 
     def lock(self, key: RegistrationKey) -> asyncio.Lock:

@@ -20,6 +20,7 @@ from sad.runtime.reconciler import Reconciler
 from sad.runtime.service import AssociationService
 from sad.runtime.state import Settings, Shared
 from sad.runtime.status import StatusPage
+from sad.store.sealed import JournalWithRecords, SealedRecords
 from tests.support.fake_connections import FakeConnections
 from tests.support.fake_kernel import FakeKernel, FakeTables
 from tests.support.make import EDGE_ADDRESS, LAYOUT, LIFETIMES, endpoint, install_request
@@ -133,6 +134,7 @@ class Shell:
         journal: MemoryJournal | None = None,
         clock: Clock | None = None,
         limits: Limits | None = None,
+        records: SealedRecords | None = None,
         **settings: Any,
     ) -> None:
         self.clock = clock or Clock()
@@ -149,7 +151,8 @@ class Shell:
         self.shared = Shared(
             settings=Settings(**(values | settings)),
             clock=self.clock,
-            journal=self.journal,
+            journal=JournalWithRecords(self.journal, records) if records else self.journal,
+            records=records,
             mechanisms={
                 Ipsec3gpp.name: Ipsec3gpp(
                     self.kernel,
