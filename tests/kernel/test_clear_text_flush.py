@@ -20,8 +20,8 @@ from tests.support.make import IK
 pytestmark = pytest.mark.kernel
 
 #: How long ports may be open after a foreign flush where no guard stands: from the first to the
-#: last clear packet. Measured in User-mode Linux beside the sender: mostly 0, up to 28 ms (169 ms on a
-#: crowded machine).
+#: last clear packet. Measured in User-mode Linux: mostly none at all, up to 28 ms, and 169 ms
+#: once on a crowded machine.
 LONGEST_WINDOW = PATIENCE / 60
 FLUSHES = 2
 
