@@ -201,14 +201,14 @@ class KernelConnections:
             # Refused before the kernel looked at a message: all of it is known not to be done.
             number = error.errno or errno.EIO
             return [KernelError(number, "the send was refused") for _ in requests]
-        for sequence, answer in self._answers(len(requests)):
-            if first <= sequence <= self._sequence:
-                answers[sequence - first] = answer
+        for sequence, answer in self._answers(range(first, first + len(requests))):
+            answers[sequence - first] = answer
         return answers
 
-    def _answers(self, expected: int) -> Iterable[tuple[int, _Answer]]:
-        """Read answers with their sequence numbers, until all are there or no more come."""
-        while expected > 0:
+    def _answers(self, sequences: range) -> Iterable[tuple[int, _Answer]]:
+        """Read the answers to these requests, until all are there or no more come."""
+        expected = len(sequences)
+        while expected:
             try:
                 size = self._socket.recv_into(self._buffer)
             except BlockingIOError:
@@ -219,8 +219,9 @@ class KernelConnections:
                 continue  # after a loss read on: leave no answer behind
             try:
                 for message in decode.messages(self._buffer, size):
-                    expected -= 1
-                    yield message.sequence, self._read(message)
+                    if message.sequence in sequences:
+                        expected -= 1
+                        yield message.sequence, self._read(message)
             except decode.MalformedMessage:
                 log.warning("sock_diag: a malformed answer of the kernel")
 

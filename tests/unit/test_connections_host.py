@@ -1,0 +1,35 @@
+"""Ending TCP connections on this machine's kernel: SOCK_DESTROY is not in every one with ESP.
+
+Needs root or user namespaces; nothing outside of fresh namespaces is touched. Whether the RST
+leaves inside ESP needs a kernel that has both.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.lane.decision import Lane
+from tests.lane.environment import inner_environment
+from tests.lane.host import host_argv
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_tcp_connections_end_on_a_real_kernel(tmp_path: Path) -> None:
+    """Design 7, T24-P-10: everything in ``tests/host``, none skipped."""
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "tests/host"]
+    done = subprocess.run(
+        host_argv(os.getuid(), ROOT, tmp_path, command),
+        cwd=ROOT,
+        env=inner_environment(os.environ, lane=Lane.HOST, scratch=tmp_path, columns=None),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    *_, verdict = done.stdout.splitlines()
+    assert re.fullmatch(r"\d+ passed in .*", verdict), verdict
