@@ -15,17 +15,10 @@
 The counterpart is :mod:`sip_hooks.kamailio`, which reads and writes the messages.
 """
 
-from sip_hooks.ims.bindings import (
-    granted_seconds,
-    public_identities,
-    service_route,
-    wants_removal,
-)
+from sip_hooks.ims.bindings import granted_seconds, public_identities, service_route
 from sip_hooks.ims.digest import (
     ChallengeKeys,
-    has_response,
     mark_integrity,
-    mentions_keys,
     nonce_of,
     private_identity,
     take_keys,
@@ -43,7 +36,7 @@ from sip_hooks.ims.identities import (
     route_user,
     transport_of,
 )
-from sip_hooks.ims.reginfo import RegistrationEnd, ended_aors
+from sip_hooks.ims.reginfo import ended_aors
 from sip_hooks.ims.routes import has_one_via, same_routes, via_branch, via_host
 from sip_hooks.ims.table import (
     FlowEntry,
@@ -58,7 +51,6 @@ __all__ = [
     "DigestError",
     "FlowEntry",
     "ImsError",
-    "RegistrationEnd",
     "RegistrationEntry",
     "aor_of",
     "asserted",
@@ -66,14 +58,12 @@ __all__ = [
     "flow_key",
     "granted_seconds",
     "has_one_via",
-    "has_response",
     "host_of",
     "is_address",
     "is_at",
     "is_one_of",
     "is_own_route",
     "mark_integrity",
-    "mentions_keys",
     "nonce_of",
     "private_identity",
     "public_identities",
@@ -87,5 +77,4 @@ __all__ = [
     "values_of",
     "via_branch",
     "via_host",
-    "wants_removal",
 ]

@@ -74,18 +74,6 @@ def granted_seconds(
     return max(default if seconds is None else seconds for seconds in granted)
 
 
-def wants_removal(contact_rows: Sequence[str], expires_row: Optional[str]) -> bool:
-    """Whether a REGISTER asks to end its registration (T24-D-1)."""
-    values = values_of(contact_rows)
-    default = None if expires_row is None else _seconds(unfold(expires_row))
-    if "*" in values:
-        if len(values) > 1 or default != 0:
-            raise ImsError("Contact * stands alone and with Expires 0", "RFC 3261 10.2.2")
-        return True
-    expires = [_expires_of(read_address(value)) for value in values]
-    return bool(values) and all((default if e is None else e) == 0 for e in expires)
-
-
 def public_identities(associated_rows: Sequence[str], to_row: str) -> Tuple[str, ...]:
     """Return the identities of P-Associated-URI in order, else that of To.
 

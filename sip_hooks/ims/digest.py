@@ -23,7 +23,6 @@ _KEY = re.compile(r"[0-9A-Fa-f]{32}")
 _LONGEST_IDENTITY = 256
 _INTEGRITY = "integrity-protected"
 _KEYS = ("ck", "ik")
-_MENTIONS = re.compile(r"(?<![A-Za-z0-9\-.!%*_+`'~])(?:ck|ik)\s*=", re.IGNORECASE)
 
 
 class _Parameter(NamedTuple):
@@ -105,11 +104,6 @@ def nonce_of(authorization_row: str) -> str:
     return _value(authorization_row, "nonce")
 
 
-def has_response(authorization_row: str) -> bool:
-    """Whether credentials answer a challenge."""
-    return bool(_value(authorization_row, "response"))
-
-
 def mark_integrity(authorization_row: str, *, protected: bool) -> str:
     """Return credentials whose only integrity-protected is the P-CSCF's own (T33-6.1-a)."""
     kept = [parameter.written for parameter in _credentials(authorization_row).values()]
@@ -155,8 +149,3 @@ def take_keys(rows: Sequence[str]) -> ChallengeKeys:
         keys.get("ik"),
         keys.get("ck"),
     )
-
-
-def mentions_keys(rows: Sequence[str]) -> bool:
-    """Whether any row looks as if it held a parameter ck or ik."""
-    return any(_MENTIONS.search(row) is not None for row in rows)

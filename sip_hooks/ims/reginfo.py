@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import List, NamedTuple, Set, Tuple
+from typing import List, Set, Tuple
 from xml.etree import ElementTree as ET
 
 from sip_hooks.ims.errors import ImsError
@@ -14,22 +14,13 @@ _NAMESPACE = "{urn:ietf:params:xml:ns:reginfo}"
 _DECLARATION = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 
 
-class RegistrationEnd(NamedTuple):
-    """``aors`` have ended; ``everything``: all that a document that is complete names."""
+def ended_aors(content_type: str, body: bytes) -> Tuple[str, ...]:
+    """Return who has ended by the body of a NOTIFY; ImsError for what is no such document.
 
-    everything: bool
-    aors: Tuple[str, ...]
-
-
-def ended_aors(content_type: str, body: bytes, subscription_state: str) -> RegistrationEnd:
-    """Read the body of a NOTIFY of the reg event; ImsError for what is no such document.
-
-    The document decides: the end of a subscription alone ends no registration, so
-    ``subscription_state`` does not count.
+    The document decides: the end of a subscription alone ends no registration.
     """
-    del subscription_state
     if content_type.partition(";")[0].strip().lower() != "application/reginfo+xml":
-        return RegistrationEnd(False, ())
+        return ()
     root = _read(body)
     registrations = root.findall(_NAMESPACE + "registration")
     ended: List[str] = []
@@ -40,8 +31,7 @@ def ended_aors(content_type: str, body: bytes, subscription_state: str) -> Regis
             ended.append(aor)
         else:
             alive.add(aor)
-    everything = bool(registrations) and not alive and root.get("state") == "full"
-    return RegistrationEnd(everything, tuple(aor for aor in ended if aor not in alive))
+    return tuple(aor for aor in ended if aor not in alive)
 
 
 def _read(body: bytes) -> ET.Element:

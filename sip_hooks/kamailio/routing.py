@@ -38,7 +38,7 @@ class Routing:
             message.answer_from(flow["localAddress"], entry.port_pc)
         if entry.state == "temporary":
             raise Refused(*_FORBIDDEN, why="only REGISTER on a temporary set (T24-P-5)")
-        initial = not message.value("$tt") and message.value("$rm") not in _HOP_BY_HOP
+        initial = self._is_initial()
         registration = self._registration(entry.token, flow, initial=initial)
         message.leave_from(*self._settings.core_sockets[0])
         method = message.value("$rm")
@@ -47,6 +47,10 @@ class Routing:
         if method not in _HOP_BY_HOP and not entry.used:
             self._take_into_use(entry)
         return "core"
+
+    @staticmethod
+    def _is_initial() -> bool:
+        return not message.value("$tt") and message.value("$rm") not in _HOP_BY_HOP
 
     def find_flow(self, flow: Dict[str, Any]) -> FlowEntry:
         """Return whose a protected flow is; Refused if it is nobody's."""
@@ -129,9 +133,9 @@ class Routing:
 
     def _take_into_use(self, entry: FlowEntry) -> None:
         """T24-P-9: the first request moves what is sent to this set and retires the older."""
-        answer = self._calls.insist("TakeIntoUse", {"id": entry.association})
+        answer = self._calls.tell("TakeIntoUse", {"id": entry.association})
         if answer is None:
-            return  # told again with the next request, or by the timer
+            return  # told again with the next request, or by the timer; or the set has ended
         association = answer["association"]
         tables.put_flows(association, used=True)
         before = tables.registration_entry(entry.token)
@@ -158,15 +162,24 @@ class Routing:
                 "localAddress": local,
                 "localPort": port_ps,
             }
-            found = self._calls.find(flow)
-            if found is None:
-                raise Refused(480, "Temporarily Unavailable", why="no such registration")
-            entry = self._remember(token, found["outbound"])
+            entry = self._found_for_core(token, flow)
         protocol = "tcp" if ims.transport_of(message.value("$ru")) == "tcp" else "udp"
         # T33-7.1-d: SA3, from port_pc to port_us, for requests of the P-CSCF.
         message.send_to(protocol, (local, entry.port_pc), (peer, port_us))
         self._watch_for_the_end(token, entry)
         return "user"
+
+    def _found_for_core(self, token: str, flow: Dict[str, Any]) -> RegistrationEntry:
+        found = self._calls.find(flow)
+        outbound = None if found is None else found["outbound"]
+        # T24-P-5: nobody has registered on a temporary set yet.
+        if outbound is None or outbound["state"] == "temporary":
+            raise Refused(480, "Temporarily Unavailable", why="no such registration")
+        if outbound["state"] != "retiring":
+            return self._remember(token, outbound)
+        if self._is_initial():  # T24-D-1, as for what the user agent begins
+            raise Refused(480, "Temporarily Unavailable", why="the registration has ended")
+        return RegistrationEntry.of_note(outbound)
 
     def _named_registration(self) -> Optional[Tuple[str, int, str, int]]:
         routes = message.rows("Route")
@@ -196,17 +209,14 @@ class Routing:
         event = message.rows("Event")
         if not event or event[0].partition(";")[0].strip().lower() != "reg":
             return
-        state = message.rows("Subscription-State")
         content = message.rows("Content-Type")
         try:
-            end = ims.ended_aors(
-                content[0] if content else "",
-                message.value("$rb").encode("utf-8"),
-                state[0] if state else "",
+            ended = ims.ended_aors(
+                content[0] if content else "", message.value("$rb").encode("utf-8")
             )
         except ims.ImsError as error:
             message.log("a NOTIFY of the reg event: {}".format(error))
             return
-        if entry.aors and set(entry.aors) <= set(end.aors):
+        if entry.aors and set(entry.aors) <= set(ended):
             message.set_value("$avp(sad_ends)", entry.association)
             message.set_value("$avp(sad_token)", token)

@@ -9,7 +9,6 @@ from sip_hooks.ims import (
     granted_seconds,
     public_identities,
     service_route,
-    wants_removal,
 )
 
 OWN = "<sip:alice@10.0.0.2:6800>;+g.3gpp.smsip;expires=600000"
@@ -104,39 +103,6 @@ def test_a_removal_of_everything_grants_nothing_and_a_query_does_not_tell() -> N
     assert granted(OTHER, own="*") == 0
     with pytest.raises(ImsError):
         granted_seconds(ue_contact=[], contact_rows=[OWN], expires_row=None)
-
-
-@pytest.mark.parametrize(
-    ("contacts", "expires", "expected"),
-    [
-        (["*"], "0", True),
-        ([OWN], None, False),
-        ([OWN], "0", False),
-        (["<sip:a@b>"], "0", True),
-        (["<sip:a@b>"], "1", False),
-        (["<sip:a@b>"], None, False),
-        (["<sip:a@b>;expires=0"], None, True),
-        (["<sip:a@b>;expires=0"], "600", True),
-        (["<sip:a@b>;expires=0, <sip:a@c>;expires=1"], "0", False),
-        (["<sip:a@b>;expires=0", "sip:a@c"], "0", True),
-        ([], "0", False),
-    ],
-)
-def test_a_register_asks_for_the_end(
-    contacts: list[str], expires: str | None, expected: bool
-) -> None:
-    """Every contact of it with 0 seconds, or * (T24-D-1)."""
-    assert wants_removal(contacts, expires) is expected
-
-
-@pytest.mark.parametrize(
-    ("contacts", "expires"),
-    [(["*"], None), (["*"], "1"), (["*", OWN], "0"), (["<sip:a@b"], "0"), ([OWN], "x")],
-)
-def test_a_removal_in_doubt_is_refused(contacts: list[str], expires: str | None) -> None:
-    """RFC 3261 10.2.2: * stands alone and with Expires 0."""
-    with pytest.raises(ImsError):
-        wants_removal(contacts, expires)
 
 
 def test_identities_come_in_the_order_of_the_network() -> None:
