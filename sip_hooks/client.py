@@ -152,6 +152,39 @@ class _Line:
             self._socket.settimeout(left)
 
 
+class Subscription:
+    """The replies to one call with ``more``, over a connection of their own.
+
+    ``done``: the last one has been read. A time-out of :meth:`next` loses nothing: it may be
+    called again. After any other error nothing more comes.
+    """
+
+    def __init__(self, path: str, line: _Line) -> None:
+        self.done = False
+        self._path = path
+        self._line = line
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up: the daemon stops."""
+        self._line.close()
+
+    def next(self, wait: float | None = None) -> dict[str, Any]:
+        """Return the parameters of the next reply; wait that many seconds, None: for ever.
+
+        Raises as :meth:`Client.call` does.
+        """
+        deadline = None if wait is None else time.monotonic() + wait
+        reply = _parse(_receive(self._path, self._line, deadline, wait or 0.0))
+        self.done = not reply.get("continues")
+        return _result(reply)
+
+
 class Client:
     """Calls the daemon's methods. ``timeout`` bounds a whole call, in seconds.
 
@@ -185,7 +218,7 @@ class Client:
         deadline = time.monotonic() + self.timeout
         line = self._send(message, deadline)
         try:
-            reply = _parse(self._receive(line, deadline, self.timeout))
+            reply = _parse(_receive(self.path, line, deadline, self.timeout))
             if reply.get("continues") or not line.drained:
                 raise BadReply("one reply was expected, and there are more")
         except BaseException:  # a late answer must never be taken for the next call's
@@ -207,22 +240,17 @@ class Client:
         is how long each reply may take, in seconds; None: as long as it takes. Raises as
         :meth:`call` does.
         """
+        with self.subscribe(method, parameters) as subscription:
+            while not subscription.done:
+                yield subscription.next(wait)
+
+    def subscribe(self, method: str, parameters: Mapping[str, Any] | None = None) -> Subscription:
+        """Call a method with ``more``; its replies are read when the caller has time for them.
+
+        Raises as :meth:`call` does.
+        """
         message = _message(method, parameters, more=True)
-        begin_by = time.monotonic() + self.timeout
-        line = self._open(begin_by)
-        try:
-            try:
-                line.send(message, begin_by)
-            except OSError as error:
-                raise self._unsent(error) from error
-            while True:
-                deadline = None if wait is None else time.monotonic() + wait
-                reply = _parse(self._receive(line, deadline, wait or 0.0))
-                yield _result(reply)
-                if not reply.get("continues"):
-                    return
-        finally:
-            line.close()
+        return Subscription(self.path, self._begin(message, time.monotonic() + self.timeout))
 
     def _send(self, message: bytes, deadline: float) -> _Line:
         """Send over the kept connection, or over a new one; the line is then the caller's."""
@@ -241,6 +269,10 @@ class Client:
                 # not taken, so the call did not happen, and this is its first time.
             else:
                 return line
+        return self._begin(message, deadline)
+
+    def _begin(self, message: bytes, deadline: float) -> _Line:
+        """Send over a new connection."""
         line = self._open(deadline)
         try:
             line.send(message, deadline)
@@ -262,15 +294,16 @@ class Client:
         reason = "it takes no call now" if crowded else error.strerror or str(error)
         return Unreachable(self.path, reason, may_have_run=False)
 
-    def _receive(self, line: _Line, deadline: float | None, seconds: float) -> bytes:
-        try:
-            return line.receive(deadline)
-        except socket.timeout as error:
-            raise TimedOut(self.path, seconds) from error
-        except (OSError, EOFError) as error:
-            raise Unreachable(
-                self.path, "the connection broke before the answer", may_have_run=True
-            ) from error
+
+def _receive(path: str, line: _Line, deadline: float | None, seconds: float) -> bytes:
+    try:
+        return line.receive(deadline)
+    except socket.timeout as error:
+        raise TimedOut(path, seconds) from error
+    except (OSError, EOFError) as error:
+        raise Unreachable(
+            path, "the connection broke before the answer", may_have_run=True
+        ) from error
 
 
 def _message(method: str, parameters: Mapping[str, Any] | None, *, more: bool = False) -> bytes:

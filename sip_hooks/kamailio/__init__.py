@@ -12,6 +12,7 @@ only. What must hold even if Python fails stands in ``sad-ims.cfg``.
 ``message``         the message in hand, through KEMI
 ``tables``          what the workers share (htable)
 ``daemon``          calls of ``sad``: what they answer, what is tried again later
+``following``       what ``sad`` ends by itself leaves the tables
 ``registering``     REGISTER and its answers
 ``routing``         every other request
 ==================  =============================================================================

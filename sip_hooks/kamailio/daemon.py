@@ -6,14 +6,16 @@ waits in a shared table and is tried again by :meth:`DaemonCalls.retry`, which a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any, Dict, Optional
 
 from sip_hooks.client import CallError, Client, ClientError, TimedOut, Unreachable
-from sip_hooks.kamailio import message
+from sip_hooks.kamailio import message, tables
 from sip_hooks.kamailio.message import Refused
 from sip_hooks.kamailio.settings import HookSettings
+from sip_hooks.kamailio.tables import Association
 
 _INTERFACE = "org.sipsad.Associations."
 _WAITING = "sad_waiting"
@@ -76,22 +78,39 @@ class DaemonCalls:
             message.log("Find: {}".format(error))
             raise Refused(503, "Service Unavailable", why="sad does not answer") from None
 
-    def insist(self, method: str, parameters: Dict[str, Any]) -> Optional[Dict[str, Any]]:
-        """Call something harmless to repeat; what cannot be delivered now waits.
+    def tell(self, method: str, parameters: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+        """As :meth:`insist`, but None also when the daemon has refused for good."""
+        with contextlib.suppress(CallError):
+            return self.insist(method, parameters)
+        return None
 
-        Returns None then, and when the daemon has refused for good.
+    def insist(
+        self,
+        method: str,
+        parameters: Dict[str, Any],
+        confirming: Optional[Association] = None,
+    ) -> Optional[Dict[str, Any]]:
+        """Call something harmless to repeat; what cannot be delivered now waits: None then.
+
+        Raises CallError if the daemon refuses for good. What is known of the set ``confirming``
+        is then forgotten: it is not confirmed, or is no more, and nothing shall pass on it.
         """
         try:
             return self._ask(method, parameters)
         except CallError as error:
             if error.short_name not in _LATER:
-                message.log("{}: {}".format(method, error))
-                return None
+                _give_up(method, error, confirming)
+                raise
             why: ClientError = error
         except ClientError as error:
             why = error
         message.log("{}: {}; it will be tried again".format(method, why))
-        waiting = {"method": method, "parameters": parameters, "at": time.monotonic()}
+        waiting = {
+            "method": method,
+            "parameters": parameters,
+            "at": time.monotonic(),
+            "confirming": confirming and tables.ends_of(confirming),
+        }
         call = json.dumps(waiting, separators=(",", ":"))
         key = "{}:{}".format(method, parameters["id"])
         message.table_set(_WAITING, key, call, _WAIT_SECONDS)
@@ -116,10 +135,16 @@ class DaemonCalls:
             except CallError as error:
                 if error.short_name in _LATER:
                     continue
-                message.log("{}: {}".format(waiting["method"], error))
+                _give_up(waiting["method"], error, waiting["confirming"])
             except ClientError:
                 return  # not there yet: the next turn
             message.table_remove(_WAITING, key)
+
+
+def _give_up(method: str, error: CallError, confirming: Optional[Association]) -> None:
+    message.log("{}: {}".format(method, error))
+    if confirming is not None:
+        tables.forget_set(confirming)
 
 
 def _refusal(method: str, error: CallError) -> Refused:

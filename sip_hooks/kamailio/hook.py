@@ -9,6 +9,7 @@ from typing import Optional
 
 from sip_hooks.kamailio import message, tables
 from sip_hooks.kamailio.daemon import DaemonCalls
+from sip_hooks.kamailio.following import Follower
 from sip_hooks.kamailio.message import Dropped, Refused
 from sip_hooks.kamailio.registering import Registering
 from sip_hooks.kamailio.routing import Routing
@@ -25,6 +26,7 @@ class _Worker:
         self.calls = DaemonCalls(settings)
         self.routing = Routing(settings, self.calls)
         self.registering = Registering(settings, self.calls, self.routing.find_flow)
+        self.follower = Follower(settings)
 
 
 class Hook:
@@ -142,4 +144,9 @@ class Hook:
     def retry(self, _msg: object) -> int:
         """Try again what the daemon could not be told. Run by a timer."""
         self._ready().calls.retry()
+        return _YES
+
+    def follow(self, _msg: object) -> int:
+        """Forget the sets that the daemon has ended. Run by a timer."""
+        self._ready().follower.turn()
         return _YES

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import KSR
 
@@ -201,11 +201,26 @@ def table_remove(table: str, key: str) -> None:
 def table_keys(table: str, most: int) -> List[str]:
     """Return some keys of the shared table."""
     keys: List[str] = []
-    if KSR.htable.sht_iterator_start("sad", table) < 0:
-        return keys
-    try:
-        while len(keys) < most and KSR.htable.sht_iterator_next("sad") > 0:
-            keys.append(value("$shtitkey(sad)"))
-    finally:
-        KSR.htable.sht_iterator_end("sad")
+
+    def visit(_table: str, key: str, _text: str) -> bool:
+        keys.append(key)
+        return len(keys) < most
+
+    visit_tables((table,), visit)
     return keys
+
+
+def visit_tables(tables: Sequence[str], visit: Callable[[str, str, str], bool]) -> None:
+    """Call ``visit`` with table, key and text of each entry until it says no.
+
+    It must be quick and remove nothing: others wait for the slot in hand.
+    """
+    for table in tables:
+        if KSR.htable.sht_iterator_start("sad", table) < 0:
+            continue
+        try:
+            while KSR.htable.sht_iterator_next("sad") > 0:
+                if not visit(table, value("$shtitkey(sad)"), value("$shtitval(sad)")):
+                    return
+        finally:
+            KSR.htable.sht_iterator_end("sad")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from sip_hooks import ims
+from sip_hooks.client import CallError
 from sip_hooks.ims import FlowEntry, RegistrationEntry
 from sip_hooks.kamailio import message, tables
 from sip_hooks.kamailio.daemon import DaemonCalls
@@ -213,7 +214,9 @@ class Registering:
     def _confirm(self, state: Dict[str, Any], set_: Dict[str, Any], granted: int) -> None:
         """T24-P-7: the set lives as long as the registration; other workers hear of it.
 
-        That also while the daemon is away: it is told again, and calls must go on.
+        That also while the daemon is away: it is told again, and calls must go on. If it refuses
+        for good the set is no more, and the 200 is lost on its way: the user agent will come
+        again in clear, and nobody is sent to it till then.
         """
         token = tables.token_of(set_)
         before = tables.registration_entry(token)
@@ -230,7 +233,10 @@ class Registering:
             "publicIdentities": list(entry.identities),
             "note": entry.note(),
         }
-        answer = self._calls.insist("Confirm", parameters)
+        try:
+            answer = self._calls.insist("Confirm", parameters, confirming=set_)
+        except CallError:
+            return
         if answer is None:
             # What the daemon will say when it is back: T24-P-8, a first set is in use at once.
             state_now = "established" if before is not None else "inUse"
@@ -260,7 +266,7 @@ class Registering:
 
     def release_registration(self, association_id: str) -> None:
         """End every set of a registration when its last transactions have had their time."""
-        self._calls.insist(
+        self._calls.tell(
             "Release",
             {
                 "id": association_id,
@@ -270,7 +276,7 @@ class Registering:
         )
 
     def _release(self, set_: Dict[str, Any]) -> None:
-        self._calls.insist(
+        self._calls.tell(
             "Release", {"id": set_["id"], "lingerSeconds": min(self._settings.linger, 32)}
         )
 

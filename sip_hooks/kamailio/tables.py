@@ -2,12 +2,23 @@
 
 So requests on established sets ask nobody, and calls go on while the daemon is away. An entry
 lives as long as its association would; one that ended sooner has no SAs, so nothing passes on its
-flows until somebody else gets its ports (:func:`forget_stale`). A miss asks the daemon.
+flows until somebody else gets its ports (:func:`forget_stale`), and is forgotten as soon as the
+daemon tells (:mod:`sip_hooks.kamailio.following`). A miss asks the daemon.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional
+from typing import (
+    Any,
+    Callable,
+    Container,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Set,
+    Union,
+)
 
 from sip_hooks.ims import (
     FlowEntry,
@@ -20,8 +31,17 @@ from sip_hooks.kamailio import message
 _FLOWS = "sad_flows"
 _REGISTRATIONS = "sad_registrations"
 _CHALLENGES = "sad_challenges"
+_OF_SETS = (_FLOWS, _REGISTRATIONS)
 
 Association = Dict[str, Any]
+
+
+class _Known(NamedTuple):
+    """An entry of a table, and the id of the set that it was made of."""
+
+    table: str
+    key: str
+    association: str
 
 
 def token_of(association: Association) -> str:
@@ -52,6 +72,11 @@ def flows_of(association: Association) -> List[Dict[str, Any]]:
     )
     ends = {"peerAddress": s["ueAddress"], "localAddress": s["pcscfAddress"]}
     return [dict(ends, peerPort=peer, localPort=local) for peer, local in pairs]
+
+
+def ends_of(association: Association) -> Association:
+    """Return of an association what :func:`forget_set` must know."""
+    return {name: association[name] for name in ("id", "ipsec3gpp")}
 
 
 def registration_entry(token: str) -> Optional[RegistrationEntry]:
@@ -123,3 +148,58 @@ def forget(token: str, association: Optional[Association] = None) -> None:
     message.table_remove(_REGISTRATIONS, token)
     for flow in [] if association is None else flows_of(association):
         message.table_remove(_FLOWS, _key(flow))
+
+
+def forget_set(association: Association) -> None:
+    """Forget what is known of a set that is no more; what others have written stays."""
+    for flow in flows_of(association):
+        _forget(_Known(_FLOWS, _key(flow), association["id"]))
+    forget_registration(association)
+
+
+def forget_registration(association: Association) -> None:
+    """Forget the registration if it is this set that carries what is sent."""
+    _forget(_Known(_REGISTRATIONS, token_of(association), association["id"]))
+
+
+def unlisted(listed: Container[str]) -> Set[str]:
+    """Return the ids of the sets that are known and not ``listed``."""
+    found: Set[str] = set()
+
+    def visit(table: str, _key: str, text: str) -> bool:
+        association = _association_of(table, text)
+        if association is not None and association not in listed:
+            found.add(association)
+        return True
+
+    message.visit_tables(_OF_SETS, visit)
+    return found
+
+
+def forget_sets(ids: Container[str], most: int) -> int:
+    """Forget up to so many entries of these sets; return how many were found."""
+    found: List[_Known] = []
+
+    def visit(table: str, key: str, text: str) -> bool:
+        association = _association_of(table, text)
+        if association is not None and association in ids:
+            found.append(_Known(table, key, association))
+        return len(found) < most
+
+    message.visit_tables(_OF_SETS, visit)
+    for known in found:
+        _forget(known)
+    return len(found)
+
+
+def _forget(known: _Known) -> None:
+    """Remove an entry if it is still of its set."""
+    text = message.table_get(known.table, known.key)
+    if text is not None and _association_of(known.table, text) == known.association:
+        message.table_remove(known.table, known.key)
+
+
+def _association_of(table: str, text: str) -> Optional[str]:
+    entry: Union[FlowEntry, RegistrationEntry, None]
+    entry = (FlowEntry if table == _FLOWS else RegistrationEntry).from_text(text)
+    return None if entry is None else entry.association

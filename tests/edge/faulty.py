@@ -55,6 +55,9 @@ class _Faulty:
     def retry(self, msg: object) -> int:
         return int(self._hook.retry(msg))
 
+    def follow(self, msg: object) -> int:
+        return int(self._hook.follow(msg))
+
     def _enter(self, name: str, msg: object) -> int:
         method = getattr(self._hook, name)
         wanted = _wanted(name)

@@ -14,6 +14,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import sip_hooks
 from tests.support.daemon import PATIENCE, wait_until
@@ -132,7 +133,12 @@ class Kamailio:
         ):
             self.rpc("htable.flush", table)
 
-    def rpc(self, method: str, *parameters: str) -> None:
+    def table(self, name: str) -> dict[str, str]:
+        """What a table that its workers share holds."""
+        slots = self.rpc("htable.dump", name)
+        return {item["name"]: item["value"] for slot in slots for item in slot["slot"]}
+
+    def rpc(self, method: str, *parameters: str) -> Any:
         """Have it do something through its control socket; fail with its words."""
         call = {"jsonrpc": "2.0", "method": method, "params": parameters, "id": 1}
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as control:
@@ -145,6 +151,7 @@ class Kamailio:
             finally:
                 (self.folder / "run/tests.sock").unlink()
         assert "error" not in answer, answer
+        return answer["result"]
 
     def words(self) -> str:
         """What it has logged."""
