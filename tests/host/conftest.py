@@ -1,7 +1,7 @@
 """Tests on this machine's own kernel: for what the kernel of User-mode Linux lacks.
 
-Each folder's worth runs in fresh namespaces, started by a test of ``tests/unit``. Nothing of the
-host is touched.
+A test of ``tests/unit`` starts each file in fresh namespaces. So none is named as a test that
+pytest would find by itself, and nothing of the host is touched.
 """
 
 import os

@@ -24,6 +24,7 @@ from tests.support.scripted_socket import (
     Answer,
     Script,
     ScriptedSocket,
+    acknowledge,
     overrun,
     silent,
 )
@@ -149,6 +150,23 @@ async def test_a_listener_is_never_destroyed() -> None:
 
     assert await opened(scripted).destroy([connection(0)]) == 0
     assert kinds(scripted) == [[uapi.SOCK_DIAG_BY_FAMILY]]
+
+
+async def test_a_destruction_names_the_cookie_that_was_looked_at() -> None:
+    """By ports alone it could end the listener, or a later connection."""
+    cookies: list[int] = []
+
+    def destructions(messages: list[Message], sent: bytes) -> Iterable[Answer]:
+        cookies.extend(
+            struct.unpack_from("=Q", sent, message.end - struct.calcsize("=Q"))[0]
+            for message in messages
+        )
+        return acknowledge(messages, sent)
+
+    scripted = ScriptedSocket(there(0, 2), destructions)
+
+    assert await opened(scripted).destroy([connection(i) for i in range(3)]) == 2
+    assert cookies == [COOKIE, COOKIE + 2]
 
 
 async def test_a_connection_that_ends_by_itself_meanwhile_is_no_error() -> None:
