@@ -148,7 +148,7 @@ async def test_connections_of_many_sets_are_asked_for_together() -> None:
     await shell.expire(240)
 
     assert len(shell.connections.asked) == 300
-    assert seen.count(before) > 50  # who ask before the first SA goes
+    assert seen.count(before) > 1  # who ask before the first SA goes
 
 
 # --- when it fails -------------------------------------------------------------------------------
