@@ -36,7 +36,7 @@ class Changes:
         while True:
             changed = (after.association, *retiring)
             try:
-                await self._change(before, changed, after.replaced)
+                await self._change(before, changed, (*after.replaced, *after.elsewhere))
                 break
             except _LostOne as error:
                 lost = error.association
@@ -69,7 +69,7 @@ class Changes:
         self,
         before: Association,
         changed: Sequence[Association],
-        replaced: Sequence[Association],
+        ending: Sequence[Association],
     ) -> None:
         shared = self._shared
         mechanism = shared.mechanisms[before.mechanism]
@@ -77,9 +77,13 @@ class Changes:
         becomes = {a.id: a for a in changed}
         new_sets = tuple(becomes.get(a.id, a) for a in old_sets)
         olds = {a.id: a for a in old_sets}
-        touched = [olds[a.id] for a in changed] + [olds[a.id] for a in replaced if a.id in olds]
         await shared.journal.record(
-            [Put(a) for a in changed] + [Put(_removing(a)) for a in touched[len(changed) :]]
+            [Put(a) for a in changed]
+            + [
+                Put(_removing(a))
+                for a in self._present(ending)
+                if a.phase is not Phase.INSTALLING  # not by us: its own journal entry comes
+            ]
         )
         moved: list[Association] = []
         try:
@@ -90,7 +94,7 @@ class Changes:
             if any(a.state is not olds[a.id].state for a in changed):
                 await mechanism.rearrange(old_sets, new_sets)
         except BaseException as error:
-            await shared.record_tolerant(*(Put(a) for a in touched))
+            await shared.record_tolerant(*(Put(a) for a in self._present((*changed, *ending))))
             if not isinstance(error, _LostOne):
                 await self._undo(mechanism, old_sets, new_sets, [olds[a.id] for a in moved])
             raise
@@ -99,6 +103,11 @@ class Changes:
             shared.table.put(renewed)
             shared.deadlines.set(renewed.id, renewed.deadline_at)
             shared.watch.publish(WatchKind.CHANGED, renewed)
+
+    def _present(self, associations: Sequence[Association]) -> list[Association]:
+        """Return them as they are now, without those that have ended since."""
+        table = self._shared.table
+        return [now for a in associations if (now := table.get(a.id)) is not None]
 
     async def _set_deadline(
         self, mechanism: MechanismDriver, sets: Sequence[Association], association: Association
@@ -131,7 +140,7 @@ class Changes:
         lifetimes = self._shared.settings.lifetimes
         if after.deadline_at + lifetimes.backstop <= after.policies_until:
             return after
-        until = self._shared.clock.boottime() + lifetimes.longest_registration + lifetimes.backstop
+        until = self._shared.clock.boottime() + lifetimes.policies
         return dataclasses.replace(after, policies_until=until)
 
 

@@ -175,12 +175,13 @@ async def test_an_older_set_that_cannot_be_removed_does_not_undo_a_confirm() -> 
     assert len(shell.tables.sas) == 4
 
 
-async def test_killed_after_a_confirm_the_older_sets_still_end() -> None:
-    """Design 8: their end is in the same journal entry as the Confirm."""
+@pytest.mark.parametrize("ports", [{}, {"port_c": 6399, "port_s": 6398}])
+async def test_killed_after_a_confirm_the_older_sets_still_end(ports: dict[str, int]) -> None:
+    """Design 8: their end, in whatever registration, is in the same entry as the Confirm."""
     shell = Shell()
     a = await registered(shell)
     reborn = await shell.service.offer(
-        USER, offer_request(call_id="b", ue={"spi_c": 7001, "spi_s": 7002})
+        USER, offer_request(call_id="b", ue={"spi_c": 7001, "spi_s": 7002} | ports)
     )
     seen: list[dict[str, Association]] = []
     record = shell.journal.record
@@ -199,6 +200,22 @@ async def test_killed_after_a_confirm_the_older_sets_still_end() -> None:
     life.journal.rows = dict(first)
     await restore(life.shared, life.reconciler, list(first.values()))
     assert set(states(life)) == {reborn.association.id}
+
+
+async def test_a_refused_confirm_leaves_the_sets_elsewhere_in_the_journal() -> None:
+    """Design 8: what was to end with it is written back, as its own sets are."""
+    shell = Shell()
+    a = await registered(shell)
+    ue = {"spi_c": 7001, "spi_s": 7002, "port_c": 6399, "port_s": 6398}
+    reborn = await shell.service.offer(USER, offer_request(call_id="b", ue=ue))
+    before = dict(shell.journal.rows)
+    shell.kernel.fail_message(2, errno.ENOMEM)
+
+    with pytest.raises(KernelRefused):
+        await shell.service.confirm(USER, grant_of(reborn.association.id, 600))
+
+    assert shell.journal.rows == before
+    assert set(states(shell)) == {a.id, reborn.association.id}
 
 
 async def test_killed_while_taking_into_use_the_next_life_goes_on_with_it() -> None:
