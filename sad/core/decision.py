@@ -75,12 +75,13 @@ def decide_install(
         created_at=around.realtime,
         confirmed_at=0.0 if temporary else around.realtime,
         deadline_at=around.now + lifetime,
-        policies_until=around.now
-        + around.lifetimes.longest_registration
-        + around.lifetimes.backstop,
+        policies_until=around.now + around.lifetimes.policies,
     )
     check_against_table(draft, table, leaving=leaving, came_back=came_back)
     siblings = table.of_registration(draft.registration)
+    # What it shares with older sets is not written again: it ends when theirs does.
+    until = min(a.policies_until for a in (draft, *siblings))
+    draft = dataclasses.replace(draft, policies_until=until)
     if sum(a.id not in leaving for a in siblings) >= around.limits.max_sets_per_registration:
         # TS 33.203 7.1 note 13: six SAs per direction; each set has two.
         raise LimitExceeded(

@@ -99,7 +99,7 @@ def policies_of(
     And for each port of the peer a block policy, so that nothing reaches it in clear from any
     other port of ours.
     """
-    hard = math.ceil(lifetimes.longest_registration + lifetimes.backstop)
+    hard = math.ceil(lifetimes.policies)
     policies: dict[PolicyId, Policy] = {}
     for association in sorted(sets, key=_outbound_rank):
         s = association.sa_set

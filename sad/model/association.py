@@ -55,10 +55,10 @@ class Association:
     """An association as journalled and published. Holds no keys.
 
     ``*_at`` are seconds: ``deadline_at`` of CLOCK_BOOTTIME (the ledger), ``created_at`` and
-    ``confirmed_at`` of the real-time clock (for people; 0: never). ``policies_until`` is the
-    BOOTTIME instant to which the kernel keeps its policies on its own. ``reqid_out`` are the
-    outbound SAs' (to the peer's client port, to its server port). ``offer`` is there from Offer to
-    the first Confirm. ``note`` is the SIP server's own text.
+    ``confirmed_at`` of the real-time clock (for people; 0: never). ``policies_until`` is a
+    BOOTTIME instant to which the kernel keeps its policies, the shared ones too, on its own.
+    ``reqid_out`` are the outbound SAs' (to the peer's client port, to its server port). ``offer``
+    is there from Offer to the first Confirm. ``note`` is the SIP server's own text.
     """
 
     id: str

@@ -14,6 +14,11 @@ class Lifetimes:
     longest_registration: float = 604_800.0
     longest_linger: float = 128.0
 
+    @property
+    def policies(self) -> float:
+        """The kernel's limit of a registration's policies: beyond that of any SA of its sets."""
+        return self.longest_registration + self.registration_margin + 2 * self.backstop
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
