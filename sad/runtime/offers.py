@@ -189,6 +189,8 @@ class Offers:
             if old.registration != registration:
                 await self._endings.end_or_refuse(old.id, EndReason.REPLACED)
         async with shared.lock(registration):
+            if on is not None:  # it may have ended while the lock was somebody else's
+                on = self._came_on(caller, request, endpoint)
             for old in self._rehearse(install, endpoint, on):
                 await self._endings.end_locked(old.id, EndReason.REPLACED)
             around = self._gate.circumstances()

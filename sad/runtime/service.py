@@ -13,8 +13,8 @@ from sad.core import lifecycle, replacement
 from sad.core.allocation import RandBelow
 from sad.core.desired import outbound_set
 from sad.core.replacement import Succession
-from sad.model.association import Association, EndReason, Phase
-from sad.model.errors import BadParameter, Lost, NoSuchAssociation, UnknownFlow
+from sad.model.association import Association, EndReason, Phase, RegistrationKey
+from sad.model.errors import BadParameter, Lost, NoSuchAssociation, SadError, UnknownFlow
 from sad.model.requests import (
     Caller,
     ConfirmRequest,
@@ -242,36 +242,52 @@ class AssociationService:
 
     async def _release(self, caller: Caller, request: ReleaseRequest) -> tuple[Association, ...]:
         matching = self._matching(caller, request)
-        results = await asyncio.gather(
-            *(self._release_one(a, request.linger_seconds) for a in matching),
-            return_exceptions=True,
+        linger = request.linger_seconds
+        if request.whole_registration:
+            return _each_tried(await self._release_whole(matching[0].registration, linger))
+        return _each_tried(
+            await asyncio.gather(
+                *(self._release_one(a, linger) for a in matching), return_exceptions=True
+            )
         )
-        for result in results:  # each was tried; one that failed is told
-            if isinstance(result, BaseException):
-                raise result
-        return tuple(a for a in results if isinstance(a, Association))
+
+    async def _release_whole(
+        self, registration: RegistrationKey, linger_seconds: int
+    ) -> list[Association | BaseException | None]:
+        """Under one lock: what is being added at this moment is not left behind."""
+        results: list[Association | BaseException | None] = []
+        async with self._shared.lock(registration):
+            for association in self._shared.table.installed_of(registration):
+                try:
+                    results.append(await self._release_locked(association.id, linger_seconds))
+                except SadError as error:
+                    results.append(error)
+        return results
 
     async def _release_one(
         self, association: Association, linger_seconds: int
     ) -> Association | None:
-        if linger_seconds == 0:
-            return await self._endings.end_or_refuse(association.id, EndReason.RELEASED)
         async with self._shared.lock(association.registration):
-            current = self._shared.table.get(association.id)
-            if current is None or current.phase is not Phase.INSTALLED:
-                return None
-            released = lifecycle.release(current, linger_seconds, now=self.now())
-            try:
-                return await self._changes.change(current, released)
-            except Lost:
-                return lifecycle.end(current, EndReason.KERNEL_LOST)
+            return await self._release_locked(association.id, linger_seconds)
+
+    async def _release_locked(
+        self, association_id: str, linger_seconds: int
+    ) -> Association | None:
+        if linger_seconds == 0:
+            return await self._endings.end_locked(association_id, EndReason.RELEASED)
+        current = self._shared.table.get(association_id)
+        if current is None or current.phase is not Phase.INSTALLED:
+            return None
+        released = lifecycle.release(current, linger_seconds, now=self.now())
+        try:
+            return await self._changes.change(current, released)
+        except Lost:
+            return lifecycle.end(current, EndReason.KERNEL_LOST)
 
     def _matching(self, caller: Caller, request: ReleaseRequest) -> list[Association]:
         table = self._shared.table
         if request.association_id is not None:
-            named = self._gate.releasable(caller, request.association_id)
-            whole = request.whole_registration
-            return list(table.installed_of(named.registration)) if whole else [named]
+            return [self._gate.releasable(caller, request.association_id)]
         if request.private_identity is not None:
             candidates = table.of_identity(request.private_identity)
         else:
@@ -326,3 +342,16 @@ class AssociationService:
     async def reconcile(self, reason: str) -> ReconcileReport:
         """Compare the kernel with the journal and mend what differs."""
         return await self._shared.background.finish(self._reconciler.reconcile(reason))
+
+
+def _each_tried(
+    results: Iterable[Association | BaseException | None],
+) -> tuple[Association, ...]:
+    """Return what was released; each was tried, and one that failed is told."""
+    released: list[Association] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        if result is not None:
+            released.append(result)
+    return tuple(released)
