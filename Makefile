@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint unit kernel soak demo clean distclean
+.PHONY: help setup test lint unit kernel soak demo install uninstall clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ soak: $(READY) ## long proofs on a kernel with ESP: 500 UEs through Kamailio
 
 demo: $(READY) ## the whole way of a registration, before your eyes
 	@$(RUN) tests.lane --print-lane --lane $(LANE) -- $(RUN) tests.demo
+
+install: ## as a systemd service: PREFIX=/opt/sad, DESTDIR; an upgrade keeps associations
+	@.ci/install install
+
+uninstall: ## stop it, clear the kernel of it, remove its files; /etc/sad stays
+	@.ci/install uninstall
 
 clean: ## remove caches and results
 	rm -rf build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
