@@ -6,6 +6,7 @@ netlink send, because both sides coalesce.
 """
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterable
 from collections.abc import Set as AbstractSet
 
@@ -15,6 +16,7 @@ from sad.core.desired import outbound_set
 from sad.core.replacement import Succession
 from sad.model.association import Association, EndReason, Phase, RegistrationKey
 from sad.model.errors import BadParameter, Lost, NoSuchAssociation, SadError, UnknownFlow
+from sad.model.journal import Put
 from sad.model.requests import (
     Caller,
     ConfirmRequest,
@@ -254,10 +256,17 @@ class AssociationService:
     async def _release_whole(
         self, registration: RegistrationKey, linger_seconds: int
     ) -> list[Association | BaseException | None]:
-        """Under one lock: what is being added at this moment is not left behind."""
+        """Under one lock: what is being added at this moment is not left behind.
+
+        And in one journal entry: a daemon that dies in the middle goes on with all of them.
+        """
         results: list[Association | BaseException | None] = []
         async with self._shared.lock(registration):
-            for association in self._shared.table.installed_of(registration):
+            sets = self._shared.table.installed_of(registration)
+            await self._shared.record_tolerant(
+                *(Put(self._leaving(a, linger_seconds)) for a in sets)
+            )
+            for association in sets:
                 try:
                     results.append(await self._release_locked(association.id, linger_seconds))
                 except SadError as error:
@@ -278,11 +287,18 @@ class AssociationService:
         current = self._shared.table.get(association_id)
         if current is None or current.phase is not Phase.INSTALLED:
             return None
-        released = lifecycle.release(current, linger_seconds, now=self.now())
         try:
-            return await self._changes.change(current, released)
+            return await self._changes.change(current, self._leaving(current, linger_seconds))
         except Lost:
             return lifecycle.end(current, EndReason.KERNEL_LOST)
+
+    def _leaving(self, association: Association, linger_seconds: int) -> Association:
+        """Return it as the journal knows it once it is released."""
+        if linger_seconds:
+            return lifecycle.release(association, linger_seconds, now=self.now())
+        return dataclasses.replace(
+            association, phase=Phase.REMOVING, end_reason=EndReason.RELEASED
+        )
 
     def _matching(self, caller: Caller, request: ReleaseRequest) -> list[Association]:
         table = self._shared.table

@@ -256,6 +256,26 @@ async def test_release_can_take_the_whole_registration() -> None:
     assert set(states(shell)) == {other.id}
 
 
+@pytest.mark.parametrize("linger", [0, 30])
+async def test_killed_while_releasing_a_registration_the_next_life_goes_on(linger: int) -> None:
+    """Design 8: what becomes of all its sets stands in one journal entry, before the first."""
+    shell = Shell()
+    a, t = await two_sets(shell)
+    shell.kernel.gate.clear()
+    request = ReleaseRequest(association_id=a.id, whole_registration=True, linger_seconds=linger)
+    call = asyncio.ensure_future(shell.service.release(USER, request))
+    await until(lambda: shell.kernel.waiting > 0)
+    life = Shell(tables=shell.tables, clock=shell.clock)
+    life.journal.rows = dict(shell.journal.rows)
+
+    await restore(life.shared, life.reconciler, list(life.journal.rows.values()))
+
+    left = {a.id: (State.RETIRING, 130.0), t.id: (State.RETIRING, 130.0)}
+    assert states(life) == (left if linger else {})
+    shell.kernel.gate.set()
+    await call
+
+
 @pytest.mark.parametrize("by", [{"private_identity": "x"}, {"peer_address": "10.0.0.1"}])
 async def test_a_whole_registration_is_named_by_one_of_its_sets(by: dict[str, Any]) -> None:
     """The API says so: with id only."""
