@@ -154,8 +154,13 @@ class Pair:
 
 
 @contextlib.contextmanager
-def pair_of_daemons(folder: Path, *, settings: str = "") -> Iterator[Pair]:
-    """Build both sides, start both daemons; take everything down at the end."""
+def pair_of_daemons(
+    folder: Path, *, settings: str = "", edge_settings: str = ""
+) -> Iterator[Pair]:
+    """Build both sides, start both daemons; take everything down at the end.
+
+    ``settings`` are those of both, ``edge_settings`` come before them at the edge.
+    """
     with contextlib.ExitStack() as stack:
         edge = stack.enter_context(Namespace("edge"))
         ue = stack.enter_context(Namespace("ue"))
@@ -165,7 +170,9 @@ def pair_of_daemons(folder: Path, *, settings: str = "") -> Iterator[Pair]:
         edge_daemon = Daemon(
             edge,
             folder / "edge",
-            settings + endpoint_settings("access", tuple(EDGE.values()), EDGE_SERVER, "5068-5071"),
+            edge_settings
+            + settings
+            + endpoint_settings("access", tuple(EDGE.values()), EDGE_SERVER, "5068-5071"),
         )
         ue_daemon = Daemon(
             ue,

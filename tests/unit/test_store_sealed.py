@@ -1,0 +1,374 @@
+"""Sealed records: bound to their set, really deleted, of no use to anybody else."""
+
+import sqlite3
+import struct
+from pathlib import Path
+
+import pytest
+
+from netlink.secret import Secret
+from sad.model.association import Association
+from sad.model.endpoint import Role
+from sad.model.errors import JournalUnavailable
+from sad.model.journal import Forget, Put
+from sad.model.key_record import KeyRecord
+from sad.store.sealed import IN_MEMORY, JournalWithRecords, SealedRecords, discard_records
+from sad.store.sealing_key import (
+    CREDENTIAL,
+    KEY_BYTES,
+    RecordsUnusable,
+    find_sealing_key,
+    is_open_to_others,
+    key_for_this_life,
+)
+from tests.support.make import CK, IK, association, sa_set, second_set
+from tests.support.shell import MemoryJournal
+
+SEALING = bytes(range(1, KEY_BYTES + 1))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "sealed.sqlite"
+
+
+def opened(path: Path, key: bytes = SEALING) -> SealedRecords:
+    return SealedRecords.open(path, Secret(key))
+
+
+def record(**changes: object) -> KeyRecord:
+    values: dict[str, object] = {"integrity_key": Secret(IK), "cipher_key": Secret(CK)}
+    return KeyRecord(**(values | changes))  # type: ignore[arg-type]  # its fields by name
+
+
+def said(found: KeyRecord | None) -> tuple[object, ...] | None:
+    """A record as a value that compares."""
+    if found is None:
+        return None
+    cipher = None if found.cipher_key is None else found.cipher_key.reveal()
+    return found.integrity_key.reveal(), cipher, found.leaps, found.received
+
+
+def sealed_rows(path: Path) -> dict[str, bytes]:
+    with sqlite3.connect(path) as connection:
+        rows = dict(connection.execute("SELECT id, sealed FROM record").fetchall())
+    connection.close()
+    return rows
+
+
+def everything(path: Path) -> bytes:
+    return b"".join(p.read_bytes() for p in path.parent.iterdir())
+
+
+# --- keeping -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cipher", [Secret(CK), None])
+async def test_what_was_kept_is_there_after_a_death(path: Path, cipher: Secret | None) -> None:
+    """Design 8: ``kill -9`` loses nothing, so nothing waits for an orderly close."""
+    kept = record(cipher_key=cipher, leaps=3, received=(7, 0xFFFF_FFFF))
+    await opened(path).put(association(), kept)
+
+    again = opened(path)
+
+    assert said(again.get(association())) == said(kept)
+    assert again.get(second_set()) is None
+    again.close()
+
+
+async def test_the_newer_record_replaces_the_older(path: Path) -> None:
+    """One record for each association; both are sealed with a nonce of their own."""
+    records = opened(path)
+    await records.put(association(), record(leaps=1))
+    (older,) = sealed_rows(path).values()
+    await records.put(association(), record(leaps=1))
+    (newer,) = sealed_rows(path).values()
+    await records.put(association(), record(leaps=2))
+
+    assert older[:12] != newer[:12]
+    assert said(records.get(association())) == said(record(leaps=2))
+    assert older not in everything(path)
+    records.close()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        association(id="00000000000f"),
+        *(
+            association(sa_set=sa_set(**{name: value}))
+            for name, value in {
+                "role": Role.UE,
+                "ue_address": "10.10.0.3",
+                "pcscf_address": "10.10.0.4",
+                "spi_uc": 1,
+                "spi_us": 1,
+                "spi_pc": 1,
+                "spi_ps": 1,
+                "port_uc": 1,
+                "port_us": 1,
+                "port_pc": 1,
+                "port_ps": 1,
+                "integrity_algorithm": "hmac-md5-96",
+                "encryption_algorithm": "aes-cbc",
+            }.items()
+        ),
+    ],
+    ids=lambda a: f"{a.id} {a.sa_set}",
+)
+async def test_a_record_opens_for_its_own_set_only(
+    path: Path, other: Association, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever can write the file cannot give a set the keys of another one."""
+    records = opened(path)
+    await records.put(association(), record())
+    records._connection.execute("UPDATE record SET id = ?", (other.id,))
+
+    assert records.get(other) is None
+    assert other.id in caplog.text
+    assert IK.hex() not in caplog.text
+    records.close()
+
+
+async def test_a_record_that_was_touched_does_not_open(path: Path) -> None:
+    """Neither a changed bit nor a cut record is taken for keys."""
+    records = opened(path)
+    await records.put(association(), record())
+    (sealed,) = sealed_rows(path).values()
+    flipped = bytearray(sealed)
+    flipped[20] ^= 1
+    for wrong in (bytes(flipped), sealed[:-1], sealed[:5], b""):
+        records._connection.execute("UPDATE record SET sealed = ?", (wrong,))
+        assert records.get(association()) is None
+    records.close()
+
+
+# --- forgetting ----------------------------------------------------------------------------------
+
+
+async def test_what_is_deleted_is_overwritten(path: Path) -> None:
+    """No file of the directory holds the sealed bytes any longer."""
+    records = opened(path)
+    for number in range(100):
+        await records.put(association(id=f"{number:012x}"), record())
+    rows = sealed_rows(path)
+    assert all(sealed in everything(path) for sealed in rows.values())
+
+    gone = [f"{number:012x}" for number in range(0, 100, 3)]
+    await records.delete(gone)
+
+    left = everything(path)
+    assert not [i for i in gone if rows[i] in left]
+    assert set(sealed_rows(path)) == rows.keys() - set(gone)
+    records.close()
+
+
+async def test_a_start_keeps_only_what_lives(path: Path) -> None:
+    """A death between record and row leaves a record of nobody."""
+    records = opened(path)
+    await records.put(association(), record())
+    await records.put(second_set(), record())
+
+    await records.retain([second_set().id])
+
+    assert list(sealed_rows(path)) == [second_set().id]
+    records.close()
+
+
+async def test_a_record_goes_with_its_row(path: Path) -> None:
+    """What the journal forgets has no keys any more; even a journal that refuses says so late."""
+    records, journal = opened(path), MemoryJournal()
+    both = JournalWithRecords(journal, records)
+    for one in (association(), second_set()):
+        await records.put(one, record())
+        await both.record([Put(one)])
+    assert len(sealed_rows(path)) == 2
+
+    await both.record([Forget(association().id)])
+    assert list(sealed_rows(path)) == list(journal.rows) == [second_set().id]
+
+    journal.full = True
+    with pytest.raises(JournalUnavailable):
+        await both.record([Forget(second_set().id)])
+    assert not sealed_rows(path)
+    records.close()
+
+
+def test_records_nobody_wants_are_removed(path: Path) -> None:
+    """With the setting off no key of an earlier life stays."""
+    opened(path).close()
+    discard_records(path)
+    discard_records(path)
+
+    assert not list(path.parent.iterdir())
+
+
+# --- secrecy -------------------------------------------------------------------------------------
+
+
+async def test_no_key_is_in_any_file(path: Path) -> None:
+    """Neither the sealed keys nor the sealing one, as bytes or as text."""
+    records = opened(path)
+    await records.put(association(), record())
+
+    content = everything(path).lower()
+    for key in (IK, CK, SEALING):
+        assert key not in content
+        assert key.hex().encode() not in content
+    assert path.stat().st_size > 0
+    records.close()
+
+
+async def test_memory_keeps_records_without_a_file(tmp_path: Path) -> None:
+    """Without a credential nothing is written that nobody could open later."""
+    records = SealedRecords.open(IN_MEMORY, key_for_this_life())
+    await records.put(association(), record())
+
+    assert said(records.get(association())) == said(record())
+    assert not list(tmp_path.iterdir())
+    assert not Path(IN_MEMORY.name).exists()
+    records.close()
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+async def test_another_key_is_refused_at_once(path: Path) -> None:
+    """Not on the day of the first loss: the operator hears of it at the start."""
+    records = opened(path)
+    await records.put(association(), record())
+    records.close()
+
+    with pytest.raises(RecordsUnusable, match="sealed with another key") as refusal:
+        opened(path, SEALING[::-1])
+    assert "credential" in refusal.value.hint
+    assert said(opened(path).get(association())) == said(record())
+
+
+@pytest.mark.parametrize("content", [b"no database" * 500, b"SQLite format 3\0" + b"x" * 5000])
+def test_a_damaged_file_is_refused_with_the_way_out(path: Path, content: bytes) -> None:
+    """It is neither guessed at nor overwritten."""
+    path.parent.mkdir()
+    path.write_bytes(content)
+
+    with pytest.raises(RecordsUnusable) as refusal:
+        opened(path)
+    assert "remove the file" in refusal.value.hint
+    assert path.read_bytes() == content
+
+
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """The way out names the directory."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordsUnusable) as refusal:
+        opened(tmp_path / "file" / "sealed.sqlite")
+    assert "directory" in refusal.value.hint
+
+
+async def test_a_full_disk_is_a_typed_error_and_the_records_go_on(path: Path) -> None:
+    """A full disk refuses this one, keeps the others, and works again with space."""
+    records = opened(path)
+    await records.put(association(), record())
+    pages = records._connection.execute("PRAGMA page_count").fetchone()[0]
+    records._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    with pytest.raises(JournalUnavailable, match="full"):
+        for number in range(2, 500):
+            await records.put(association(id=f"{number:012x}"), record())
+    assert said(records.get(association())) == said(record())
+
+    records._connection.execute("PRAGMA max_page_count = 100000")
+    await records.put(second_set(), record())
+    assert said(records.get(second_set())) == said(record())
+    records.close()
+
+
+async def test_a_closed_file_is_a_typed_error() -> None:
+    """Whatever the database says, callers hear it as one of their own errors."""
+    records = SealedRecords.open(IN_MEMORY, key_for_this_life())
+    records.close()
+
+    for call in (
+        records.put(association(), record()),
+        records.delete([association().id]),
+        records.retain([]),
+    ):
+        with pytest.raises(JournalUnavailable):
+            await call
+    with pytest.raises(JournalUnavailable):
+        records.get(association())
+
+
+# --- the credential ------------------------------------------------------------------------------
+
+
+def credential(folder: Path, content: bytes, mode: int = 0o400) -> dict[str, str]:
+    path = folder / CREDENTIAL
+    path.write_bytes(content)
+    path.chmod(mode)
+    return {"CREDENTIALS_DIRECTORY": str(folder)}
+
+
+def test_the_credential_is_the_sealing_key(tmp_path: Path) -> None:
+    """32 bytes, as they are."""
+    found = find_sealing_key(credential(tmp_path, SEALING))
+    assert found is not None
+    assert found.reveal() == SEALING
+
+
+def test_without_a_credential_there_is_no_key(tmp_path: Path) -> None:
+    """No service manager, or one that has none for us."""
+    assert find_sealing_key({}) is None
+    assert find_sealing_key({"CREDENTIALS_DIRECTORY": str(tmp_path)}) is None
+    assert key_for_this_life().reveal() != key_for_this_life().reveal()
+
+
+@pytest.mark.parametrize("content", [b"", SEALING[:-1], SEALING + b"\n", SEALING.hex().encode()])
+def test_a_credential_of_another_size_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A key is never cut or padded; the error does not show it."""
+    with pytest.raises(RecordsUnusable, match="must hold 32 bytes") as refusal:
+        find_sealing_key(credential(tmp_path, content))
+    assert SEALING.hex()[:8] not in str(refusal.value)
+    assert "urandom" in refusal.value.hint
+
+
+@pytest.mark.parametrize("mode", [0o440, 0o404, 0o420, 0o401, 0o666])
+def test_a_credential_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
+    """A key that a group can read is none."""
+    with pytest.raises(RecordsUnusable, match="others") as refusal:
+        find_sealing_key(credential(tmp_path, SEALING, mode))
+    assert "chmod" in refusal.value.hint
+
+
+def test_a_credential_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """Going on without it would end sets that were to be rebuilt."""
+    (tmp_path / CREDENTIAL).mkdir()
+    with pytest.raises(RecordsUnusable, match="directory"):
+        find_sealing_key({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
+def access_list(*entries: tuple[int, int, int]) -> bytes:
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+OWNER, USER, GROUP, NAMED_GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+ANYBODY = 0xFFFF_FFFF
+
+
+@pytest.mark.parametrize(
+    ("group", "named", "expected"), [(0, (), False), (4, (), True), (0, (4,), True)]
+)
+def test_an_access_list_that_names_the_service_is_no_fault(
+    group: int, named: tuple[int, ...], *, expected: bool
+) -> None:
+    """The list names the service's user, by systemd; the group bits are its mask (acl(5))."""
+    entries = access_list(
+        (OWNER, 4, ANYBODY),
+        (USER, 4, 998),
+        (GROUP, group, ANYBODY),
+        *((NAMED_GROUP, permissions, 4) for permissions in named),
+        (MASK, 4, ANYBODY),
+        (OTHER, 0, ANYBODY),
+    )
+    assert is_open_to_others(0o440, entries) is expected
+    assert is_open_to_others(0o444, entries)
