@@ -15,7 +15,7 @@ from typing import Final
 
 from netlink import decode
 from netlink.model import KernelEvent, Overrun
-from netlink.sockets import open_socket
+from netlink.sockets import ignore_port, open_socket
 from netlink.uapi import XFRMNLGRP_EXPIRE, XFRMNLGRP_POLICY, XFRMNLGRP_SA
 
 GROUPS: Final = (XFRMNLGRP_EXPIRE, XFRMNLGRP_SA, XFRMNLGRP_POLICY)
@@ -28,9 +28,10 @@ _DATAGRAM_BYTES: Final = 65536
 class EventStream:
     """Calls ``deliver`` with each event, in order, from the running loop until :meth:`close`.
 
-    ``buffer_bytes`` is the receive buffer asked for; a notice costs about 1.3 KB of it. ``opened``
-    may be a socket opened elsewhere (in another network namespace); it is closed with the stream.
-    Raises OSError.
+    ``buffer_bytes`` is the receive buffer asked for; a notice costs about 1.3 KB of it. What was
+    done over the netlink port ``ignored_port`` is not told: 20 000 endings of our own would else
+    run the buffer over. ``opened`` may be a socket opened elsewhere (in another network
+    namespace); it is closed with the stream. Raises OSError.
     """
 
     def __init__(
@@ -38,10 +39,13 @@ class EventStream:
         deliver: Callable[[KernelEvent], None],
         *,
         buffer_bytes: int = EVENT_BUFFER,
+        ignored_port: int | None = None,
         opened: socket.socket | None = None,
     ) -> None:
         self._deliver = deliver
         self._socket = open_socket(buffer_bytes, GROUPS) if opened is None else opened
+        if ignored_port is not None:
+            ignore_port(self._socket, ignored_port)
         self._buffer = bytearray(_DATAGRAM_BYTES)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._drain)

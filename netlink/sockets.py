@@ -1,6 +1,8 @@
 """Opening sockets of netlink, in the network namespace of the thread that opens them."""
 
+import ctypes
 import socket
+import struct
 from collections.abc import Iterable
 from typing import Final
 
@@ -12,7 +14,14 @@ from netlink.uapi import (
     SOL_NETLINK,
 )
 
-_SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h; not in Python's socket module
+_SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h; not in Python's socket module
+_SO_RCVBUFFORCE: Final = 33
+
+# linux/filter.h: one instruction, and the program that points to them.
+_INSTRUCTION: Final = struct.Struct("=HBBI")
+_PROGRAM: Final = struct.Struct("@HP")
+_LOAD_WORD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_PORT_ID_OFFSET: Final = 12  # struct nlmsghdr
 
 
 def open_socket(
@@ -43,3 +52,26 @@ def set_receive_buffer(opened: socket.socket, size: int) -> None:
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
     except PermissionError:  # needs CAP_NET_ADMIN in the first user namespace
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def ignore_port(opened: socket.socket, port_id: int) -> None:
+    """Have the kernel keep back the notices of what was done over one netlink port.
+
+    They take no room in the receive buffer, and are no reason for an overrun. Raises OSError.
+    """
+    # A filter loads words in network order, and netlink's header is in the host's.
+    (loaded,) = struct.unpack("!I", struct.pack("=I", port_id))
+    program = b"".join(
+        _INSTRUCTION.pack(*instruction)
+        for instruction in (
+            (_LOAD_WORD, 0, 0, _PORT_ID_OFFSET),
+            (_JUMP_IF_EQUAL, 0, 1, loaded),
+            (_RETURN, 0, 0, 0),
+            (_RETURN, 0, 0, 0xFFFF_FFFF),
+        )
+    )
+    held = ctypes.create_string_buffer(program, len(program))
+    count = len(program) // _INSTRUCTION.size
+    opened.setsockopt(
+        socket.SOL_SOCKET, _SO_ATTACH_FILTER, _PROGRAM.pack(count, ctypes.addressof(held))
+    )

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from netlink.events import EventStream
 from netlink.model import (
     AddPolicy,
+    DeleteSa,
     Overrun,
     PolicyAdded,
     PolicyDeleted,
     SaAdded,
+    SaDeleted,
     SadFlushed,
     SaExpired,
     SaId,
@@ -62,6 +64,24 @@ async def test_xfrm_flushes_of_others_are_told(xfrm: XfrmWorld) -> None:
     flushed = [e for e in xfrm.events if isinstance(e, SadFlushed | SpdFlushed)]
     assert all(event.port_id != xfrm.kernel.port_id for event in flushed)
     assert await xfrm.kernel.dump_sas() == []
+
+
+async def test_xfrm_what_one_has_done_oneself_takes_no_room(xfrm: XfrmWorld) -> None:
+    """Thousands of own endings are no reason for a comparison; somebody else's hand is."""
+    sink = EventSink()
+    with xfrm.namespace.enter():
+        stream = EventStream(sink.take, buffer_bytes=8192, ignored_port=xfrm.kernel.port_id)
+    for spi in range(0x1000, 0x1040):
+        await applied(xfrm.kernel, add_sa(security_association(spi)))
+    other = security_association(0x200)
+    await applied(xfrm.foreign, add_sa(other), DeleteSa(SaId(other.id.destination, 0x1000)))
+    await sink.wait_for_count(2)
+    stream.close()
+
+    assert [(type(e), getattr(e, "port_id", None)) for e in sink.events] == [
+        (SaAdded, xfrm.foreign.port_id),
+        (SaDeleted, xfrm.foreign.port_id),
+    ]
 
 
 async def test_xfrm_deletion_by_index_names_the_policy(xfrm: XfrmWorld) -> None:
