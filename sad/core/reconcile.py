@@ -1,16 +1,18 @@
-"""What should lie in the kernel against what does: the same function at start and ever after.
+"""What should lie in the kernel against what does: the same comparison at start and ever after.
 
 Identity decides (SaId, PolicyId with our owner tag); nothing without our tag is ever a finding.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Final, Self
 
 from netlink.model import (
     AddPolicy,
     DeletePolicy,
     DeleteSa,
+    Direction,
     ObservedPolicy,
     ObservedSa,
     Operation,
@@ -19,6 +21,7 @@ from netlink.model import (
     SaId,
     UpdatePolicy,
 )
+from netlink.uapi import IPPROTO_ESP
 from sad.core.desired import NamedSa, policies_of, sas_of
 from sad.core.table import AssociationTable
 from sad.model.association import Association, Phase, RegistrationKey
@@ -34,70 +37,177 @@ class Findings:
     ``repairs`` add or correct policies; ``removals`` are ours and belong to nobody.
     """
 
-    adopted: tuple[str, ...]
-    lost: Mapping[str, tuple[str, ...]]
-    overdue: tuple[str, ...]
-    mislimited: tuple[str, ...]
-    repairs: tuple[Operation, ...]
-    removals: tuple[Operation, ...]
+    adopted: tuple[str, ...] = ()
+    lost: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    overdue: tuple[str, ...] = ()
+    mislimited: tuple[str, ...] = ()
+    repairs: tuple[Operation, ...] = ()
+    removals: tuple[Operation, ...] = ()
+
+    @classmethod
+    def together(cls, pieces: Sequence["Findings"]) -> Self:
+        """Return what several pieces of one comparison found."""
+        return cls(
+            adopted=tuple(i for p in pieces for i in p.adopted),
+            lost={i: rows for p in pieces for i, rows in p.lost.items()},
+            overdue=tuple(i for p in pieces for i in p.overdue),
+            mislimited=tuple(i for p in pieces for i in p.mislimited),
+            repairs=tuple(o for p in pieces for o in p.repairs),
+            removals=tuple(o for p in pieces for o in p.removals),
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Instant:
+    """When a piece is judged: both clocks in seconds, and the registrations under change."""
+
+    now: float
+    realtime: float
+    busy: AbstractSet[RegistrationKey] = frozenset()
 
 
 #: The kernel counts whole seconds and policies up to one second early (kernel notes, section 4).
-_LIMIT_TOLERANCE_SECONDS = 3.0
+_LIMIT_TOLERANCE_SECONDS: Final = 3.0
+#: Entries of a dump in one piece, and stray objects.
+_PIECE: Final = 128
+
+_NOTHING: Final = Findings()
 
 
-def diff(
-    table: AssociationTable,
-    standing: Mapping[PolicyId, Policy],
-    observed_sas: Iterable[ObservedSa],
-    observed_policies: Iterable[ObservedPolicy],
-    layout: Layout,
-    lifetimes: Lifetimes,
-    *,
-    now: float,
-    realtime: float,
-    busy: AbstractSet[RegistrationKey] = frozenset(),
-) -> Findings:
-    """Compare. ``standing`` are the endpoints' block policies.
+class Comparison:
+    """One comparison of dumped tables with the associations, in pieces of about a millisecond.
 
-    Associations that are installing or being removed are under somebody's hands, and so are the
-    policies of ``busy`` registrations: their objects are neither missed nor stray.
+    Others may change the associations between two pieces. Each piece is judged by what the table
+    holds at its own instant, so its findings are right in this turn of the loop and in no other:
+    what is to be done about them must be sent before the next. The dumps are older than any
+    instant; what they show wrong is asked for again (``lost``) or does no harm when it is done
+    for nothing. ``standing`` are the endpoints' block policies.
     """
-    ours = {o.id: o for o in observed_sas if o.selector.owner == layout.owner}
-    policies = {o.id: o for o in observed_policies if o.id.selector.owner == layout.owner}
-    adopted: list[str] = []
-    lost: dict[str, tuple[str, ...]] = {}
-    overdue: list[str] = []
-    mislimited: list[str] = []
-    claimed: set[SaId] = set()
-    for association in table:
-        named = sas_of(association, layout, lifetimes, now)
-        claimed.update(n.sa.id for n in named)
+
+    def __init__(
+        self,
+        table: AssociationTable,
+        standing: Mapping[PolicyId, Policy],
+        layout: Layout,
+        lifetimes: Lifetimes,
+    ) -> None:
+        self._table = table
+        self._standing = standing
+        self._layout = layout
+        self._lifetimes = lifetimes
+        self._sas: dict[SaId, ObservedSa] = {}
+        self._policies: dict[PolicyId, ObservedPolicy] = {}
+        self._stray_sas: set[SaId] = set()
+        self._stray_policies: set[PolicyId] = set()
+
+    def take(
+        self, sas: Iterable[ObservedSa], policies: Iterable[ObservedPolicy]
+    ) -> Iterator[None]:
+        """Take the dumps, piece by piece; before everything else, once."""
+        owner = self._layout.owner
+        for count, sa in enumerate(sas):
+            if sa.selector.owner == owner:
+                self._sas[sa.id] = sa
+            if count % _PIECE == 0:
+                yield
+        for count, policy in enumerate(policies):
+            if policy.id.selector.owner == owner:
+                self._policies[policy.id] = policy
+            if count % _PIECE == 0:
+                yield
+        self._stray_sas.update(self._sas)
+        self._stray_policies.update(self._policies)
+
+    def registrations(self) -> tuple[RegistrationKey, ...]:
+        """Return the registrations of this instant, to be judged one by one."""
+        return self._table.registrations()
+
+    def judge_standing(self) -> Findings:
+        """Judge the endpoints' block policies."""
+        self._stray_policies.difference_update(self._standing)
+        return Findings(repairs=tuple(self._repairs(self._standing)))
+
+    def judge(self, registration: RegistrationKey, at: Instant) -> Findings:
+        """Judge one registration.
+
+        Associations that are installing or being removed are under somebody's hands, and so are
+        the policies of busy registrations: their objects are neither missed nor stray.
+        """
+        sets = self._table.of_registration(registration)
+        pieces = [self._judge_set(a, at) for a in sets]
+        wanted = policies_of(sets, self._layout, self._lifetimes)
+        self._stray_policies.difference_update(wanted)
+        if registration not in at.busy and all(a.phase is Phase.INSTALLED for a in sets):
+            needed = max((a.deadline_at for a in sets), default=at.now) - at.now
+            limit = at.realtime + needed + self._lifetimes.backstop
+            pieces.append(Findings(repairs=tuple(self._repairs(wanted, limit))))
+        return Findings.together(pieces)
+
+    def _judge_set(self, association: Association, at: Instant) -> Findings:
+        named = sas_of(association, self._layout, self._lifetimes, at.now)
+        self._stray_sas.difference_update(n.sa.id for n in named)
         if association.phase is not Phase.INSTALLED:
-            continue
-        missing = tuple(n.name for n in named if not _is_the_sa(n, ours.get(n.sa.id)))
-        if association.deadline_at <= now:
-            overdue.append(association.id)
-        elif missing:
-            lost[association.id] = missing
-        else:
-            adopted.append(association.id)
-            limit = realtime + (association.deadline_at - now) + lifetimes.backstop
-            if any(_limit_differs(ours[n.sa.id], limit) for n in named):
-                mislimited.append(association.id)
-    wanted, touched = _wanted_policies(table, layout, lifetimes, busy)
-    wanted.update(standing)
-    return Findings(
-        adopted=tuple(adopted),
-        lost=lost,
-        overdue=tuple(overdue),
-        mislimited=tuple(mislimited),
-        repairs=tuple(_repairs(wanted, policies)),
-        removals=(
-            *(DeleteSa(i) for i in ours if i not in claimed),
-            *(DeletePolicy(i) for i in policies if i not in wanted and i not in touched),
-        ),
-    )
+            return _NOTHING
+        if association.deadline_at <= at.now:
+            return Findings(overdue=(association.id,))
+        missing = tuple(n.name for n in named if not _is_the_sa(n, self._sas.get(n.sa.id)))
+        if missing:
+            return Findings(lost={association.id: missing})
+        limit = at.realtime + (association.deadline_at - at.now) + self._lifetimes.backstop
+        differs = any(_limit_differs(self._sas[n.sa.id], limit) for n in named)
+        return Findings(adopted=(association.id,), mislimited=(association.id,) if differs else ())
+
+    def _repairs(
+        self, wanted: Mapping[PolicyId, Policy], limit: float = 0.0
+    ) -> Iterator[Operation]:
+        """Yield what brings the policies about, and to last until ``limit`` (real time)."""
+        for policy_id, policy in wanted.items():
+            found = self._policies.get(policy_id)
+            if found is None:
+                yield AddPolicy(policy)
+            elif (
+                (found.action, found.priority) != (policy.action, policy.priority)
+                or found.template != policy.template
+                or _ends_too_soon(found, limit)
+            ):
+                yield UpdatePolicy(policy)
+
+    def strays(self) -> Iterator[Findings]:
+        """Yield what is ours and belongs to nobody, in pieces; after all registrations.
+
+        Each is judged again when its piece is asked for: it may have found an owner since.
+        """
+        sas, policies = tuple(self._stray_sas), tuple(self._stray_policies)
+        for start in range(0, len(sas), _PIECE):
+            yield Findings(
+                removals=tuple(
+                    DeleteSa(i) for i in sas[start : start + _PIECE] if not self._has_owner(i)
+                )
+            )
+        for start in range(0, len(policies), _PIECE):
+            piece = policies[start : start + _PIECE]
+            owned = self._policies_toward({_peer_of(i) for i in piece})
+            yield Findings(removals=tuple(DeletePolicy(i) for i in piece if i not in owned))
+
+    def _has_owner(self, sa_id: SaId) -> bool:
+        return (
+            sa_id.protocol == IPPROTO_ESP
+            and self._table.of_spi(sa_id.destination, sa_id.spi) is not None
+        )
+
+    def _policies_toward(self, peers: Iterable[str]) -> set[PolicyId]:
+        """Return the policies that registrations with these peers have or may have."""
+        keys = {a.registration for peer in peers for a in self._table.of_peer(peer)}
+        owned: set[PolicyId] = set()
+        for key in keys:
+            sets = self._table.of_registration(key)
+            owned.update(policies_of(sets, self._layout, self._lifetimes))
+        return owned
+
+
+def _peer_of(policy_id: PolicyId) -> str:
+    selector = policy_id.selector
+    return selector.source if policy_id.direction is Direction.IN else selector.destination
 
 
 def _is_the_sa(named: NamedSa, observed: ObservedSa | None) -> bool:
@@ -116,39 +226,7 @@ def _limit_differs(observed: ObservedSa, limit: float) -> bool:
     return observed.hard_add_seconds == 0 or abs(held - limit) > _LIMIT_TOLERANCE_SECONDS
 
 
-def _wanted_policies(
-    table: AssociationTable,
-    layout: Layout,
-    lifetimes: Lifetimes,
-    busy: AbstractSet[RegistrationKey],
-) -> tuple[dict[PolicyId, Policy], set[PolicyId]]:
-    """Return the policies of settled registrations, and the ids that unsettled ones may hold."""
-    by_registration: dict[RegistrationKey, list[Association]] = {}
-    for association in table:
-        by_registration.setdefault(association.registration, []).append(association)
-    wanted: dict[PolicyId, Policy] = {}
-    touched: set[PolicyId] = set()
-    for registration, sets in by_registration.items():
-        policies = policies_of(sets, layout, lifetimes)
-        if registration not in busy and all(a.phase is Phase.INSTALLED for a in sets):
-            wanted.update(policies)
-        else:
-            touched.update(policies)
-    return wanted, touched
-
-
-def _repairs(
-    wanted: Mapping[PolicyId, Policy], observed: Mapping[PolicyId, ObservedPolicy]
-) -> Sequence[Operation]:
-    operations: list[Operation] = []
-    for policy_id, policy in wanted.items():
-        found = observed.get(policy_id)
-        if found is None:
-            operations.append(AddPolicy(policy))
-        elif (found.action, found.priority, found.template) != (
-            policy.action,
-            policy.priority,
-            policy.template,
-        ):
-            operations.append(UpdatePolicy(policy))
-    return operations
+def _ends_too_soon(observed: ObservedPolicy, limit: float) -> bool:
+    """Whether the kernel ends a policy before its sets, as after a step of the wall clock."""
+    held = observed.add_time + observed.hard_add_seconds
+    return observed.hard_add_seconds != 0 and held < limit - _LIMIT_TOLERANCE_SECONDS

@@ -84,6 +84,10 @@ class AssociationTable:
         for port in association.sa_set.peer_ports:
             yield self._by_peer_port, (peer, port)  # type: ignore[misc]  # as above
 
+    def registrations(self) -> tuple[RegistrationKey, ...]:
+        """The registrations that own any of it, oldest first."""
+        return tuple(self._by_registration)
+
     def of_registration(self, key: RegistrationKey) -> tuple[Association, ...]:
         """All sets of a registration, oldest first."""
         return tuple(self._by_id[i] for i in self._by_registration.get(key, ()))

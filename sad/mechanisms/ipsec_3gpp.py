@@ -7,7 +7,7 @@ import dataclasses
 import errno
 import logging
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 
 from netlink.errors import KernelError, OutcomeUnknown
@@ -32,8 +32,9 @@ from sad.core.decision import Circumstances, decide_install
 from sad.core.desired import NamedSa, connections_ending, policies_of, sas_of
 from sad.core.offer import install_of
 from sad.core.planning import plan_install, plan_policies, plan_remove, undo_of
-from sad.core.reconcile import Findings, diff
+from sad.core.reconcile import Comparison, Findings, Instant
 from sad.core.table import AssociationTable
+from sad.mechanisms.examination import examine
 from sad.mechanisms.rebuild import add_missing
 from sad.mechanisms.refusals import refusal_of, typed_refusals
 from sad.model.algorithms import AlgorithmPair, derive_keys
@@ -282,27 +283,19 @@ class Ipsec3gpp:
             for n, observed in zip(named, await self._observe(named), strict=True)
         )
 
-    async def examine(
+    def examine(
         self,
         table: AssociationTable,
         standing: dict[PolicyId, Policy],
         busy: Callable[[], AbstractSet[RegistrationKey]],
-    ) -> Findings:
-        """Dump the kernel and compare it with the table as it is after the dump."""
-        with typed_refusals("the dump of SAs and policies"):
-            sas = await self._kernel.dump_sas()
-            policies = await self._kernel.dump_policies()
-        return diff(
-            table,
-            standing,
-            sas,
-            policies,
-            self._layout,
-            self._lifetimes,
-            now=self._boottime(),
-            realtime=self._realtime(),
-            busy=busy(),
-        )
+    ) -> AsyncIterator[Findings]:
+        """Dump the kernel and compare it with the table, slice by slice."""
+
+        def instant() -> Instant:
+            return Instant(now=self._boottime(), realtime=self._realtime(), busy=busy())
+
+        comparison = Comparison(table, standing, self._layout, self._lifetimes)
+        return examine(self._kernel, comparison, instant)
 
     async def is_lost(self, association: Association) -> bool:
         """Ask the kernel again about one association: a dump is older than what followed it."""
@@ -321,7 +314,7 @@ class Ipsec3gpp:
     async def mend(self, findings: Findings) -> tuple[int, int]:
         """Commit removals and repairs; return how many of each changed something.
 
-        One commit in the turn of the comparison: whatever is begun later is sent later.
+        One commit in the turn of their judgement: whatever is begun later is sent later.
         """
         operations = (*findings.removals, *findings.repairs)
         changed = await self._commit(operations, "the repair", _GONE | {errno.EEXIST})

@@ -5,23 +5,19 @@ leaves the association in phase REMOVING: it is no longer offered to anyone, and
 tries again.
 """
 
-import asyncio
 import dataclasses
 import logging
 from collections.abc import Iterable
-from typing import Final
 
 from sad.core import lifecycle
 from sad.model.association import Association, EndReason, Phase, RegistrationKey
 from sad.model.errors import KernelRefused
 from sad.model.journal import Forget, Put
 from sad.model.views import WatchKind
+from sad.runtime.slices import in_slices
 from sad.runtime.state import Shared
 
 log = logging.getLogger(__name__)
-
-#: Endings worked on at once; between slices everybody else gets a turn of the loop.
-SLICE: Final = 128
 
 
 class Endings:
@@ -36,21 +32,20 @@ class Endings:
         if due:
             self._shared.background.start(self.end_all(due, EndReason.EXPIRED))
 
-    async def end_all(self, ids: Iterable[str], reason: EndReason) -> None:
-        """End many, in slices; one that fails stops none of the others."""
-        pending = list(ids)
-        for start in range(0, len(pending), SLICE):
-            slice_ = pending[start : start + SLICE]
-            results = await asyncio.gather(
-                *(self.end(i, reason) for i in slice_), return_exceptions=True
-            )
-            for association_id, result in zip(slice_, results, strict=True):
-                if isinstance(result, BaseException):
-                    self._shared.tell_problem(
-                        f"association {association_id} could not be ended: "
-                        f"{type(result).__name__}",
-                        "a defect of sad: please report it",
-                    )
+    async def end_all(self, ids: Iterable[str], reason: EndReason) -> int:
+        """End many, in slices; one that fails stops none of the others. Return how many ended."""
+        pending = tuple(ids)
+        ended = 0
+        results = await in_slices(lambda i: self.end(i, reason), pending)
+        for association_id, result in zip(pending, results, strict=True):
+            if isinstance(result, BaseException):
+                self._shared.tell_problem(
+                    f"association {association_id} could not be ended: {type(result).__name__}",
+                    "a defect of sad: please report it",
+                )
+            elif result is not None:
+                ended += 1
+        return ended
 
     async def end(self, association_id: str, reason: EndReason) -> Association | None:
         """End one association now; None if it had ended already, or the mechanism refused."""
@@ -84,6 +79,14 @@ class Endings:
             # It was lengthened while this ending waited for the lock.
             shared.deadlines.set(association.id, association.deadline_at)
             return None
+        told = reason
+        if (
+            reason is EndReason.KERNEL_LOST
+            and association.phase is Phase.INSTALLED
+            and association.deadline_at <= shared.clock.boottime()
+        ):
+            # Its time was over (a suspend, a hung daemon): the kernel ended it for that.
+            told = EndReason.EXPIRED
         removing = dataclasses.replace(association, phase=Phase.REMOVING, end_reason=reason)
         shared.table.put(removing)
         shared.deadlines.remove(association.id)
@@ -98,8 +101,8 @@ class Endings:
             raise
         shared.table.remove(association.id)
         await shared.record_tolerant(Forget(association.id))
-        ended = lifecycle.end(association, reason)
-        log.info("association %s ended: %s", ended.id, reason, extra={"SAD_ASSOCIATION": ended.id})
+        ended = lifecycle.end(association, told)
+        log.info("association %s ended: %s", ended.id, told, extra={"SAD_ASSOCIATION": ended.id})
         shared.watch.publish(WatchKind.ENDED, ended)
         return ended
 

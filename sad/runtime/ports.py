@@ -1,6 +1,6 @@
 """What the shell needs from the world, as protocols. :mod:`sad.app` puts real objects behind."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -109,13 +109,17 @@ class MechanismDriver(Protocol):
     async def counters(self, association: Association) -> tuple[SaCounters, ...]:
         """Return the counters of an association as they are now."""
 
-    async def examine(
+    def examine(
         self,
         table: AssociationTable,
         standing: dict[PolicyId, Policy],
         busy: Callable[[], AbstractSet[RegistrationKey]],
-    ) -> Findings:
-        """Compare the table with what the mechanism holds, ``busy`` registrations left alone."""
+    ) -> AsyncIterator[Findings]:
+        """Compare the table with what the mechanism holds, ``busy`` registrations left alone.
+
+        It comes in slices. Each is true in the turn of the loop in which it is yielded:
+        :meth:`mend` it in that turn.
+        """
 
     async def is_lost(self, association: Association) -> bool:
         """Ask again about one association: an examination is older than what followed it."""
@@ -127,7 +131,7 @@ class MechanismDriver(Protocol):
         """
 
     async def mend(self, findings: Findings) -> tuple[int, int]:
-        """Do the removals and repairs of an examination; return how many changed something."""
+        """Do the removals and repairs of a slice; return how many changed something."""
 
     async def shut(self, standing: dict[PolicyId, Policy]) -> int:
         """Put the endpoints' block policies back where they lack; return how many lacked."""

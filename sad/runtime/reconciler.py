@@ -1,6 +1,7 @@
 """Kernel against journal: one function at start, on notice, on a schedule and on demand."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -21,6 +22,7 @@ from sad.model.errors import KernelRefused, Lost, SadError
 from sad.model.views import DaemonState, ReconcileReport
 from sad.runtime.endings import Endings
 from sad.runtime.rebuilds import Rebuilds
+from sad.runtime.slices import in_slices
 from sad.runtime.state import Shared
 
 log = logging.getLogger(__name__)
@@ -28,8 +30,6 @@ log = logging.getLogger(__name__)
 #: Between two runs of :meth:`Reconciler.run`: neither a refusing kernel nor a stream of notices
 #: may have it dump without end.
 PAUSE_SECONDS: Final = 1.0
-#: Lost associations worked on at once: they share sends and transactions.
-LOST_AT_ONCE: Final = 64
 
 
 class Reconciler:
@@ -44,6 +44,7 @@ class Reconciler:
         self._pause = pause_seconds
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._reason = ""
         self._standing = shared.standing_policies()
         self._open = self._shutting = False
@@ -54,6 +55,11 @@ class Reconciler:
         """Have a run soon; requests that come together share one."""
         self._reason = self._reason or reason
         self._wake.set()
+
+    def clock_was_set(self) -> None:
+        """Have a run without a pause: the kernel's limits follow the wall clock, ours do not."""
+        self.request("the wall clock was set")
+        self._hurry.set()
 
     def notice(self, event: KernelEvent, own_port: int) -> None:
         """Look at a kernel notice: somebody else's hand on our objects is a reason to compare."""
@@ -114,6 +120,7 @@ class Reconciler:
                 self._reason = "schedule"
             reason, self._reason = self._reason, ""
             self._wake.clear()
+            self._hurry.clear()
             try:
                 await self.reconcile(reason)
             except SadError as error:
@@ -125,7 +132,9 @@ class Reconciler:
                     "a defect of sad: please report it",
                 )
                 self.request("the last run failed")
-            await asyncio.sleep(self._pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause):
+                    await self._hurry.wait()
 
     async def reconcile(self, reason: str) -> ReconcileReport:
         """Compare and mend; return what was found and done."""
@@ -152,20 +161,20 @@ class Reconciler:
         # First what is stuck: until it has gone, the policies of its registration are not judged.
         ended = await self._retry_removals()
         for mechanism in shared.mechanisms.values():
-            # From here to the commit of its findings nothing else runs: examine() compares after
-            # its last await, and mend() sends in this turn of the loop.
-            findings = await mechanism.examine(
-                shared.table, shared.standing_policies(), shared.busy
-            )
-            try:
-                removed_now, repaired_now = await mechanism.mend(findings)
-            except KernelRefused as error:
-                refusal = error  # what must end ends all the same
-            else:
-                removed += removed_now
-                repaired += repaired_now
+            slices: list[Findings] = []
+            async for slice_ in mechanism.examine(shared.table, self._standing, shared.busy):
+                # Since its judgement nothing else has run, and mend() sends in this turn.
+                try:
+                    removed_now, repaired_now = await mechanism.mend(slice_)
+                except KernelRefused as error:
+                    refusal = error  # what must end ends all the same
+                else:
+                    removed += removed_now
+                    repaired += repaired_now
+                slices.append(slice_)
+            findings = Findings.together(slices)
             adopted += len(findings.adopted)
-            ended += await self._end_overdue(findings)
+            ended += await self._endings.end_all(findings.overdue, EndReason.EXPIRED)
             rebuilt_now, ended_now = await self._settle_lost(findings)
             ended += ended_now
             repaired += rebuilt_now
@@ -182,26 +191,16 @@ class Reconciler:
             ended=ended,
         )
 
-    async def _end_overdue(self, findings: Findings) -> int:
-        ended = 0
-        for association_id in findings.overdue:
-            ended += await self._endings.end(association_id, EndReason.EXPIRED) is not None
-        return ended
-
     async def _settle_lost(self, findings: Findings) -> tuple[int, int]:
         """Rebuild or end what the kernel has lost; return how many of each."""
-        lost = list(findings.lost.items())
         rebuilt = ended = 0
-        for start in range(0, len(lost), LOST_AT_ONCE):
-            outcomes = await asyncio.gather(
-                *(self._settle(i, missing) for i, missing in lost[start : start + LOST_AT_ONCE]),
-                return_exceptions=True,
-            )
-            for outcome in outcomes:  # each was tried; one that failed is told
-                if isinstance(outcome, BaseException):
-                    raise outcome
-                rebuilt += outcome[0]
-                ended += outcome[1]
+        lost = tuple(findings.lost.items())
+        for outcome in await in_slices(lambda found: self._settle(*found), lost):
+            # Each was tried; one that failed is told.
+            if isinstance(outcome, BaseException):
+                raise outcome
+            rebuilt += outcome[0]
+            ended += outcome[1]
         return rebuilt, ended
 
     async def _settle(self, association_id: str, missing: Sequence[str]) -> tuple[bool, bool]:
@@ -219,24 +218,31 @@ class Reconciler:
         return False, ended is not None
 
     async def _mend_limits(self, findings: Findings) -> int:
-        mended = 0
+        # The newest first: the kernel looks at a limit one second after it was set, and only then
+        # again when it is reached. After a step of the wall clock that second is all there is.
+        newest_first = findings.mislimited[::-1]
+        results = await in_slices(self._mend_limit, newest_first)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return sum(result is True for result in results)
+
+    async def _mend_limit(self, association_id: str) -> bool:
         shared = self._shared
-        for association_id in findings.mislimited:
+        association = shared.table.get(association_id)
+        if association is None:
+            return False
+        async with shared.lock(association.registration):
             association = shared.table.get(association_id)
-            if association is None:
-                continue
-            async with shared.lock(association.registration):
-                association = shared.table.get(association_id)
-                if association is None or association.phase is not Phase.INSTALLED:
-                    continue
-                sets = shared.settled(association.registration)
-                try:
-                    await shared.mechanisms[association.mechanism].set_deadline(sets, association)
-                except (Lost, KernelRefused):
-                    self.request("a limit could not be mended")
-                    continue
-            mended += 1
-        return mended
+            if association is None or association.phase is not Phase.INSTALLED:
+                return False
+            sets = shared.settled(association.registration)
+            try:
+                await shared.mechanisms[association.mechanism].set_deadline(sets, association)
+            except (Lost, KernelRefused):
+                self.request("a limit could not be mended")
+                return False
+        return True
 
     async def _retry_removals(self) -> int:
         stuck = [a for a in self._shared.table if a.phase is Phase.REMOVING]

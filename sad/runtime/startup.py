@@ -1,7 +1,9 @@
 """From the journal of before to a table that agrees with the kernel, and the orderly end."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
+from typing import Final
 
 from sad.model.association import Association, AssociationState, EndReason, Phase
 from sad.model.errors import KernelRefused
@@ -12,6 +14,8 @@ from sad.runtime.reconciler import Reconciler
 from sad.runtime.state import Shared
 
 log = logging.getLogger(__name__)
+
+_ROWS_IN_A_TURN: Final = 64
 
 
 async def restore(
@@ -25,7 +29,9 @@ async def restore(
     """
     dropped: list[Forget] = []
     # The journal keeps no order, but "oldest first" decides who carries what is sent (T24-P-9).
-    for association in sorted(rows, key=lambda a: a.created_at):
+    for number, association in enumerate(sorted(rows, key=lambda a: a.created_at)):
+        if number % _ROWS_IN_A_TURN == 0:
+            await asyncio.sleep(0)  # whoever asks for the status meanwhile gets it
         reason = _why_not(shared, association)
         if reason is None:
             shared.table.put(association)

@@ -1,6 +1,7 @@
 """Reconcile by identity: adopt, repair, remove, report; never anything that is not ours."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from netlink.model import (
@@ -14,7 +15,7 @@ from netlink.model import (
     UpdatePolicy,
 )
 from sad.core.desired import endpoint_policies, policies_of, sas_of
-from sad.core.reconcile import Findings, diff
+from sad.core.reconcile import Comparison, Findings, Instant
 from sad.core.table import AssociationTable
 from sad.model.association import Association, Phase
 from tests.support.make import LAYOUT, LIFETIMES, association, endpoint, second_set
@@ -62,16 +63,21 @@ def find(
     table = AssociationTable()
     for a in associations:
         table.put(a)
-    return diff(
-        table,
-        endpoint_policies(endpoint(), LAYOUT),
-        sas,
-        policies,
-        LAYOUT,
-        LIFETIMES,
-        now=NOW,
-        realtime=REALTIME,
-    )
+    return Findings.together(list(compare(table, sas, policies)))
+
+
+def compare(
+    table: AssociationTable, sas: list[ObservedSa], policies: list[ObservedPolicy]
+) -> Iterator[Findings]:
+    """Go through a whole comparison, piece by piece, as the daemon does."""
+    at = Instant(now=NOW, realtime=REALTIME)
+    comparison = Comparison(table, endpoint_policies(endpoint(), LAYOUT), LAYOUT, LIFETIMES)
+    for _ in comparison.take(sas, policies):
+        pass
+    yield comparison.judge_standing()
+    for registration in comparison.registrations():
+        yield comparison.judge(registration, at)
+    yield from comparison.strays()
 
 
 STANDING = list(endpoint_policies(endpoint(), LAYOUT).values())
