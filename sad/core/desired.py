@@ -151,15 +151,16 @@ def outbound_set(sets: Sequence[Association]) -> Association | None:
 
 
 def connections_ending(
-    sets: Sequence[Association], gone: Association
+    gone: Iterable[Association], remaining: Iterable[Association]
 ) -> tuple[TcpConnection, ...]:
-    """Return the TCP connections that end with one set of a registration (design section 7).
+    """Return the TCP connections that end with sets (design section 7).
 
-    They are those of its four port pairs, whoever opened them, less the pairs of what remains:
-    that of the two server ports, which all sets have, goes with the last one (T24-P-10).
+    They are those of a set's four port pairs, whoever opened them, less the pairs of what remains
+    of its registration: that of the two server ports, which all sets have, goes with the last one
+    (T24-P-10).
     """
-    remaining = {c for a in sets if a.id != gone.id for c in _connections(a)}
-    return tuple(c for c in _connections(gone) if c not in remaining)
+    stay = {c for a in remaining for c in _connections(a)}
+    return tuple(dict.fromkeys(c for a in gone for c in _connections(a) if c not in stay))
 
 
 def _connections(association: Association) -> Iterator[TcpConnection]:

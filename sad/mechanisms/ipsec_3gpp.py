@@ -242,7 +242,7 @@ class Ipsec3gpp:
         Its TCP connections end first: their RST still travels in ESP, and the SIP server does not
         send on a dead one.
         """
-        await self._destroy_connections(sets, gone)
+        await self.disconnect([gone], [a for a in sets if a.id != gone.id])
         operations = plan_remove(sets, gone, self._layout, self._lifetimes)
         if gone.end_reason is EndReason.KERNEL_LOST:
             # Somebody else may have put an SA where ours was: that one stays.
@@ -253,18 +253,20 @@ class Ipsec3gpp:
             )
         await self._commit_tolerant(operations, "remove")
 
-    async def _destroy_connections(self, sets: Sequence[Association], gone: Association) -> None:
-        """End the TCP connections of a set; whatever comes of it, its SAs go (fail closed)."""
+    async def disconnect(
+        self, gone: Collection[Association], remaining: Collection[Association]
+    ) -> None:
+        """End the TCP connections of sets; whatever comes of it, their SAs go (fail closed)."""
         try:
-            count = await self._connections.destroy(connections_ending(sets, gone))
+            count = await self._connections.destroy(connections_ending(gone, remaining))
         except Exception as error:  # noqa: BLE001 - no defect there may keep an SA alive
             kind = error.name if isinstance(error, KernelError) else type(error).__name__
             level = logging.DEBUG if kind in self._told else logging.WARNING
             self._told.add(kind)  # once: 20 000 sets may end together
-            log.log(level, "TCP connections of association %s stay: %s", gone.id, error)
+            log.log(level, "TCP connections of %s stay: %s", _names(gone), error)
         else:
             if count:
-                log.info("association %s: %d TCP connections ended", gone.id, count)
+                log.info("%d TCP connections of %s ended", count, _names(gone))
 
     async def counters(self, association: Association) -> tuple[SaCounters, ...]:
         """Return the counters of SA1 to SA4. Raises Lost."""
@@ -333,6 +335,10 @@ class Ipsec3gpp:
     async def lift(self, standing: dict[PolicyId, Policy]) -> None:
         """Remove the endpoints' block policies (orderly stop with stop = "remove")."""
         await self._commit_tolerant([DeletePolicy(i) for i in standing], "lift")
+
+
+def _names(gone: Collection[Association]) -> str:
+    return f"association {next(iter(gone)).id}" if len(gone) == 1 else f"{len(gone)} associations"
 
 
 def _move_limit(

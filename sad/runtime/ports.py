@@ -100,8 +100,16 @@ class MechanismDriver(Protocol):
     async def rearrange(self, before: Sequence[Association], after: Sequence[Association]) -> None:
         """Follow changes of state inside one registration (who carries outbound traffic)."""
 
+    async def disconnect(
+        self, gone: Collection[Association], remaining: Collection[Association]
+    ) -> None:
+        """End the connections of sets that :meth:`mend` will remove; failing is no error.
+
+        ``remaining`` are the other sets of their registrations.
+        """
+
     async def remove(self, sets: Sequence[Association], gone: Association) -> None:
-        """Take a set out of force; what is gone already is no error.
+        """Take a set out of force, its connections first; what is gone already is no error.
 
         If ``gone.end_reason`` is KERNEL_LOST somebody else may stand in its place: he stays.
         """

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from sad.model.association import Association, AssociationState, EndReason, Phase
@@ -27,7 +27,7 @@ async def restore(
     put into the kernel belongs to nobody and goes. The same is true of an ending without a
     result, and of an association whose endpoint or mechanism is no longer configured.
     """
-    dropped: list[Forget] = []
+    dropped: list[Association] = []
     # The journal keeps no order, but "oldest first" decides who carries what is sent (T24-P-9).
     for number, association in enumerate(sorted(rows, key=lambda a: a.created_at)):
         if number % _ROWS_IN_A_TURN == 0:
@@ -38,15 +38,25 @@ async def restore(
             shared.deadlines.set(association.id, association.deadline_at)
         else:
             log.info("association %s is not adopted: %s", association.id, reason)
-            dropped.append(Forget(association.id))
+            dropped.append(association)
     if dropped:
-        await shared.record_tolerant(*dropped)
+        await _disconnect(shared, dropped)
+        await shared.record_tolerant(*(Forget(a.id) for a in dropped))
     report = await reconciler.reconcile("start")
     if shared.records is not None:
         await shared.records.retain(a.id for a in shared.table)
     shared.daemon_state = DaemonState.READY
     log.info("%d associations live, %d dropped", len(shared.table), len(dropped))
     return report
+
+
+async def _disconnect(shared: Shared, dropped: Sequence[Association]) -> None:
+    """End the connections of what is not adopted, before the reconciler removes its SAs."""
+    for name, mechanism in shared.mechanisms.items():
+        gone = [a for a in dropped if a.mechanism == name]
+        registrations = {a.registration for a in gone}
+        remaining = [a for key in registrations for a in shared.table.of_registration(key)]
+        await mechanism.disconnect(gone, remaining)
 
 
 def _why_not(shared: Shared, association: Association) -> str | None:

@@ -3,14 +3,16 @@
 import errno
 import itertools
 import logging
+from typing import Any
 
 import pytest
 
 from netlink.errors import KernelError, OutcomeUnknown
 from netlink.model import TcpConnection
 from sad.core.desired import connections_ending
-from sad.model.association import Association, EndReason
+from sad.model.association import Association, EndReason, Phase
 from sad.model.endpoint import Role
+from sad.runtime.startup import restore
 from tests.support.make import (
     EDGE_ADDRESS,
     UE_ADDRESS,
@@ -46,15 +48,15 @@ ALL_OF_FIRST = between(*itertools.product((SERVER, CLIENT), (UE_SERVER, UE_CLIEN
 def test_the_last_set_takes_its_four_port_pairs() -> None:
     """T33-7.1-b, INTEROP-1: whoever opened them, cross pairs too."""
     only = association()
-    assert set(connections_ending([only], only)) == ALL_OF_FIRST
+    assert set(connections_ending([only], [])) == ALL_OF_FIRST
 
 
 def test_an_older_set_leaves_what_the_newer_one_has() -> None:
     """T24-P-10: the pair of the two server ports is the registration's, and stays."""
     old, new = association(), second_set()
 
-    assert set(connections_ending([old, new], old)) == ALL_OF_FIRST - between((SERVER, UE_SERVER))
-    assert set(connections_ending([old, new], new)) == between(
+    assert set(connections_ending([old], [new])) == ALL_OF_FIRST - between((SERVER, UE_SERVER))
+    assert set(connections_ending([new], [old])) == between(
         (NEW_CLIENT, UE_CLIENT + 1), (NEW_CLIENT, UE_SERVER), (SERVER, UE_NEW_CLIENT)
     )
 
@@ -64,7 +66,7 @@ def test_a_phone_that_came_back_keeps_its_connections_of_that_port() -> None:
     old = association()
     new = second_set(sa_set=sa_set(spi_uc=1, spi_us=2, spi_pc=3, spi_ps=4, port_pc=NEW_CLIENT))
 
-    assert set(connections_ending([old, new], old)) == between(
+    assert set(connections_ending([old], [new])) == between(
         (CLIENT, UE_SERVER), (CLIENT, UE_CLIENT)
     )
 
@@ -79,9 +81,9 @@ def test_connections_are_named_as_this_node_sees_them(ue: str, pcscf: str) -> No
 
     turned = {
         TcpConnection(c.peer_address, c.peer_port, c.local_address, c.local_port)
-        for c in connections_ending([edge], edge)
+        for c in connections_ending([edge], [])
     }
-    assert set(connections_ending([other], other)) == turned
+    assert set(connections_ending([other], [])) == turned
     assert {c.local_address for c in turned} == {ue}
 
 
@@ -149,6 +151,44 @@ async def test_connections_of_many_sets_are_asked_for_together() -> None:
 
     assert len(shell.connections.asked) == 300
     assert seen.count(before) > 1  # who ask before the first SA goes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"endpoint": "gone"},
+        {"phase": Phase.REMOVING, "end_reason": EndReason.EXPIRED},
+        {"phase": Phase.INSTALLING},
+    ],
+    ids=["endpoint gone", "removing", "installing"],
+)
+async def test_connections_of_what_a_start_does_not_adopt_end(changes: dict[str, Any]) -> None:
+    """Design 8: the reconciler removes its SAs, so its connections end before that."""
+    shell = Shell()
+    await shell.install(ue_request(1))
+    seen = []
+    shell.connections.looking = lambda: seen.append(len(shell.tables.sas))
+    shell.connections.alive = set(ALL_OF_FIRST)
+    dropped = association(**changes)
+    shell.journal.rows[dropped.id] = dropped
+
+    await restore(shell.shared, shell.reconciler, [dropped])
+
+    assert shell.connections.alive == set()
+    assert seen == [4]
+    assert dropped.id not in shell.journal.rows
+
+
+async def test_a_start_leaves_the_connections_of_what_it_adopts() -> None:
+    """Of a registration whose older set was being removed the newer one lives on."""
+    shell = Shell()
+    stays = await shell.install()
+    shell.connections.alive = between((SERVER, UE_SERVER), (NEW_CLIENT, UE_SERVER))
+    rows = [stays, second_set(phase=Phase.REMOVING)]
+
+    await restore(shell.shared, shell.reconciler, rows)
+
+    assert shell.connections.alive == between((SERVER, UE_SERVER))
 
 
 # --- when it fails -------------------------------------------------------------------------------
