@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,18 +140,27 @@ class Kamailio:
 
     def rpc(self, method: str, *parameters: str) -> Any:
         """Have it do something through its control socket; fail with its words."""
-        call = {"jsonrpc": "2.0", "method": method, "params": parameters, "id": 1}
+        (result,) = self.rpcs([(method, parameters)])
+        return result
+
+    def rpcs(self, calls: Iterable[tuple[str, tuple[str, ...]]]) -> list[Any]:
+        """As :meth:`rpc`, one after another; return the results."""
+        results = []
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as control:
             control.settimeout(_ANSWER_SECONDS)
             control.bind(str(self.folder / "run/tests.sock"))
             (self.folder / "run/tests.sock").chmod(0o777)  # its user answers
             try:
-                control.sendto(json.dumps(call).encode(), str(self.folder / "run/control.sock"))
-                answer = json.loads(control.recv(65536))
+                control.connect(str(self.folder / "run/control.sock"))
+                for method, parameters in calls:
+                    call = {"jsonrpc": "2.0", "method": method, "params": parameters, "id": 1}
+                    control.send(json.dumps(call).encode())
+                    answer = json.loads(control.recv(65536))
+                    assert "error" not in answer, answer
+                    results.append(answer["result"])
             finally:
                 (self.folder / "run/tests.sock").unlink()
-        assert "error" not in answer, answer
-        return answer["result"]
+        return results
 
     def words(self) -> str:
         """What it has logged."""
@@ -171,10 +180,12 @@ class Kamailio:
 
 
 @contextlib.contextmanager
-def running(namespace: Namespace, folder: Path, text: str) -> Iterator[Kamailio]:
-    """Run Kamailio for the length of a block."""
+def running(
+    namespace: Namespace, folder: Path, text: str, *, memory: int = 64
+) -> Iterator[Kamailio]:
+    """Run Kamailio for the length of a block; its processes share ``memory`` MB."""
     kamailio = Kamailio(namespace, folder, text)
     try:
-        yield kamailio.start()
+        yield kamailio.start(memory=memory)
     finally:
         kamailio.stop()
