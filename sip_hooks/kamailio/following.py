@@ -57,7 +57,8 @@ class _Comparison:
             found = tables.forget_sets(self._unlisted, _AT_ONCE)
             self._forgotten += found
             if found < _AT_ONCE:
-                message.log("{} entries of ended sets are forgotten".format(self._forgotten))
+                if self._forgotten:
+                    message.log("{} entries of ended sets: forgotten".format(self._forgotten))
                 return True
         return False
 
