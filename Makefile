@@ -7,6 +7,10 @@ LANE ?= auto
 PACKAGES ?= apt
 # More arguments for pytest, e.g. make unit ARGS="-k journal".
 ARGS ?=
+# How long the random soak goes on, how often the daemon is crashed, and the dice (0: any).
+SECONDS ?= 600
+CRASHES ?= 1000
+SEED ?= 0
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -36,7 +40,11 @@ unit: $(READY) ## tests that need no kernel
 kernel: $(READY) ## tests on a kernel with ESP: this one, or User-mode Linux
 	@$(RUN) tests.suite --lane $(LANE) kernel -- $(ARGS)
 
-soak: $(READY) ## long proofs on a kernel with ESP: 500 UEs through Kamailio
+soak: export SAD_SOAK_SECONDS = $(SECONDS)
+soak: export SAD_SOAK_CRASHES = $(CRASHES)
+soak: export SAD_SOAK_SEED = $(SEED)
+soak: export SAD_LANE_TIMEOUT = $(shell expr $(SECONDS) + 7200)
+soak: $(READY) ## long proofs on a kernel with ESP: crowds, crashes, random lives (SECONDS=600)
 	@$(RUN) tests.suite --lane $(LANE) soak -- $(ARGS)
 
 demo: $(READY) ## the whole way of a registration, before your eyes

@@ -34,7 +34,7 @@ from tests.support.random_model import (
 from tests.support.random_worker import GHOST, Gate, Worker
 
 SECONDS = float(os.environ.get("SAD_SOAK_SECONDS") or 600)
-SEED = int(os.environ.get("SAD_SOAK_SEED") or time.time_ns() % 1_000_000)
+SEED = int(os.environ.get("SAD_SOAK_SEED") or 0) or time.time_ns() % 1_000_000
 
 EDGE = ("10.10.0.1", "2001:db8:1::1")
 WORKERS = 4
