@@ -38,8 +38,7 @@ from sad.runtime.status import StatusPage
 from sad.runtime.timer import BoottimeTimer, ClockSetNotice, SystemClock
 from sad.store.journal import Journal, JournalUnreadable, move_aside
 from sad.store.recovery import salvage
-from sad.store.sealed import IN_MEMORY, JournalWithRecords, SealedRecords, discard_records
-from sad.store.sealing_key import CREDENTIAL, find_sealing_key, key_for_this_life
+from sad.store.sealed import JournalWithRecords, open_records
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +55,19 @@ async def run(settings: Settings, manager: ServiceManager) -> None:
         # The socket first: a second daemon is refused by it before it touches the journal.
         listening = _listen(settings, manager)
         stack.callback(listening.close)
+        records = open_records(
+            Path(settings.state_directory) / _RECORDS_FILE,
+            os.environ,
+            wanted=settings.on_kernel_loss == "rebuild",
+        )
+        if records is not None:
+            stack.callback(records.close)
         kernel = await _open_kernel(settings)
         stack.callback(kernel.close)
         connections = KernelConnections.open()
         stack.callback(connections.close)
         journal, rows = _open_journal(settings)
         stack.callback(journal.close)
-        records = _open_records(settings)
-        if records is not None:
-            stack.callback(records.close)
         shell_settings = _shell_settings(settings)
         clock = SystemClock()
         layout, lifetimes = shell_settings.layout, shell_settings.lifetimes
@@ -215,23 +218,6 @@ def _load(path: Path, boot_id: str) -> tuple[Journal, list[Association]]:
     except JournalUnreadable:
         journal.close()
         raise
-
-
-def _open_records(settings: Settings) -> SealedRecords | None:
-    """Open the sealed records if lost sets are to be rebuilt; else leave none behind."""
-    path = Path(settings.state_directory) / _RECORDS_FILE
-    key = find_sealing_key(os.environ) if settings.on_kernel_loss == "rebuild" else None
-    if key is None:
-        discard_records(path)
-    if settings.on_kernel_loss != "rebuild":
-        return None
-    if key is None:
-        log.info("no credential %s: lost sets are rebuilt as long as sad runs", CREDENTIAL)
-        path, key = IN_MEMORY, key_for_this_life()
-    try:
-        return SealedRecords.open(path, key)
-    finally:
-        key.wipe()
 
 
 def _shell_settings(settings: Settings) -> state.Settings:

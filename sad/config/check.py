@@ -65,6 +65,11 @@ def _lines(settings: Settings) -> Iterator[str]:
     group = "" if settings.socket_group is None else f", group {settings.socket_group}"
     yield f"socket: {settings.socket_path}, mode {settings.socket_mode:04o}{group}"
     yield f"state: {settings.state_directory}; {_KEPT if settings.stop == 'keep' else _REMOVED}"
+    if settings.on_kernel_loss == "rebuild":
+        yield (
+            "warning: what the kernel loses is rebuilt: keys are kept (sealed), and after a flush "
+            "recorded packets could be taken once more"
+        )
     yield (
         f"lifetimes: temporary {lifetimes.reg_await_auth_seconds} s, registration + "
         f"{lifetimes.registration_margin_seconds} s, retiring {lifetimes.retiring_seconds:g} s, "

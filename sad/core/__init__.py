@@ -15,6 +15,7 @@
 ``lifecycle``      the one transition table, and deadlines
 ``desired``        associations and endpoints -> the SAs and policies that must lie in the kernel
 ``planning``       a change of associations -> kernel operations in a safe order
+``rebuilding``     how lost SAs are made again: no sequence number twice
 ``reconcile``      what should be against what the kernel holds -> findings
 =================  ==============================================================================
 """

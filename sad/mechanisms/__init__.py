@@ -2,6 +2,7 @@
 
 =================  ==============================================================================
 ``ipsec_3gpp``     SA sets in the kernel (RFC 3329 Appendix A, TS 33.203)
+``rebuild``        adding SAs again that somebody else has taken out
 ``probe``          does this kernel have ESP and the configured algorithms? warms them up
 =================  ==============================================================================
 """

@@ -11,6 +11,7 @@
 ``endings``        how associations end, each under its registration's lock
 ``background``     what goes on although its caller has left
 ``reconciler``     kernel against journal: at start, on notice, on a schedule, on demand
+``rebuilds``       what the kernel has lost made again from sealed records, by setting
 ``deadlines``      one heap and one timer
 ``timer``          a timerfd on CLOCK_BOOTTIME
 ``watch``          events to Monitor subscribers, bounded

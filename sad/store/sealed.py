@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 import struct
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
@@ -27,7 +27,13 @@ from sad.model.association import Association
 from sad.model.errors import JournalUnavailable
 from sad.model.journal import Forget, JournalWrite
 from sad.model.key_record import KeyRecord
-from sad.store.sealing_key import KEY_BYTES, RecordsUnusable
+from sad.store.sealing_key import (
+    CREDENTIAL,
+    KEY_BYTES,
+    RecordsUnusable,
+    find_sealing_key,
+    key_for_this_life,
+)
 
 log = logging.getLogger(__name__)
 
@@ -193,10 +199,27 @@ class JournalWithRecords:
             await self._records.delete([w.association_id for w in writes if isinstance(w, Forget)])
 
 
-def discard_records(path: Path) -> None:
-    """Remove the file of an earlier life whose keys are wanted no more. Raises OSError."""
-    for suffix in ("", "-journal"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+def open_records(
+    path: Path, environment: Mapping[str, str], *, wanted: bool
+) -> SealedRecords | None:
+    """Open the records of a daemon, or leave none behind if they are not wanted.
+
+    Without a credential they are in memory, under a key of this life: what an earlier one left
+    can be opened by nobody and is removed. Raises RecordsUnusable, OSError.
+    """
+    key = find_sealing_key(environment) if wanted else None
+    if key is None:
+        for suffix in ("", "-journal"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    if not wanted:
+        return None
+    if key is None:
+        log.info("no credential %s: lost sets are rebuilt as long as sad runs", CREDENTIAL)
+        path, key = IN_MEMORY, key_for_this_life()
+    try:
+        return SealedRecords.open(path, key)
+    finally:
+        key.wipe()
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, key: Secret) -> AESGCM:

@@ -16,25 +16,22 @@ import pytest
 from netlink.secret import Secret
 from sad.core.rebuilding import LEAP
 from sad.model.algorithms import AlgorithmPair, derive_keys
-from sad.store.sealing_key import CREDENTIAL, KEY_BYTES
 from tests.support import eye
 from tests.support.daemon import wait_until
 from tests.support.make import CK, IK
 from tests.support.pair import EDGE, UE, Pair, pair_of_daemons
+from tests.support.sealing import SEALING, credential
 from tests.support.sniffer import Packet, Sniffer
 
 pytestmark = pytest.mark.kernel
-
-SEALING = bytes(range(1, KEY_BYTES + 1))
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("credentials")
-    (folder / CREDENTIAL).write_bytes(SEALING)
-    (folder / CREDENTIAL).chmod(0o400)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+        for name, value in credential(folder).items():
+            patch.setenv(name, value)
         with pair_of_daemons(
             tmp_path_factory.mktemp("rebuild"), edge_settings='on_kernel_loss = "rebuild"\n'
         ) as found:

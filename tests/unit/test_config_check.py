@@ -85,6 +85,14 @@ def test_loosened_rules_are_warned_of(tmp_path: Path) -> None:
     assert "hmac-md5-96 withdrawn" in stdout
 
 
+def test_kept_keys_are_warned_of(tmp_path: Path) -> None:
+    """Design 8: that a daemon keeps keys, and what else its rebuilding costs, is said aloud."""
+    code, stdout, _ = check(tmp_path, 'on_kernel_loss = "rebuild"\n' + GOOD)
+
+    assert code == 0
+    assert "warning: what the kernel loses is rebuilt: keys are kept (sealed)" in stdout
+
+
 def test_every_problem_stands_on_its_own_line_with_place_and_way_out(tmp_path: Path) -> None:
     """``file:line: key: reason; hint``, in the order of the file, whatever form the TOML has."""
     text = """\

@@ -1,7 +1,9 @@
 """Sealed records: bound to their set, really deleted, of no use to anybody else."""
 
+import os
 import sqlite3
-import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,19 +14,11 @@ from sad.model.endpoint import Role
 from sad.model.errors import JournalUnavailable
 from sad.model.journal import Forget, Put
 from sad.model.key_record import KeyRecord
-from sad.store.sealed import IN_MEMORY, JournalWithRecords, SealedRecords, discard_records
-from sad.store.sealing_key import (
-    CREDENTIAL,
-    KEY_BYTES,
-    RecordsUnusable,
-    find_sealing_key,
-    is_open_to_others,
-    key_for_this_life,
-)
+from sad.store.sealed import IN_MEMORY, JournalWithRecords, SealedRecords, open_records
+from sad.store.sealing_key import RecordsUnusable, key_for_this_life
 from tests.support.make import CK, IK, association, sa_set, second_set
+from tests.support.sealing import SEALING, credential
 from tests.support.shell import MemoryJournal
-
-SEALING = bytes(range(1, KEY_BYTES + 1))
 
 
 @pytest.fixture
@@ -194,13 +188,26 @@ async def test_a_record_goes_with_its_row(path: Path) -> None:
     records.close()
 
 
-def test_records_nobody_wants_are_removed(path: Path) -> None:
-    """With the setting off no key of an earlier life stays."""
-    opened(path).close()
-    discard_records(path)
-    discard_records(path)
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_records_nobody_wants_or_can_open_are_removed(
+    path: Path, tmp_path: Path, *, wanted: bool
+) -> None:
+    """With the setting off, or without the credential, no sealed key of an earlier life stays."""
+    environment = credential(tmp_path)
+    for _ in range(2):  # what the first life keeps the second finds
+        records = open_records(path, environment, wanted=True)
+        assert records is not None
+        await records.put(association(), record())
+        records.close()
+
+    after = open_records(path, {} if wanted else environment, wanted=wanted)
 
     assert not list(path.parent.iterdir())
+    assert (after is not None) is wanted
+    if after is not None:
+        await after.put(association(), record())
+        assert not list(path.parent.iterdir())
+        after.close()
 
 
 # --- secrecy -------------------------------------------------------------------------------------
@@ -299,76 +306,33 @@ async def test_a_closed_file_is_a_typed_error() -> None:
         records.get(association())
 
 
-# --- the credential ------------------------------------------------------------------------------
-
-
-def credential(folder: Path, content: bytes, mode: int = 0o400) -> dict[str, str]:
-    path = folder / CREDENTIAL
-    path.write_bytes(content)
-    path.chmod(mode)
-    return {"CREDENTIALS_DIRECTORY": str(folder)}
-
-
-def test_the_credential_is_the_sealing_key(tmp_path: Path) -> None:
-    """32 bytes, as they are."""
-    found = find_sealing_key(credential(tmp_path, SEALING))
-    assert found is not None
-    assert found.reveal() == SEALING
-
-
-def test_without_a_credential_there_is_no_key(tmp_path: Path) -> None:
-    """No service manager, or one that has none for us."""
-    assert find_sealing_key({}) is None
-    assert find_sealing_key({"CREDENTIALS_DIRECTORY": str(tmp_path)}) is None
-    assert key_for_this_life().reveal() != key_for_this_life().reveal()
-
-
-@pytest.mark.parametrize("content", [b"", SEALING[:-1], SEALING + b"\n", SEALING.hex().encode()])
-def test_a_credential_of_another_size_is_refused(tmp_path: Path, content: bytes) -> None:
-    """A key is never cut or padded; the error does not show it."""
-    with pytest.raises(RecordsUnusable, match="must hold 32 bytes") as refusal:
-        find_sealing_key(credential(tmp_path, content))
-    assert SEALING.hex()[:8] not in str(refusal.value)
-    assert "urandom" in refusal.value.hint
-
-
-@pytest.mark.parametrize("mode", [0o440, 0o404, 0o420, 0o401, 0o666])
-def test_a_credential_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
-    """A key that a group can read is none."""
-    with pytest.raises(RecordsUnusable, match="others") as refusal:
-        find_sealing_key(credential(tmp_path, SEALING, mode))
-    assert "chmod" in refusal.value.hint
-
-
-def test_a_credential_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    """Going on without it would end sets that were to be rebuilt."""
-    (tmp_path / CREDENTIAL).mkdir()
-    with pytest.raises(RecordsUnusable, match="directory"):
-        find_sealing_key({"CREDENTIALS_DIRECTORY": str(tmp_path)})
-
-
-def access_list(*entries: tuple[int, int, int]) -> bytes:
-    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
-
-
-OWNER, USER, GROUP, NAMED_GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
-ANYBODY = 0xFFFF_FFFF
+# --- the start -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("group", "named", "expected"), [(0, (), False), (4, (), True), (0, (4,), True)]
+    ("key", "mode", "words"),
+    [(SEALING[::-1], 0o400, "sealed with another key"), (SEALING, 0o444, "read by others")],
+    ids=["another key", "open to others"],
 )
-def test_an_access_list_that_names_the_service_is_no_fault(
-    group: int, named: tuple[int, ...], *, expected: bool
+def test_a_start_without_the_right_key_ends_in_words(
+    path: Path, tmp_path: Path, key: bytes, mode: int, words: str
 ) -> None:
-    """The list names the service's user, by systemd; the group bits are its mask (acl(5))."""
-    entries = access_list(
-        (OWNER, 4, ANYBODY),
-        (USER, 4, 998),
-        (GROUP, group, ANYBODY),
-        *((NAMED_GROUP, permissions, 4) for permissions in named),
-        (MASK, 4, ANYBODY),
-        (OTHER, 0, ANYBODY),
+    """Exit status 69, with the way out and no trace: trying again helps nobody."""
+    opened(path).close()
+    settings = tmp_path / "sad.toml"
+    settings.write_text(
+        f'socket_path = "{tmp_path}/sad.sock"\nstate_directory = "{path.parent}"\n'
+        'on_kernel_loss = "rebuild"\n'
     )
-    assert is_open_to_others(0o440, entries) is expected
-    assert is_open_to_others(0o444, entries)
+    done = subprocess.run(
+        [sys.executable, "-m", "sad", "--config", str(settings)],
+        env=os.environ | credential(tmp_path, key, mode),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 69, done.stderr
+    assert f"cannot use the sealed records: {path.parent.parent}" in done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
