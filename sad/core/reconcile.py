@@ -34,7 +34,8 @@ class Findings:
 
     ``adopted`` are whole in the kernel; ``lost`` miss an SA (id -> rows missing); ``overdue`` are
     past their deadline; ``mislimited`` have a kernel limit that differs from their deadline;
-    ``repairs`` add or correct policies; ``removals`` are ours and belong to nobody.
+    ``repairs`` add or correct policies; ``removals`` are ours and belong to nobody. ``unjudged``
+    were under change: what somebody took from them in the middle of it shows only afterwards.
     """
 
     adopted: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class Findings:
     mislimited: tuple[str, ...] = ()
     repairs: tuple[Operation, ...] = ()
     removals: tuple[Operation, ...] = ()
+    unjudged: tuple[RegistrationKey, ...] = ()
 
     @classmethod
     def together(cls, pieces: Sequence["Findings"]) -> Self:
@@ -54,6 +56,7 @@ class Findings:
             mislimited=tuple(i for p in pieces for i in p.mislimited),
             repairs=tuple(o for p in pieces for o in p.repairs),
             removals=tuple(o for p in pieces for o in p.removals),
+            unjudged=tuple(k for p in pieces for k in p.unjudged),
         )
 
 
@@ -141,6 +144,8 @@ class Comparison:
             needed = max((a.deadline_at for a in sets), default=at.now) - at.now
             limit = at.realtime + needed + self._lifetimes.backstop
             pieces.append(Findings(repairs=tuple(self._repairs(wanted, limit))))
+        else:
+            pieces.append(Findings(unjudged=(registration,)))
         return Findings.together(pieces)
 
     def _judge_set(self, association: Association, at: Instant) -> Findings:

@@ -323,6 +323,13 @@ class Ipsec3gpp:
         removals = len(findings.removals)
         return sum(changed[:removals]), sum(changed[removals:])
 
+    async def complete(self, sets: Sequence[Association]) -> int:
+        """Put back the policies that a registration lacks; return how many lacked. No dump."""
+        policies = policies_of(sets, self._layout, self._lifetimes)
+        operations = [AddPolicy(policy) for policy in policies.values()]
+        present = frozenset({errno.EEXIST})
+        return sum(await self._commit(operations, "policies of the registration", present))
+
     async def shut(self, standing: dict[PolicyId, Policy]) -> int:
         """Put the endpoints' block policies back where they lack; return how many lacked.
 

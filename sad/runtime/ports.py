@@ -141,6 +141,9 @@ class MechanismDriver(Protocol):
     async def mend(self, findings: Findings) -> tuple[int, int]:
         """Do the removals and repairs of a slice; return how many changed something."""
 
+    async def complete(self, sets: Sequence[Association]) -> int:
+        """Put back what a registration lacks beside its sets; return how many that were."""
+
     async def shut(self, standing: dict[PolicyId, Policy]) -> int:
         """Put the endpoints' block policies back where they lack; return how many lacked."""
 

@@ -17,7 +17,7 @@ from netlink.model import (
     SpdFlushed,
 )
 from sad.core.reconcile import Findings
-from sad.model.association import EndReason, Phase
+from sad.model.association import EndReason, Phase, RegistrationKey
 from sad.model.errors import KernelRefused, Lost, SadError
 from sad.model.views import DaemonState, ReconcileReport
 from sad.runtime.endings import Endings
@@ -48,6 +48,7 @@ class Reconciler:
         self._reason = ""
         self._standing = shared.standing_policies()
         self._open = self._shutting = False
+        self._later: set[RegistrationKey] = set()
         self.last: ReconcileReport | None = None
         shared.request_reconcile = self.request
 
@@ -179,6 +180,7 @@ class Reconciler:
             ended += ended_now
             repaired += rebuilt_now
             repaired += await self._mend_limits(findings)
+            self._judge_later(findings.unjudged)
         self._rebuilds.drop(heard)
         if refusal is not None:
             raise refusal
@@ -216,6 +218,34 @@ class Reconciler:
             return True, False
         ended = await self._endings.end(association_id, EndReason.KERNEL_LOST)
         return False, ended is not None
+
+    def _judge_later(self, registrations: Sequence[RegistrationKey]) -> None:
+        """Have those that were under change looked at as soon as nobody changes them."""
+        if self._shared.daemon_state is DaemonState.STOPPING:
+            return
+        for registration in registrations:
+            if registration not in self._later:
+                self._later.add(registration)
+                self._shared.background.start(self._judge(registration))
+
+    async def _judge(self, registration: RegistrationKey) -> None:
+        shared = self._shared
+        try:
+            async with shared.lock(registration):
+                # Whoever comes to this lock from here on is seen by a later run.
+                self._later.discard(registration)
+                sets = shared.settled(registration)
+                if sets and all(a.phase is Phase.INSTALLED for a in sets):
+                    lacked = await shared.mechanisms[sets[0].mechanism].complete(sets)
+                    if lacked:
+                        log.warning("%d policies were gone during a change: put back", lacked)
+            for association in sets:
+                await self._settle(association.id, ("SAs during a change",))
+        except KernelRefused as error:
+            shared.tell_refusal("a registration could not be compared after its change", error)
+            self.request("the last run failed")
+        finally:
+            self._later.discard(registration)
 
     async def _mend_limits(self, findings: Findings) -> int:
         # The newest first: the kernel looks at a limit one second after it was set, and only then
