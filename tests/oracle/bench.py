@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
+from netlink.interface import Kernel
 from netlink.model import (
     AddPolicy,
     AddSa,
@@ -34,13 +35,20 @@ from tests.oracle.calls import Answer, Call, set_of
 from tests.oracle.serial import Happened, comparable
 from tests.oracle.sets import SaSet
 from tests.oracle.tables import Node
-from tests.support.fake_kernel import FakeKernel, FakeTables, Subscription
+from tests.support.fake_kernel import FakeKernel, FakeTables
 from tests.support.make import EDGE_ADDRESS, OWNER, endpoint
 from tests.support.shell import SOMEBODY_ELSES_PORT, USER, Clock, MemoryJournal, Shell
 
 NODE: Final = Node(EDGE_ADDRESS, 5064, (5064, 5068, 5069, 5070, 5071), OWNER)
 #: Turns of the loop without any work after which nothing more is to come.
 _QUIET: Final = 12
+
+
+class Listening(Protocol):
+    """Somebody who hears notices."""
+
+    def close(self) -> None:
+        """Hear no more."""
 
 
 class Turns(asyncio.Event):
@@ -108,9 +116,9 @@ class Bench:
         self.tables = FakeTables(self.clock.realtime)
         self.turns = Turns()
         self.journal = TurnedJournal(self.turns)
-        self.foreign = FakeKernel(self.tables, SOMEBODY_ELSES_PORT)
+        self.foreign: Kernel = FakeKernel(self.tables, SOMEBODY_ELSES_PORT)
         self.shell = self._shell()
-        self._notices: Subscription | None = None
+        self._notices: Listening | None = None
         self._task: asyncio.Task[None] | None = None
         self.started = False
 
@@ -126,6 +134,9 @@ class Bench:
         shell.kernel.gate = self.turns
         return shell
 
+    async def open(self) -> None:
+        """Open what can only be opened inside the loop."""
+
     # --- life ------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -133,9 +144,7 @@ class Bench:
         self.shell = self._shell()
         shell = self.shell
         shell.shared.daemon_state = DaemonState.STARTING
-        self._notices = self.tables.subscribe(
-            lambda event: shell.reconciler.notice(event, shell.kernel.port_id)
-        )
+        self._notices = self.listen(shell)
         rows = list(self.journal.rows.values())
         await restore(shell.shared, shell.reconciler, rows)
         self._task = asyncio.ensure_future(shell.reconciler.run())
@@ -166,6 +175,20 @@ class Bench:
     async def bring_strangers(self) -> None:
         """Put in what is somebody else's."""
         await self.foreign.commit(_somebodys())
+
+    # --- what a real kernel does otherwise -------------------------------------------------------
+
+    def listen(self, shell: Shell) -> Listening:
+        """Have the daemon hear the kernel's notices."""
+        own = shell.kernel.port_id
+        return self.tables.subscribe(lambda event: shell.reconciler.notice(event, own))
+
+    def flush(self, *, sas: bool) -> None:
+        """Have somebody else wipe the SAD or the SPD."""
+        if sas:
+            self.tables.flush_sas(SOMEBODY_ELSES_PORT)
+        else:
+            self.tables.flush_policies(SOMEBODY_ELSES_PORT)
 
     # --- doing -----------------------------------------------------------------------------------
 

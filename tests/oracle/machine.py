@@ -23,7 +23,7 @@ from tests.oracle.serial import comparable, explain
 from tests.oracle.sets import Contact, Proposal, SaSet, Sets, State
 from tests.oracle.tables import differences, wanted_sas
 from tests.support.make import EDGE_ADDRESS, UE_ADDRESS
-from tests.support.shell import SOMEBODY_ELSES_PORT, USER
+from tests.support.shell import USER
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ LINGERS = (1, 8, 32, 64, 100, 127, 128, 128)
 
 
 class Lifetimes(RuleBasedStateMachine):
-    """The daemon and the model, side by side."""
+    """The daemon and the model, side by side; rules that need no power over kernel and time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,6 +97,7 @@ class Lifetimes(RuleBasedStateMachine):
         self.addresses = (UE_ADDRESS, UE_ADDRESS if behind_one_address else "10.10.0.3")
 
         async def start() -> None:
+            await self.bench.open()
             await self.bench.bring_strangers()
             await self.bench.start()
 
@@ -133,20 +134,6 @@ class Lifetimes(RuleBasedStateMachine):
         journal.failing = {journal.calls + number}
         self.happen(plans, turns, faulty=True)
         journal.failing = set()
-
-    @rule(plans=st.lists(PLANS, min_size=1, max_size=2), number=st.integers(1, 40), turns=TURNS)
-    def kernel_refuses_a_message(self, plans: list[Plan], number: int, turns: list[int]) -> None:
-        """Design 7: a set is all or nothing."""
-        self.bench.shell.kernel.fail_message(number, errno.ENOMEM)
-        self.happen(plans, turns, faulty=True)
-        self.bench.shell.kernel.heal()
-
-    @rule(plan=PLANS, applied=st.integers(0, 14))
-    def answers_are_lost(self, plan: Plan, applied: int) -> None:
-        """Design 7: success is only what the kernel confirmed."""
-        self.bench.shell.kernel.lose_answers(applied=applied)
-        self.happen([plan], (), faulty=True)
-        self.bench.shell.kernel.heal()
 
     def happen(self, plans: Sequence[Plan], turns: Sequence[int], *, faulty: bool = False) -> None:
         """Make calls of what was drawn, have them happen, and find the order that explains."""
@@ -216,27 +203,11 @@ class Lifetimes(RuleBasedStateMachine):
 
     def policy_to_lose(self, plan: Plan) -> LosePolicy | None:
         """Return any policy of ours, the blocks of the endpoint too."""
-        ours = [i for i in self.bench.tables.policies if i.selector.owner == NODE.owner]
+        _, policies = self.run(self.bench.dumps())
+        ours = [p.id for p in policies if p.id.selector.owner == NODE.owner]
         return LosePolicy(ours[(7 * plan.pick + plan.value) % len(ours)]) if ours else None
 
-    # --- time, foreign hands, restarts -----------------------------------------------------------
-
-    @rule(seconds=st.sampled_from([0.5, 1, 29.5, 128, 240, 3600, 50_000]))
-    def time_passes(self, seconds: float) -> None:
-        """T24-P-12: what is over goes."""
-        self.elapse(seconds)
-
-    @precondition(lambda self: self.sets)
-    @rule(pick=st.integers(0, 5), off=st.sampled_from([-1.0, -0.001, 0.0, 0.001, 1.0, 15.5, 20.0]))
-    def time_passes_to_a_deadline(self, pick: int, off: float) -> None:
-        """Just before it nothing ends, at it all of it."""
-        one = self.sets[pick % len(self.sets)]
-        self.elapse(max(0.0, one.deadline - self.now + off))
-
-    def elapse(self, seconds: float) -> None:
-        """Let time pass for both."""
-        self.run(self.bench.elapse(seconds))
-        self.sets = model.passed(self.sets, self.now)
+    # --- foreign hands, restarts -----------------------------------------------------------------
 
     @rule()
     def sad_is_flushed(self) -> None:
@@ -253,37 +224,21 @@ class Lifetimes(RuleBasedStateMachine):
         """Flush, and give the strangers back what is theirs."""
 
         async def flush() -> None:
-            tables = self.bench.tables
-            if sas:
-                tables.flush_sas(SOMEBODY_ELSES_PORT)
-            else:
-                tables.flush_policies(SOMEBODY_ELSES_PORT)
+            self.bench.flush(sas=sas)
             await self.bench.bring_strangers()
             await self.bench.settle()
 
         self.run(flush())
 
     @rule()
-    def notices_are_lost(self) -> None:
-        """An overrun alone changes nothing."""
-
-        async def overrun() -> None:
-            self.bench.tables.overrun()
-            await self.bench.settle()
-
-        self.run(overrun())
-
-    @rule(seconds=st.sampled_from([0.0, 0.0, 1.0, 239.0, 250.0]))
-    def daemon_is_restarted(self, seconds: float) -> None:
-        """Design 8: a life after ``kill -9`` goes on with all that is not over."""
+    def daemon_is_killed_and_started(self) -> None:
+        """Design 8: a life after ``kill -9`` goes on with all that was there."""
 
         async def restart() -> None:
             await self.bench.kill()
-            self.bench.clock.advance(seconds)
             await self.bench.start()
 
         self.run(restart())
-        self.sets = model.passed(self.sets, self.now)
 
     # --- what holds always -----------------------------------------------------------------------
 
@@ -342,3 +297,60 @@ class Lifetimes(RuleBasedStateMachine):
             carrier = model.carrying(model.of_contact(self.sets, one.contact))
             assert carrier is not None
             assert self.bench.shell.service.find(USER, flow).outbound.id == carrier.name
+
+
+class TimedLifetimes(Lifetimes):
+    """And the rules that need it."""
+
+    @rule(plans=st.lists(PLANS, min_size=1, max_size=2), number=st.integers(1, 40), turns=TURNS)
+    def kernel_refuses_a_message(self, plans: list[Plan], number: int, turns: list[int]) -> None:
+        """Design 7: a set is all or nothing."""
+        self.bench.shell.kernel.fail_message(number, errno.ENOMEM)
+        self.happen(plans, turns, faulty=True)
+        self.bench.shell.kernel.heal()
+
+    @rule(plan=PLANS, applied=st.integers(0, 14))
+    def answers_are_lost(self, plan: Plan, applied: int) -> None:
+        """Design 7: success is only what the kernel confirmed."""
+        self.bench.shell.kernel.lose_answers(applied=applied)
+        self.happen([plan], (), faulty=True)
+        self.bench.shell.kernel.heal()
+
+    @rule(seconds=st.sampled_from([0.5, 1, 29.5, 128, 240, 3600, 50_000]))
+    def time_passes(self, seconds: float) -> None:
+        """T24-P-12: what is over goes."""
+        self.elapse(seconds)
+
+    @precondition(lambda self: self.sets)
+    @rule(pick=st.integers(0, 5), off=st.sampled_from([-1.0, -0.001, 0.0, 0.001, 1.0, 15.5, 20.0]))
+    def time_passes_to_a_deadline(self, pick: int, off: float) -> None:
+        """Just before it nothing ends, at it all of it."""
+        one = self.sets[pick % len(self.sets)]
+        self.elapse(max(0.0, one.deadline - self.now + off))
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass for both."""
+        self.run(self.bench.elapse(seconds))
+        self.sets = model.passed(self.sets, self.now)
+
+    @rule()
+    def notices_are_lost(self) -> None:
+        """An overrun alone changes nothing."""
+
+        async def overrun() -> None:
+            self.bench.tables.overrun()
+            await self.bench.settle()
+
+        self.run(overrun())
+
+    @rule(seconds=st.sampled_from([0.0, 0.0, 1.0, 239.0, 250.0]))
+    def daemon_is_restarted(self, seconds: float) -> None:
+        """Design 8: a life after ``kill -9`` goes on with all that is not over."""
+
+        async def restart() -> None:
+            await self.bench.kill()
+            self.bench.clock.advance(seconds)
+            await self.bench.start()
+
+        self.run(restart())
+        self.sets = model.passed(self.sets, self.now)

@@ -1,8 +1,9 @@
 """The same stories as test_stateful_lifetimes, far more of them."""
 
+import pytest
 from hypothesis import settings
 
-from tests.oracle.machine import Lifetimes
+from tests.oracle.machine import TimedLifetimes
 
-TestManyLifetimes = Lifetimes.TestCase
+TestManyLifetimes = pytest.mark.timeout(3600)(TimedLifetimes.TestCase)
 TestManyLifetimes.settings = settings(max_examples=3000, stateful_step_count=40)

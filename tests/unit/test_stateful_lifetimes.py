@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-from tests.oracle.machine import Lifetimes
+from tests.oracle.machine import TimedLifetimes
 
-TestLifetimes = Lifetimes.TestCase
+TestLifetimes = TimedLifetimes.TestCase
 TestLifetimes.settings = settings(max_examples=100, stateful_step_count=30)
