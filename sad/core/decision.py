@@ -1,6 +1,7 @@
 """From a request to an association, or to its refusal."""
 
 import dataclasses
+import math
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 
@@ -81,7 +82,9 @@ def decide_install(
     siblings = table.of_registration(draft.registration)
     # What it shares with older sets is not written again: it ends when theirs does.
     until = min(a.policies_until for a in (draft, *siblings))
-    draft = dataclasses.replace(draft, policies_until=until)
+    # In the order of their making, whatever the wall clock does: a start reads it from here.
+    created = max(draft.created_at, *(math.nextafter(a.created_at, math.inf) for a in siblings), 0)
+    draft = dataclasses.replace(draft, policies_until=until, created_at=created)
     if sum(a.id not in leaving for a in siblings) >= around.limits.max_sets_per_registration:
         # TS 33.203 7.1 note 13: six SAs per direction; each set has two.
         raise LimitExceeded(

@@ -32,7 +32,7 @@ SOMEBODY_ELSES_PORT = 99
 
 
 class Clock:
-    """Both clocks; :meth:`advance` moves them together."""
+    """Both clocks; :meth:`advance` moves them together, :meth:`step` sets the wall clock."""
 
     def __init__(self) -> None:
         self._boottime = 100.0
@@ -46,6 +46,9 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self._boottime += seconds
+        self._realtime += seconds
+
+    def step(self, seconds: float) -> None:
         self._realtime += seconds
 
 

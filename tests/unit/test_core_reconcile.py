@@ -183,3 +183,42 @@ def test_a_kernel_limit_that_differs_from_the_deadline_is_found() -> None:
 
     for observed in (shorter, endless):
         assert find([association()], observed, []).mislimited == (association().id,)
+
+
+def test_a_policy_that_would_end_before_its_sets_is_renewed() -> None:
+    """A wall clock that was set by years takes the policies' own limits with it."""
+    old = [
+        dataclasses.replace(p, add_time=p.add_time - 10 * 365 * 86_400) for p in seen_policies(ALL)
+    ]
+
+    found = find(SETS, seen_sas(*SETS), old)
+
+    assert {type(o) for o in found.repairs} == {UpdatePolicy}
+    renewed = [o.policy for o in found.repairs if isinstance(o, UpdatePolicy)]
+    assert renewed == list(policies_of(SETS, LAYOUT, LIFETIMES).values())
+
+
+def test_what_has_found_an_owner_since_the_dump_is_not_stray() -> None:
+    """A user agent comes back while a long comparison goes on: its policies are its own again."""
+    table = AssociationTable()
+    pieces = compare(table, seen_sas(*SETS), seen_policies(ALL))
+    assert next(pieces) == Findings()  # the standing ones
+
+    table.put(SETS[0])
+    removals = {o for piece in pieces for o in piece.removals}
+
+    kept = policies_of(SETS[:1], LAYOUT, LIFETIMES)
+    assert not removals & {DeletePolicy(i) for i in kept}
+    assert not removals & {DeleteSa(n.sa.id) for n in sas_of(SETS[0], LAYOUT, LIFETIMES, NOW)}
+    assert len(removals) == 4 + 7
+
+
+def test_a_registration_that_ended_since_the_dump_is_nobodys_business() -> None:
+    """Its own ending has removed it: nothing of it is missed."""
+    table = AssociationTable()
+    table.put(SETS[0])
+    pieces = compare(table, [], seen_policies(STANDING))
+    next(pieces)
+    table.remove(SETS[0].id)
+
+    assert Findings.together(list(pieces)) == Findings()
