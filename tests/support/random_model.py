@@ -12,10 +12,12 @@ from typing import Any, Final
 #: The daemon ends a set in its own time; so much later at most it is gone from every list.
 SLACK_SECONDS: Final = 3.0
 #: Sets that end so soon are left alone: they would be gone before a call arrives.
-SOON_SECONDS: Final = 6.0
+SOON_SECONDS: Final = 8.0
+#: How long it may take the daemon to hear that a set is lost, and to end it.
+HEARD_SECONDS: Final = 10.0
 SETS_OF_A_REGISTRATION: Final = 3
 
-AWAIT_SECONDS: Final = 20
+AWAIT_SECONDS: Final = 25
 MARGIN_SECONDS: Final = 2
 T1_MILLISECONDS: Final = 100
 RETIRING_SECONDS: Final = 64 * T1_MILLISECONDS / 1000
@@ -91,7 +93,7 @@ class UeModel:
         for one in list(sets):
             self.sets.remove(one)
             if slow:
-                one.high = now + SLACK_SECONDS
+                one.high = now + HEARD_SECONDS
                 self.gone.append(one)
 
     def offered(self, new: SetModel, on: SetModel | None) -> None:

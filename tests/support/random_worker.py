@@ -14,7 +14,14 @@ from typing import Any, Final
 from sip_hooks.client import CallError, Client, ClientError, Unreachable
 from tests.support.daemon import ASSOCIATIONS, PATIENCE
 from tests.support.make import CK, IK, security_client
-from tests.support.random_model import AWAIT_SECONDS, SetModel, Span, UeModel, sas_of
+from tests.support.random_model import (
+    AWAIT_SECONDS,
+    SOON_SECONDS,
+    SetModel,
+    Span,
+    UeModel,
+    sas_of,
+)
 
 SERVER_PORT: Final = 5064
 UE_SERVER: Final = 6800
@@ -118,15 +125,19 @@ class Worker:
                 self._rest()
                 return
             action = self._random.choice(self._possible(ue))
+            begun = time.monotonic()
             try:
                 self._count(lambda: action(ue), action.__name__)
-            except CallError as error:
-                self._refused(ue, action.__name__, error)
             except Unreachable as error:
                 ue.unsure |= error.may_have_run
                 self._rest()
+            except CallError as error:
+                self._refused(ue, action.__name__, error, begun)
             except ClientError:
                 ue.unsure = True  # nobody knows whether it was done
+            except AssertionError:
+                if not ue.unsure:  # else somebody flushed in the middle of it
+                    raise
 
     def _rest(self) -> None:
         time.sleep(_PAUSE_WITHOUT_DAEMON)
@@ -136,7 +147,7 @@ class Worker:
         self.actions[name or action.__name__] += 1
         action()
 
-    def _refused(self, ue: UeModel, action: str, error: CallError) -> None:
+    def _refused(self, ue: UeModel, action: str, error: CallError, begun: float) -> None:
         name = error.short_name
         self.refusals[name] += 1
         if name == "Busy":
@@ -147,6 +158,10 @@ class Worker:
             time.sleep(min(wait / 1000, _LONGEST_WAIT))
             return
         if name == "LimitExceeded" and ue.crowded(time.monotonic()):
+            return
+        # A daemon that hung for long has ended what the call was about.
+        ue.unsure |= time.monotonic() > begun + SOON_SECONDS
+        if ue.unsure:
             return
         raise AssertionError(f"{action} of {ue} was refused: {error}") from error
 
