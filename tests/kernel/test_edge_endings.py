@@ -100,6 +100,35 @@ async def test_edge_endings_are_told(
     print(f"{end.__name__}: told within {seconds:.2f} s")
 
 
+async def test_edge_endings_that_linger(world: EdgeWorld) -> None:
+    """T24-D-1: released with a linger, nothing new begins either way; what was begun ends well.
+
+    UE 88          Kamailio                  sad        operator
+     |== call of UE 89 ==|                    |            |
+     |               |                        |<- release -|    in a minute
+     |               |<- changed: retiring ---|
+     |-- MESSAGE --->|
+     |<- 403 --------|<- MESSAGE of the core
+     |               |-- 480 ->
+     |-- BYE ------->|-- BYE ->
+     |<- 200 --------|<- 200 --
+    """
+    (ue, leaving), (other, _) = await registered(world, 88, 89)
+    call = await within(ue.call(home.public_identity(89)))
+    taken = await within(other.calls.get())
+    world.daemon.call("Release", id=leaving, wholeRegistration=True, lingerSeconds=60)
+    await asyncio.to_thread(
+        wait_until, lambda: len(known(world, leaving)) == 4, "its flows are left"
+    )
+
+    assert await called(world, 88) == 480
+    assert await message(ue) == 403
+    assert (await within(taken.reinvite())).status == 200
+    assert await called(world, 88) == 480  # the core's request has not brought it back
+    assert (await within(call.bye())).status == 200
+    assert await called(world, 89) == 200
+
+
 async def test_edge_endings_while_the_daemon_was_away(world: EdgeWorld) -> None:
     """Design section 8: what has ended meanwhile is found when the daemon lists what lives.
 
