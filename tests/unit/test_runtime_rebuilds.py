@@ -4,22 +4,29 @@ import asyncio
 import dataclasses
 import errno
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from netlink.errors import KernelError
-from netlink.model import AddSa, DeleteSa, KernelEvent, Operation, ReplayState, SaId
+from netlink.errors import DumpInterrupted
+from netlink.model import AddSa, Operation, ReplayState
 from netlink.secret import Secret
 from sad.core.rebuilding import LEAP, MOST_LEAPS
 from sad.model.association import Association, AssociationState, EndReason
 from sad.model.errors import JournalUnavailable, KernelRefused
-from sad.model.views import DaemonState, WatchEvent, WatchKind
+from sad.model.views import WatchEvent, WatchKind
 from sad.runtime.rebuilds import MOST, PERIOD_SECONDS
-from sad.runtime.startup import restore
-from sad.store.sealed import IN_MEMORY, SealedRecords
-from sad.store.sealing_key import key_for_this_life
+from sad.store.sealed import SealedRecords
+from tests.support.rebuilding import (
+    everything,
+    inbound,
+    outbound,
+    rebuilding,
+    sas_of,
+    settled,
+    start,
+    take_away,
+)
 from tests.support.shell import (
     SOMEBODY_ELSES_PORT,
     USER,
@@ -31,63 +38,6 @@ from tests.support.shell import (
     until,
 )
 from tests.support.xfrm_values import keys_for
-
-
-def memory() -> SealedRecords:
-    return SealedRecords.open(IN_MEMORY, key_for_this_life())
-
-
-def rebuilding(**changes: Any) -> Shell:
-    """A daemon that rebuilds, and hears of the kernel what the real one hears."""
-    shell = Shell(**({"records": memory()} | changes))
-
-    def deliver(event: KernelEvent) -> None:
-        shell.reconciler.notice(event, shell.kernel.port_id)
-
-    shell.tables.subscribe(deliver)
-    return shell
-
-
-async def start(shell: Shell) -> Shell:
-    shell.shared.daemon_state = DaemonState.STARTING
-    await restore(shell.shared, shell.reconciler, list(shell.journal.rows.values()))
-    return shell
-
-
-def sas_of(shell: Shell, association: Association) -> dict[SaId, Any]:
-    s = association.sa_set
-    spis = {*s.local_spis, *s.peer_spis}
-    return {i: stored for i, stored in shell.tables.sas.items() if i.spi in spis}
-
-
-def inbound(association: Association) -> SaId:
-    """SA1: to our server port."""
-    return SaId(association.sa_set.local_address, association.sa_set.local_spis[1])
-
-
-def outbound(association: Association) -> SaId:
-    """SA3: to the peer's server port."""
-    return SaId(association.sa_set.peer_address, association.sa_set.peer_spis[1])
-
-
-def take_away(shell: Shell, *ids: SaId) -> None:
-    for sa_id in ids:
-        shell.tables.apply(DeleteSa(sa_id), SOMEBODY_ELSES_PORT)
-
-
-def everything(shell: Shell) -> Any:
-    """What lies in the kernel, keys and limits included, sequence numbers not."""
-    sas = {
-        i: (s.sa.reqid, s.sa.selector, s.integrity_key, s.encryption_key, s.limit)
-        for i, s in shell.tables.sas.items()
-    }
-    return sas, shell.snapshot
-
-
-async def settled(shell: Shell) -> None:
-    """Let the notices of what was taken away arrive, then compare."""
-    await asyncio.sleep(0)
-    await shell.reconciler.reconcile("a test")
 
 
 @pytest.fixture
@@ -151,6 +101,22 @@ async def test_what_was_told_once_is_not_forgotten_by_a_flush(shell: Shell) -> N
     await settled(shell)
 
     assert shell.tables.sas[inbound(installed)].replay == ReplayState(received=99)
+
+
+async def test_what_was_heard_is_kept_until_it_has_done_its_work(shell: Shell) -> None:
+    """A comparison that fails must not cost the numbers; one that ends keeps none of them."""
+    installed = await shell.install()
+    shell.tables.sas[inbound(installed)].replay = ReplayState(received=99)
+    take_away(shell, inbound(installed))
+    await asyncio.sleep(0)
+    shell.kernel.broken = [DumpInterrupted("it never held still")]
+    with pytest.raises(KernelRefused):
+        await shell.reconciler.reconcile("a test")
+
+    await shell.reconciler.reconcile("a second look")
+
+    assert shell.tables.sas[inbound(installed)].replay == ReplayState(received=99)
+    assert not shell.reconciler._rebuilds.heard()
 
 
 async def test_the_sip_side_is_told(shell: Shell) -> None:
@@ -286,6 +252,16 @@ async def test_who_deletes_again_and_again_means_it(shell: Shell) -> None:
     assert tuple(shell.shared.table) == (other,)
 
 
+async def test_whose_time_is_over_is_not_rebuilt(shell: Shell) -> None:
+    """T24-P-12: a set that became due while it waited for its turn only ends."""
+    installed = await shell.install()
+    take_away(shell, inbound(installed))
+    shell.clock.advance(240)  # its timer has not fired
+
+    assert not await shell.shared.rebuild_locked(installed.id)
+    assert inbound(installed) not in shell.tables.sas
+
+
 async def test_used_up_sequence_numbers_end_it(shell: Shell) -> None:
     """RFC 4303 3.3.3: they do not begin anew under the same key."""
     installed = await shell.install()
@@ -375,87 +351,3 @@ async def test_no_key_outlives_its_use_in_memory(
 
     assert len(seen) == 8
     assert not any(any(secret.reveal()) for secret in seen)
-
-
-# --- another life --------------------------------------------------------------------------------
-
-
-def next_life(shell: Shell, **changes: Any) -> Shell:
-    return rebuilding(tables=shell.tables, journal=shell.journal, clock=shell.clock, **changes)
-
-
-@pytest.fixture
-def sealing() -> Secret:
-    return key_for_this_life()
-
-
-def records_at(folder: Path, sealing: Secret) -> SealedRecords:
-    return SealedRecords.open(folder / "sealed.sqlite", sealing)
-
-
-async def test_a_start_rebuilds_what_was_lost_before_it(tmp_path: Path, sealing: Secret) -> None:
-    """With a credential the records outlive the daemon; the numbers leap on over its lives."""
-    shell = await start(rebuilding(records=records_at(tmp_path, sealing)))
-    installed = await shell.install()
-    before = everything(shell)
-
-    for lives in (1, 2):
-        shell.tables.sas.clear()
-        shell = await start(next_life(shell, records=records_at(tmp_path, sealing)))
-        assert everything(shell) == before
-        assert shell.tables.sas[outbound(installed)].replay.sent == lives * LEAP
-
-
-async def test_without_its_records_a_start_ends_what_was_lost() -> None:
-    """Without a credential nothing of the earlier life can be made again, and nobody pretends."""
-    shell = await start(rebuilding())
-    standing = shell.snapshot
-    kept, lost = await shell.install(ue_request(1)), await shell.install()
-    take_away(shell, inbound(lost))
-
-    shell = await start(next_life(shell, records=memory()))
-
-    assert tuple(shell.shared.table) == (kept,)
-    await shell.service.release(USER, release_of(kept.id))
-    assert shell.snapshot == standing
-
-
-@pytest.mark.parametrize("added", range(5))
-async def test_a_death_in_the_middle_of_a_rebuild_leaves_nothing_half(
-    tmp_path: Path, sealing: Secret, added: int
-) -> None:
-    """Design 8: whatever the dead daemon had added, the next start makes the set whole."""
-    shell = await start(rebuilding(records=records_at(tmp_path, sealing)))
-    installed = await shell.install()
-    before = everything(shell)
-    shell.tables.flush_sas(SOMEBODY_ELSES_PORT)
-
-    async def die(operations: Sequence[Operation]) -> tuple[KernelError | None, ...]:
-        for operation in [o for o in operations if isinstance(o, AddSa)][:added]:
-            shell.tables.apply(operation, shell.kernel.port_id)
-        raise asyncio.CancelledError
-
-    shell.kernel.commit = die  # type: ignore[method-assign]  # its last breath
-    with pytest.raises(asyncio.CancelledError):
-        await shell.reconciler.reconcile("a test")
-    assert len(sas_of(shell, installed)) == added
-
-    shell = await start(next_life(shell, records=records_at(tmp_path, sealing)))
-
-    assert everything(shell) == before
-    sent = shell.tables.sas[outbound(installed)].replay.sent
-    assert sent == (LEAP if added >= 3 else 2 * LEAP)
-
-
-async def test_a_start_forgets_records_of_nobody(tmp_path: Path, sealing: Secret) -> None:
-    """A death between record and row, or between row and record, leaves no key for ever."""
-    records = records_at(tmp_path, sealing)
-    shell = await start(rebuilding(records=records))
-    kept, gone = await shell.install(), await shell.install(ue_request(1))
-    del shell.journal.rows[gone.id]
-
-    shell = await start(next_life(shell, records=records_at(tmp_path, sealing)))
-
-    assert shell.shared.records is not None
-    assert shell.shared.records.get(kept) is not None
-    assert shell.shared.records.get(gone) is None
