@@ -13,6 +13,8 @@ One way for data: socket, request model, pure decision, pure plan, journal, kern
 ``guard``          static packet-filter rules that keep clear text off protected ports
 ``config``         settings: file, environment, command line
 ``app``            the composition root: the only module that knows every class
+``app_settings``   settings to the values that the parts are built from
+``app_reload``     SIGHUP: what of that changes in a running daemon
 =================  ==============================================================================
 
 This module imports nothing, so that ``sadctl`` starts fast.

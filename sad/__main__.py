@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.umask(0o077)
         forbid_core_dumps()
         configure_logging(settings.log_level)
-        asyncio.run(app.run(settings, ServiceManager()))
+        asyncio.run(
+            app.run(settings, ServiceManager(), read_again=lambda: load_settings(arguments))
+        )
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for whoever started it
         return EX_CONFIG

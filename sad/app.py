@@ -7,30 +7,30 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from netlink.addresses import OwnAddresses
 from netlink.connections import KernelConnections
 from netlink.events import EventStream
 from netlink.kernel import KernelIpsec
-from netlink.model import family_of
 from netlink.statistics import read_statistics
-from netlink.uapi import AF_INET
 from sad import __version__
-from sad.api.authorization import AccessPolicy
 from sad.api.limits import Limits
 from sad.api.listening import ListeningSocket, adopt_listening_socket, make_listening_socket
 from sad.api.methods import Methods
 from sad.api.server import Server
-from sad.config import Settings, to_endpoints, to_gids, to_layout, to_lifetimes, to_limits
+from sad.app_reload import Reload
+from sad.app_settings import Parts, parts_of
+from sad.config import Settings, to_gids
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp
 from sad.mechanisms.probe import NodeUnfit, probe
-from sad.model.algorithms import AlgorithmPair
 from sad.model.association import Association
 from sad.runtime import state
 from sad.runtime.endings import Endings
 from sad.runtime.reconciler import Reconciler
+from sad.runtime.reloading import Reloading
 from sad.runtime.service import AssociationService
 from sad.runtime.service_manager import ServiceManager
 from sad.runtime.startup import restore, stop
@@ -44,13 +44,17 @@ log = logging.getLogger(__name__)
 
 _JOURNAL_FILE = "journal.sqlite"
 _RECORDS_FILE = "sealed.sqlite"
+_START_SECONDS = 30.0
 
 
-async def run(settings: Settings, manager: ServiceManager) -> None:
-    """Run the daemon until SIGTERM or SIGINT.
+async def run(
+    settings: Settings, manager: ServiceManager, *, read_again: Callable[[], Settings]
+) -> None:
+    """Run the daemon until SIGTERM or SIGINT; SIGHUP has the settings read again.
 
     Raises NodeUnfit, JournalUnreadable, RecordsUnusable or OSError if it cannot start.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     async with contextlib.AsyncExitStack() as stack:
         # The socket first: a second daemon is refused by it before it touches the journal.
         listening = _listen(settings, manager)
@@ -68,7 +72,8 @@ async def run(settings: Settings, manager: ServiceManager) -> None:
         stack.callback(connections.close)
         journal, rows = _open_journal(settings)
         stack.callback(journal.close)
-        shell_settings = _shell_settings(settings)
+        parts = parts_of(settings)
+        shell_settings = parts.shell
         clock = SystemClock()
         layout, lifetimes = shell_settings.layout, shell_settings.lifetimes
         shared = state.Shared(
@@ -86,12 +91,11 @@ async def run(settings: Settings, manager: ServiceManager) -> None:
         reconciler = Reconciler(shared, endings)
         missing: dict[str, str] = {}
         own_addresses = OwnAddresses()
-        access = _access(settings, shell_settings)
         service = AssociationService(
             shared,
             endings,
             reconciler,
-            access=access,
+            access=parts.access,
             own_addresses=lambda: own_addresses.current,
             missing_algorithms=missing.keys(),
             randbelow=secrets.randbelow,
@@ -104,14 +108,19 @@ async def run(settings: Settings, manager: ServiceManager) -> None:
             ),
         )
         # The socket answers from here on: status, and Busy to all else until READY.
-        server = _serve(settings, listening, service, access)
+        methods = Methods(service, parts.access)
+        server = _serve(settings, listening, methods)
         # Callers that leave while the server closes still have their installs taken back.
         stack.push_async_callback(shared.background.drain)
         stack.push_async_callback(server.close)
+        starting = asyncio.create_task(_extend_the_start(manager, shared))
+        stack.callback(starting.cancel)
         manager.status("warming up the algorithms")
-        missing.update(
-            await probe(kernel, _pairs(shell_settings), _ip_versions(shell_settings), layout)
-        )
+
+        def probe_parts(parts: Parts) -> Awaitable[dict[str, str]]:
+            return probe(kernel, parts.algorithm_pairs, parts.ip_versions, layout)
+
+        missing.update(await probe_parts(parts))
         for pair, words in missing.items():
             shared.tell_problem(f"this kernel lacks {pair}: {words}", "load its module, restart")
         if (unable := connections.probe()) is not None:
@@ -138,13 +147,24 @@ async def run(settings: Settings, manager: ServiceManager) -> None:
         # (a tenth of a second and more for 20 000 sets, in which nobody is served).
         gc.collect()
         gc.freeze()
+        reload = Reload(
+            settings,
+            read=read_again,
+            probe=probe_parts,
+            missing=missing,
+            shared=shared,
+            service=service,
+            methods=methods,
+            reloading=Reloading(shared, endings, reconciler),
+        )
+        starting.cancel()
         manager.ready()
         log.info(
             "ready: %d endpoints, %d associations adopted",
             len(shell_settings.endpoints),
             report.adopted,
         )
-        await _until_stopped(manager, reconciler, shared)
+        await _until_stopped(manager, reconciler, reload, shared)
         manager.stopping()
         await stop(shared, endings)
 
@@ -161,18 +181,13 @@ def _listen(settings: Settings, manager: ServiceManager) -> ListeningSocket:
     return make_listening_socket(Path(settings.socket_path), settings.socket_mode, gid)
 
 
-def _serve(
-    settings: Settings,
-    listening: ListeningSocket,
-    service: AssociationService,
-    access: AccessPolicy,
-) -> Server:
+def _serve(settings: Settings, listening: ListeningSocket, methods: Methods) -> Server:
     limits = Limits(
         connections=settings.limits.max_connections,
         connections_per_uid=settings.limits.max_connections_per_uid,
         message_seconds=settings.limits.message_timeout_seconds,
     )
-    server = Server(listening.socket, Methods(service, access), limits)
+    server = Server(listening.socket, methods, limits)
     server.start()
     return server
 
@@ -220,49 +235,26 @@ def _load(path: Path, boot_id: str) -> tuple[Journal, list[Association]]:
         raise
 
 
-def _shell_settings(settings: Settings) -> state.Settings:
-    return state.Settings(
-        endpoints={e.name: e for e in to_endpoints(settings)},
-        layout=to_layout(settings),
-        lifetimes=to_lifetimes(settings),
-        limits=to_limits(settings),
-        remove_on_stop=settings.stop == "remove",
-        reconcile_interval=settings.kernel.reconcile_interval_seconds,
-    )
-
-
-def _access(settings: Settings, shell_settings: state.Settings) -> AccessPolicy:
-    return AccessPolicy(
-        endpoint_uids=frozenset().union(*(e.uids for e in shell_settings.endpoints.values())),
-        control_gids=to_gids(settings.control_groups),
-        status_gids=to_gids(settings.status_groups),
-    )
-
-
-def _pairs(settings: state.Settings) -> Iterator[AlgorithmPair]:
-    for endpoint in settings.endpoints.values():
-        for integrity, encryption in endpoint.algorithms:
-            yield AlgorithmPair(integrity, encryption)
-
-
-def _ip_versions(settings: state.Settings) -> set[int]:
-    return {
-        4 if family_of(address) == AF_INET else 6
-        for endpoint in settings.endpoints.values()
-        for address in endpoint.addresses
-    }
+async def _extend_the_start(manager: ServiceManager, shared: state.Shared) -> None:
+    """Ask for more time as long as the loop lives: a full kernel takes its time to compare."""
+    while True:
+        manager.extend(_START_SECONDS)
+        manager.status(f"starting: {len(shared.table)} associations known")
+        await asyncio.sleep(_START_SECONDS / 3)
 
 
 async def _until_stopped(
-    manager: ServiceManager, reconciler: Reconciler, shared: state.Shared
+    manager: ServiceManager, reconciler: Reconciler, reload: Reload, shared: state.Shared
 ) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.request)
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(reconciler.run()),
+            group.create_task(reload.run(manager)),
             group.create_task(_tell(manager, shared)),
         ]
         await stopped.wait()
@@ -274,6 +266,13 @@ async def _tell(manager: ServiceManager, shared: state.Shared) -> None:
     """Keep systemd's status line and watchdog fed from the real loop."""
     interval = manager.watchdog_interval()
     while True:
-        manager.status(f"{len(shared.table)} associations")
+        manager.status(_counts(shared))
         manager.watchdog()
         await asyncio.sleep(min(10.0, interval / 2 if interval else 10.0))
+
+
+def _counts(shared: state.Shared) -> str:
+    in_state = Counter(str(a.state) for a in shared.table)
+    details = ", ".join(f"{count} {name}" for name, count in sorted(in_state.items()))
+    total = f"{len(shared.table)} associations"
+    return f"{total}: {details}" if details else total

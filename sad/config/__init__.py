@@ -7,6 +7,7 @@
 ``problems``       what is wrong, where, and the way out
 ``locate``         on which line of the TOML text a value stands
 ``sources``        what file, environment and command line say
+``reload``         what a running daemon takes over, what waits for its next start
 ``load``           raw values to settings, pydantic's errors to problems
 ``resolve``        settings to the values of :mod:`sad.model`; names to uids and gids
 ``check``          ``--check-config`` and the summary of what would run

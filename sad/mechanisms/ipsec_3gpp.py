@@ -73,6 +73,10 @@ class Ipsec3gpp:
         self._realtime = realtime
         self._told: set[str] = set()
 
+    def use(self, lifetimes: Lifetimes) -> None:
+        """Take over changed settings; limits that differ are mended by the reconciler."""
+        self._lifetimes = lifetimes
+
     def decide_install(
         self,
         request: InstallRequest,

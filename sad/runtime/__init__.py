@@ -12,6 +12,7 @@
 ``background``     what goes on although its caller has left
 ``reconciler``     kernel against journal: at start, on notice, on a schedule, on demand
 ``rebuilds``       what the kernel has lost made again from sealed records, by setting
+``reloading``      how changed settings are taken over
 ``deadlines``      one heap and one timer
 ``timer``          a timerfd on CLOCK_BOOTTIME
 ``watch``          events to Monitor subscribers, bounded

@@ -31,7 +31,7 @@ class Access(Protocol):
 
 
 class Gate:
-    """Looks things up for a caller, or refuses."""
+    """Looks things up for a caller, or refuses. ``access`` may be replaced at any time."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Gate:
         missing_algorithms: AbstractSet[str],
     ) -> None:
         self._shared = shared
-        self._access = access
+        self.access = access
         self.own_addresses = own_addresses
         self.missing_algorithms = missing_algorithms
 
@@ -69,7 +69,7 @@ class Gate:
         endpoint = self._shared.settings.endpoints.get(name)
         if endpoint is None:
             raise NoSuchEndpoint(endpoint=name)
-        self._require(caller, endpoint.name, may=self._access.may_use_endpoint(caller, endpoint))
+        self._require(caller, endpoint.name, may=self.access.may_use_endpoint(caller, endpoint))
         return endpoint
 
     def mechanism(self, name: str) -> MechanismDriver:
@@ -86,11 +86,11 @@ class Gate:
     def may_use(self, caller: Caller, association: Association) -> bool:
         """Whether the caller may change an association: the users of its endpoint."""
         endpoint = self._shared.settings.endpoints.get(association.endpoint)
-        return endpoint is not None and self._access.may_use_endpoint(caller, endpoint)
+        return endpoint is not None and self.access.may_use_endpoint(caller, endpoint)
 
     def may_release(self, caller: Caller, association: Association) -> bool:
         """Operators may, too."""
-        return self.may_use(caller, association) or self._access.may_control(caller)
+        return self.may_use(caller, association) or self.access.may_control(caller)
 
     def require_use(self, caller: Caller, association: Association) -> None:
         """Raise NotPermitted unless the caller may change an association."""

@@ -26,6 +26,7 @@ from sad.model.requests import (
     ScreenRequest,
     VerifyRequest,
 )
+from sad.model.rules import Limits
 from sad.model.views import Offered, Screened, Verified
 from sad.runtime.endings import Endings
 from sad.runtime.gate import Gate
@@ -71,10 +72,14 @@ class Offers:
         self._gate = gate
         self._turns = turns
         self._randbelow = randbelow
-        self._screen_rates = Rates(shared.settings.limits)
-        self._offer_rates = Rates(shared.settings.limits)
+        self.use(shared.settings.limits)
         self._attempts: dict[str, _Attempt] = {}
         self._unanswered: set[str] = set()
+
+    def use(self, limits: Limits) -> None:
+        """Take over changed settings: rates begin with full buckets."""
+        self._screen_rates = Rates(limits)
+        self._offer_rates = Rates(limits)
 
     # --- screen ----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from sad.model.endpoint import Endpoint
 from sad.model.journal import JournalWrite
 from sad.model.key_record import KeyRecord
 from sad.model.requests import InstallRequest, OfferRequest
+from sad.model.rules import Lifetimes
 from sad.model.views import SaCounters
 
 
@@ -82,6 +83,9 @@ class MechanismDriver(Protocol):
         self, association: Association, endpoint: Endpoint, missing: AbstractSet[str]
     ) -> str:
         """Return the value of Security-Server for a decided association. Pure."""
+
+    def use(self, lifetimes: Lifetimes) -> None:
+        """Take over changed settings; what lies in the kernel is mended by the reconciler."""
 
     async def install(
         self, siblings: Sequence[Association], new: Association, request: InstallRequest

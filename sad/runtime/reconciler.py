@@ -46,7 +46,6 @@ class Reconciler:
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._reason = ""
-        self._standing = shared.standing_policies()
         self._open = self._shutting = False
         self._later: set[RegistrationKey] = set()
         self.last: ReconcileReport | None = None
@@ -77,7 +76,7 @@ class Reconciler:
             case PolicyDeleted(id=policy_id, port_id=port) if (
                 policy_id.selector.owner == owner and port != own_port
             ):
-                if policy_id in self._standing:
+                if policy_id in self._shared.standing_policies():
                     self._shut_at_once()
                 self.request("somebody deleted a policy of ours")
             case PolicyExpired(id=policy_id, hard=True) if policy_id.selector.owner == owner:
@@ -102,7 +101,7 @@ class Reconciler:
             while self._open:
                 self._open = False
                 for mechanism in self._shared.mechanisms.values():
-                    lacked = await mechanism.shut(self._standing)
+                    lacked = await mechanism.shut(self._shared.standing_policies())
                     if lacked:
                         log.warning("%d block policies of endpoints were gone: put back", lacked)
         except KernelRefused as error:
@@ -163,7 +162,9 @@ class Reconciler:
         ended = await self._retry_removals()
         for mechanism in shared.mechanisms.values():
             slices: list[Findings] = []
-            async for slice_ in mechanism.examine(shared.table, self._standing, shared.busy):
+            async for slice_ in mechanism.examine(
+                shared.table, shared.standing_policies(), shared.busy
+            ):
                 # Since its judgement nothing else has run, and mend() sends in this turn.
                 try:
                     removed_now, repaired_now = await mechanism.mend(slice_)

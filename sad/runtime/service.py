@@ -80,6 +80,13 @@ class AssociationService:
         self._randbelow = randbelow
         self._status_page = status_page
 
+    def use(self, access: Access) -> None:
+        """Take over changed settings: who may do what, and how much there may be."""
+        limits = self._shared.settings.limits
+        self._gate.access = access
+        self._turns.use(limits)
+        self._offers.use(limits)
+
     def status(self) -> Status:
         """Return the daemon as it stands."""
         return self._status_page.collect()
@@ -271,6 +278,9 @@ class AssociationService:
                     results.append(await self._release_locked(association.id, linger_seconds))
                 except SadError as error:
                     results.append(error)
+            # What was refused stands as it was, and the journal must not say otherwise.
+            standing = [now for a in sets if (now := self._shared.table.get(a.id)) is not None]
+            await self._shared.record_tolerant(*(Put(a) for a in standing))
         return results
 
     async def _release_one(

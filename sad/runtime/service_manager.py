@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
@@ -32,6 +33,11 @@ class ServiceManager:
     def status(self, text: str) -> None:
         """Say in one line what goes on; ``systemctl status`` shows it."""
         self._notify(None, text)
+
+    def reloading(self) -> None:
+        """Settings are read again; :meth:`ready` ends it."""
+        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={microseconds}", "reading the settings")
 
     def stopping(self, status: str | None = None) -> None:
         """An orderly stop has begun."""

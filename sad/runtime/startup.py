@@ -64,6 +64,11 @@ def _why_not(shared: Shared, association: Association) -> str | None:
         return "its installation was not finished"
     if association.phase is Phase.REMOVING or association.state is AssociationState.ENDED:
         return "its removal was not finished"
+    return why_not_served(shared, association)
+
+
+def why_not_served(shared: Shared, association: Association) -> str | None:
+    """Return why the settings have no place for an association; None if they have."""
     endpoint = shared.settings.endpoints.get(association.endpoint)
     if endpoint is None:
         return f"endpoint {association.endpoint} is no longer configured"

@@ -83,12 +83,21 @@ class Shared:
         """The sets of a registration that are in the kernel, oldest first."""
         return tuple(a for a in self.table.of_registration(key) if a.phase is not Phase.INSTALLING)
 
+    @property
+    def settings(self) -> Settings:
+        """What is set; replaced whole by a reload."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, new: Settings) -> None:
+        self._settings = new
+        self._standing: dict[PolicyId, Policy] = {}
+        for endpoint in new.endpoints.values():
+            self._standing.update(endpoint_policies(endpoint, new.layout))
+
     def standing_policies(self) -> dict[PolicyId, Policy]:
         """The endpoints' block policies."""
-        standing: dict[PolicyId, Policy] = {}
-        for endpoint in self.settings.endpoints.values():
-            standing.update(endpoint_policies(endpoint, self.settings.layout))
-        return standing
+        return self._standing
 
     def tell_problem(self, what: str, hint: str) -> None:
         """Log a problem that nobody's answer carries, and keep it for ``sadctl status``."""

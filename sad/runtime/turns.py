@@ -43,15 +43,19 @@ class Turns:
     """Gives turns. ``urgent`` are calls for a user agent that has an association."""
 
     def __init__(self, limits: Limits, now: Callable[[], float], background: Background) -> None:
-        self._limits = limits
+        self.use(limits)
         self._now = now
         self._background = background
-        self._ordinary_turns = max(1, int(limits.calls_at_once * _ORDINARY_SHARE))
         self._working = 0
         self._working_ordinary = 0
         self._queues: dict[bool, FairQueue[_Waiter]] = {True: FairQueue(), False: FairQueue()}
         self._ended_at = now()
         self._seconds_between = 0.001
+
+    def use(self, limits: Limits) -> None:
+        """Take over changed settings; who waits goes on waiting."""
+        self._limits = limits
+        self._ordinary_turns = max(1, int(limits.calls_at_once * _ORDINARY_SHARE))
 
     @property
     def working(self) -> int:

@@ -1,0 +1,99 @@
+"""SIGHUP: the settings are read again, and hold if they are good in every part."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Final
+
+from sad.api.methods import Methods
+from sad.app_settings import Parts, parts_of
+from sad.config import ConfigurationError, Settings
+from sad.config.reload import reloaded
+from sad.mechanisms.probe import NodeUnfit
+from sad.model.errors import SadError
+from sad.runtime.reloading import Reloading
+from sad.runtime.service import AssociationService
+from sad.runtime.service_manager import ServiceManager, configure_logging
+from sad.runtime.state import Shared
+
+log = logging.getLogger(__name__)
+
+_CHECK: Final = "sad --check-config shows every problem; until then the old settings hold"
+
+#: What of an endpoint's algorithms a kernel lacks: asked for the parts that are to hold.
+Probe = Callable[[Parts], Awaitable[MutableMapping[str, str]]]
+
+
+class Reload:
+    """Reads settings again on demand. ``read`` reads them as the start did."""
+
+    def __init__(
+        self,
+        running: Settings,
+        *,
+        read: Callable[[], Settings],
+        probe: Probe,
+        missing: MutableMapping[str, str],
+        shared: Shared,
+        service: AssociationService,
+        methods: Methods,
+        reloading: Reloading,
+    ) -> None:
+        self._running = running
+        self._read = read
+        self._probe = probe
+        self._missing = missing
+        self._shared = shared
+        self._service = service
+        self._methods = methods
+        self._reloading = reloading
+        self._wanted = asyncio.Event()
+
+    def request(self) -> None:
+        """Have it done soon; the signal's handler."""
+        self._wanted.set()
+
+    async def run(self, manager: ServiceManager) -> None:
+        """Serve requests until cancelled; the service manager hears of begin and end."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            manager.reloading()
+            try:
+                outcome = await self.reload()
+            except SadError as error:
+                self._shared.tell_refusal("the settings hold, but the kernel lags behind", error)
+                self._shared.request_reconcile("a reload was refused by the kernel")
+                outcome = "reloaded; the kernel is compared again"
+            except Exception as error:  # noqa: BLE001 - no defect may end the daemon
+                outcome = self._refused(type(error).__name__, "a defect of sad: please report it")
+            manager.ready(outcome)
+
+    async def reload(self) -> str:
+        """Read, check, take over; or tell what is wrong and change nothing. Return the outcome."""
+        try:
+            settings, waiting = reloaded(self._running, self._read())
+            parts = parts_of(settings)
+            missing = await self._probe(parts)
+        except ConfigurationError as error:
+            return self._refused(str(error).splitlines()[0], _CHECK)
+        except NodeUnfit as error:
+            return self._refused(f"this node lacks {error.missing}", error.hint)
+        self._running = settings
+        self._missing.clear()
+        self._missing.update(missing)
+        configure_logging(settings.log_level)
+        self._methods.policy = parts.access
+        await self._reloading.take_over(parts.shell)
+        self._service.use(parts.access)
+        log.info("settings read again: %d endpoints", len(parts.shell.endpoints))
+        if waiting:
+            self._shared.tell_problem(
+                f"changed, but not in force before a restart: {', '.join(waiting)}",
+                "systemctl restart sad: associations live on",
+            )
+        return "settings read again"
+
+    def _refused(self, what: str, hint: str) -> str:
+        self._shared.tell_problem(f"the settings were not read again: {what}", hint)
+        return "reload refused, the old settings hold"

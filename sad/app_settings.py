@@ -1,0 +1,55 @@
+"""From the settings to the values that the parts of the daemon are built from."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from netlink.model import family_of
+from netlink.uapi import AF_INET
+from sad.api.authorization import AccessPolicy
+from sad.config import Settings, to_endpoints, to_gids, to_layout, to_lifetimes, to_limits
+from sad.model.algorithms import AlgorithmPair
+from sad.runtime import state
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What may change in a running daemon; all names of users and groups are looked up."""
+
+    settings: Settings
+    shell: state.Settings
+    access: AccessPolicy
+
+    @property
+    def algorithm_pairs(self) -> tuple[AlgorithmPair, ...]:
+        """The pairs of all endpoints."""
+        endpoints = self.shell.endpoints.values()
+        return tuple(AlgorithmPair(*pair) for e in endpoints for pair in e.algorithms)
+
+    @property
+    def ip_versions(self) -> frozenset[int]:
+        """4, 6 or both."""
+        return frozenset(_versions(self.shell))
+
+
+def parts_of(settings: Settings) -> Parts:
+    """Return the parts. Raises ConfigurationError for a user or group that does not exist."""
+    shell = state.Settings(
+        endpoints={e.name: e for e in to_endpoints(settings)},
+        layout=to_layout(settings),
+        lifetimes=to_lifetimes(settings),
+        limits=to_limits(settings),
+        remove_on_stop=settings.stop == "remove",
+        reconcile_interval=settings.kernel.reconcile_interval_seconds,
+    )
+    access = AccessPolicy(
+        endpoint_uids=frozenset().union(*(e.uids for e in shell.endpoints.values())),
+        control_gids=to_gids(settings.control_groups),
+        status_gids=to_gids(settings.status_groups),
+    )
+    return Parts(settings=settings, shell=shell, access=access)
+
+
+def _versions(shell: state.Settings) -> Iterator[int]:
+    for endpoint in shell.endpoints.values():
+        for address in endpoint.addresses:
+            yield 4 if family_of(address) == AF_INET else 6
