@@ -80,6 +80,7 @@ class Worker:
         self._random = random.Random(seed)
         self._deaf: list[socket.socket] = []
         self._ending = False
+        self._now = 0.0  # when the present action was chosen
         self._transactions = 0
         self._ghosts = 0
         self._seed = seed
@@ -124,8 +125,8 @@ class Worker:
             if ue.unsure:
                 self._rest()
                 return
+            begun = self._now = time.monotonic()
             action = self._random.choice(self._possible(ue))
-            begun = time.monotonic()
             try:
                 self._count(lambda: action(ue), action.__name__)
             except Unreachable as error:
@@ -166,7 +167,7 @@ class Worker:
         raise AssertionError(f"{action} of {ue} was refused: {error}") from error
 
     def _possible(self, ue: UeModel) -> list[Callable[[UeModel], None]]:
-        lasting = ue.lasting(time.monotonic())
+        lasting = ue.lasting(self._now)
         possible: list[Callable[[UeModel], None]] = [self._offer, self._offer]
         if not ue.sets:
             return [*possible, self._install]
@@ -181,7 +182,7 @@ class Worker:
         return possible
 
     def _pick(self, ue: UeModel, *, registered: bool) -> SetModel:
-        lasting = ue.lasting(time.monotonic())
+        lasting = ue.lasting(self._now)
         if registered:
             fit = [s for s in lasting if s.registered and s.state in {"established", "inUse"}]
         else:
