@@ -139,9 +139,6 @@ class Lifetimes(RuleBasedStateMachine):
         """Make calls of what was drawn, have them happen, and find the order that explains."""
         calls = [call for call in map(self.call, plans) if call is not None]
         happened = self.run(self.bench.together(calls, turns, faulty=faulty))
-        if len(calls) > 1 and any(isinstance(c, LosePolicy) for c in calls):
-            # What is lost while its registration is being changed waits for the schedule.
-            self.run(self.bench.second_look())
         self.sets = explain(self.sets, happened, self.now, self.bench.listed())
 
     def call(self, plan: Plan) -> Call | None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sad.model.errors import NoSuchAssociation
+from sad.model.errors import JournalUnavailable, NoSuchAssociation
 from sad.model.requests import ReleaseRequest
 from tests.support.agreeing import re_offer, registered
 from tests.support.make import LIFETIMES
@@ -72,3 +72,18 @@ async def test_what_new_and_old_sets_share_is_renewed_in_time() -> None:
 
     ours = [p for p in shell.tables.policies.values() if p.policy.hard_add_seconds]
     assert min(p.limit for p in ours) >= max(shell.ends_at(t))
+
+
+async def test_a_whole_release_that_is_refused_leaves_the_journal_as_the_sets_are() -> None:
+    """Design 8: the journal says what stands."""
+    shell = Shell()
+    a = await registered(shell)
+    shell.journal.failing = {shell.journal.calls + 2}
+
+    with pytest.raises(JournalUnavailable):
+        await shell.service.release(
+            USER,
+            ReleaseRequest(association_id=a.id, whole_registration=True, linger_seconds=64),
+        )
+
+    assert shell.journal.rows == {a.id: shell.shared.table.get(a.id)}
