@@ -56,7 +56,8 @@ class Run:
     """One node with a daemon, objects of others in its kernel, and the model of what must be.
 
     ``problems`` collects what was not as it must be, each with the point and the step; ``passed``
-    are the points of the last step; ``crashes`` counts by method.
+    are the points of the last step; ``crashes`` counts by method; ``hits`` says what had just been
+    done in a step when it was cut off.
     """
 
     def __init__(self, namespace: Namespace, daemon: CrashDaemon, standing: Standing) -> None:
@@ -67,6 +68,7 @@ class Run:
         self.problems: list[str] = []
         self.crashes: collections.Counter[str] = collections.Counter()
         self.passed: list[tuple[int, str]] = []
+        self.hits: dict[str, str] = {}
         self._where = ""
 
     # --- one step --------------------------------------------------------------------------------
@@ -140,7 +142,9 @@ class Run:
 
     def _note(self, point: Point | None) -> None:
         assert point is not None
-        self._where += f" at {name_of(*point)} ({self.daemon.points()[-1][1]})"
+        _, done = self.daemon.points()[-1]
+        self.hits[self._where] = done
+        self._where += f" at {name_of(*point)} ({done})"
 
     def _call(self, call: Call) -> dict[str, Any] | None:
         try:
