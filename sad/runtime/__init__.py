@@ -15,6 +15,7 @@
 ``reloading``      how changed settings are taken over
 ``deadlines``      one heap and one timer
 ``timer``          a timerfd on CLOCK_BOOTTIME
+``story``          the life of an association as log records, each step with its MESSAGE_ID
 ``watch``          events to Monitor subscribers, bounded
 ``service_manager``  systemd: notify, sockets, watchdog, journal; its only importer
 =================  ==============================================================================

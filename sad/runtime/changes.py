@@ -16,6 +16,7 @@ from sad.model.views import WatchKind
 from sad.runtime.endings import Endings
 from sad.runtime.ports import MechanismDriver
 from sad.runtime.state import Shared
+from sad.runtime.story import step_between
 
 
 class Changes:
@@ -102,7 +103,7 @@ class Changes:
             renewed = self._policies_renewed(association) if association in moved else association
             shared.table.put(renewed)
             shared.deadlines.set(renewed.id, renewed.deadline_at)
-            shared.watch.publish(WatchKind.CHANGED, renewed)
+            shared.tell(WatchKind.CHANGED, step_between(olds[renewed.id], renewed), renewed)
 
     def _present(self, associations: Sequence[Association]) -> list[Association]:
         """Return them as they are now, without those that have ended since."""

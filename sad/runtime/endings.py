@@ -16,6 +16,7 @@ from sad.model.journal import Forget, Put
 from sad.model.views import WatchKind
 from sad.runtime.slices import in_slices
 from sad.runtime.state import Shared
+from sad.runtime.story import Step
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +103,7 @@ class Endings:
         shared.table.remove(association.id)
         await shared.record_tolerant(Forget(association.id))
         ended = lifecycle.end(association, told)
-        log.info("association %s ended: %s", ended.id, told, extra={"SAD_ASSOCIATION": ended.id})
-        shared.watch.publish(WatchKind.ENDED, ended)
+        shared.tell(WatchKind.ENDED, Step.ENDED, ended)
         return ended
 
     async def finish_removals(self, registration: RegistrationKey) -> None:

@@ -18,6 +18,7 @@ from sad.model.views import WatchKind
 from sad.runtime.endings import Endings
 from sad.runtime.ports import MechanismDriver
 from sad.runtime.state import Shared
+from sad.runtime.story import Step
 
 log = logging.getLogger(__name__)
 
@@ -85,14 +86,7 @@ class Installs:
 
     def _announced(self, installed: Association) -> Association:
         self._shared.deadlines.set(installed.id, installed.deadline_at)
-        log.info(
-            "association %s installed on %s for %s",
-            installed.id,
-            installed.endpoint,
-            installed.sa_set.peer_address,
-            extra={"SAD_ASSOCIATION": installed.id},
-        )
-        self._shared.watch.publish(WatchKind.ADDED, installed)
+        self._shared.tell(WatchKind.ADDED, Step.INSTALLED, installed)
         return installed
 
     async def _put_into_force(

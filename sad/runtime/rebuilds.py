@@ -18,6 +18,7 @@ from sad.model.key_record import KeyRecord
 from sad.model.views import WatchKind
 from sad.runtime.ports import KeyRecords
 from sad.runtime.state import Shared
+from sad.runtime.story import Step
 
 log = logging.getLogger(__name__)
 
@@ -105,12 +106,7 @@ class Rebuilds:
         await records.put(association, following)
         mechanism = self._shared.mechanisms[association.mechanism]
         rebuilt = await mechanism.rebuild(association, following)
-        log.warning(
-            "association %s rebuilt: %s",
-            association.id,
-            ", ".join(rebuilt) or "nothing was missing",
-            extra={"SAD_ASSOCIATION": association.id},
-        )
         if rebuilt:
-            self._shared.watch.publish(WatchKind.CHANGED, association)
+            log.warning("association %s: the kernel lacked %s", association.id, ", ".join(rebuilt))
+            self._shared.tell(WatchKind.CHANGED, Step.REBUILT, association)
         return True

@@ -115,15 +115,16 @@ def _without_secrets(value: Any) -> Any:
 
 
 class PlainFormatter(logging.Formatter):
-    """One readable line a record, with its ``SAD_*`` fields at the end."""
+    """One readable line a record; ``SAD_*`` fields that it does not say itself at the end."""
 
     def __init__(self) -> None:
         super().__init__(_PLAIN_FORMAT)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
         """Return the line without a traceback."""
-        fields = " ".join(f"{name}={value}" for name, value in sad_fields(record).items())
         text = super().formatMessage(record)
+        unsaid = {n: value for n, value in sad_fields(record).items() if value not in text}
+        fields = " ".join(f"{name}={value}" for name, value in unsaid.items())
         return f"{text} [{fields}]" if fields else text
 
 

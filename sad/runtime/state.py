@@ -15,7 +15,8 @@ from sad.model.endpoint import Endpoint
 from sad.model.errors import JournalUnavailable, SadError
 from sad.model.journal import JournalWrite
 from sad.model.rules import Layout, Lifetimes, Limits
-from sad.model.views import DaemonState
+from sad.model.views import DaemonState, WatchKind
+from sad.runtime import story
 from sad.runtime.background import Background
 from sad.runtime.deadlines import Deadlines
 from sad.runtime.ports import Clock, JournalPort, KeyRecords, MechanismDriver
@@ -98,6 +99,11 @@ class Shared:
     def standing_policies(self) -> dict[PolicyId, Policy]:
         """The endpoints' block policies."""
         return self._standing
+
+    def tell(self, kind: WatchKind, step: story.Step, association: Association) -> None:
+        """Tell a step of an association's life: to subscribers and to the log."""
+        self.watch.publish(kind, association)
+        story.tell(step, association, now=self.clock.boottime())
 
     def tell_problem(self, what: str, hint: str) -> None:
         """Log a problem that nobody's answer carries, and keep it for ``sadctl status``."""

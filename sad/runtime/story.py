@@ -1,0 +1,82 @@
+"""The life of an association as log records: each step has its MESSAGE_ID, all the same fields.
+
+``journalctl SAD_ASSOCIATION=ID`` tells one life in order, ``journalctl MESSAGE_ID=...`` one kind
+of step of all. The text of a record says the same for whoever reads without fields.
+"""
+
+import enum
+import logging
+
+from sad.model.association import Association, AssociationState
+
+log = logging.getLogger(__name__)
+
+
+class Step(enum.Enum):
+    """What happened; the value is the MESSAGE_ID (sd_journal_print(3)), which never changes."""
+
+    INSTALLED = "98ba31b5e5bd42bd8789b6b36937f63a"
+    ESTABLISHED = "ad7d52dc19e14e228744e51e312f3f7a"
+    IN_USE = "29608f91c7924df59cf272684c19e31b"
+    LENGTHENED = "edcd352f266a43558760e41c0c2e8ee6"
+    RETIRING = "d7d04291b5b9427abf64cd1749f28dff"
+    REBUILT = "930d25c8f0544d479a2499366e968885"
+    ENDED = "72519a16e3c44cb699efcd3f1943407e"
+
+
+_STEP_INTO = {
+    AssociationState.ESTABLISHED: Step.ESTABLISHED,
+    AssociationState.IN_USE: Step.IN_USE,
+    AssociationState.RETIRING: Step.RETIRING,
+}
+
+
+def step_between(before: Association, after: Association) -> Step:
+    """Return what a change was: into a new state, or a longer life in the old one."""
+    if after.state is not before.state:
+        return _STEP_INTO[after.state]
+    return Step.LENGTHENED
+
+
+def tell(step: Step, association: Association, *, now: float) -> None:
+    """Log a step; ``now`` is in seconds of CLOCK_BOOTTIME."""
+    log.info(
+        "association %s %s",
+        association.id,
+        _words(step, association, max(0, round(association.deadline_at - now))),
+        extra=_fields(step, association),
+    )
+
+
+def _words(step: Step, association: Association, seconds: int) -> str:
+    match step:
+        case Step.INSTALLED:
+            peer = association.sa_set.peer_address
+            return f"installed on {association.endpoint} for {peer}, {seconds} s left"
+        case Step.ESTABLISHED:
+            return f"established, {seconds} s left"
+        case Step.IN_USE:
+            return f"in use, {seconds} s left"
+        case Step.LENGTHENED:
+            return f"lengthened, {seconds} s left"
+        case Step.RETIRING:
+            return f"retiring, {seconds} s left"
+        case Step.REBUILT:
+            return "rebuilt: somebody had deleted SAs of it"
+        case Step.ENDED:
+            return f"ended: {association.end_reason}"
+
+
+def _fields(step: Step, association: Association) -> dict[str, str]:
+    fields = {
+        "MESSAGE_ID": step.value,
+        "SAD_ASSOCIATION": association.id,
+        "SAD_ENDPOINT": association.endpoint,
+        "SAD_MECHANISM": association.mechanism,
+        "SAD_IDENTITY": association.private_identity,
+        "SAD_PEER": association.sa_set.peer_address,
+        "SAD_STATE": str(association.state),
+    }
+    if association.end_reason is not None:
+        fields["SAD_REASON"] = str(association.end_reason)
+    return fields
