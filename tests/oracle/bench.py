@@ -44,6 +44,14 @@ NODE: Final = Node(EDGE_ADDRESS, 5064, (5064, 5068, 5069, 5070, 5071), OWNER)
 _QUIET: Final = 12
 
 
+class TickingClock(Clock):
+    """No two looks at the real-time clock are at the same instant: it orders what is made."""
+
+    def realtime(self) -> float:
+        self._realtime += 1e-6
+        return super().realtime()
+
+
 class Listening(Protocol):
     """Somebody who hears notices."""
 
@@ -112,7 +120,7 @@ class Bench:
     """One daemon after another on the same kernel, journal and clock."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock: Clock = TickingClock()
         self.tables = FakeTables(self.clock.realtime)
         self.turns = Turns()
         self.journal = TurnedJournal(self.turns)

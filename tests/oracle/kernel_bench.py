@@ -13,13 +13,13 @@ from netlink.interface import Counts
 from netlink.kernel import KernelIpsec
 from netlink.model import ObservedPolicy, ObservedSa, Operation, PolicyId, SaId
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp
-from tests.oracle.bench import Bench, Listening, Turns
+from tests.oracle.bench import Bench, Listening, TickingClock, Turns
 from tests.support.make import LAYOUT, LIFETIMES
 from tests.support.namespaces import Namespace
-from tests.support.shell import Clock, Shell
+from tests.support.shell import Shell
 
 
-class RealClock(Clock):
+class RealClock(TickingClock):
     """Both clocks of the system, as of the last :meth:`catch_up`."""
 
     def __init__(self) -> None:
@@ -88,7 +88,8 @@ class KernelBench(Bench):
         self.namespace = namespace
         self.kernel: TurnedKernel | None = None
         super().__init__()
-        self.clock: RealClock = RealClock()
+        self.real = RealClock()
+        self.clock = self.real
 
     async def open(self) -> None:
         """Open the sockets of both programs in the namespace."""
@@ -131,7 +132,7 @@ class KernelBench(Bench):
 
     async def catch_up(self) -> None:
         """Let the time that has passed count."""
-        await self.elapse(self.clock.catch_up())
+        await self.elapse(self.real.catch_up())
 
     async def elapse(self, seconds: float) -> None:
         """Have the daemon's timer fire if something is due."""
