@@ -24,14 +24,13 @@ class Manager:
     """Listens where systemd would."""
 
     def __init__(self, path: Path) -> None:
-        self.heard: list[str] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         self._socket.settimeout(PATIENCE)
 
     def until(self, word: str) -> list[str]:
         """Return what is heard up to a datagram that begins with ``word``."""
-        heard = []
+        heard: list[str] = []
         while not heard or not heard[-1].startswith(word):
             heard.append(self._socket.recv(4096).decode())
         return heard
