@@ -225,7 +225,7 @@ class Ipsec3gpp:
         operations: list[Operation] = []
         for n, observed in zip(named, await self._observe(named), strict=True):
             operations += _move_limit(n, observed, limit, realtime)
-        if association.deadline_at + self._lifetimes.backstop > association.policies_until:
+        if self._lifetimes.outlasts(association.deadline_at, association.policies_until):
             policies = policies_of(sets, self._layout, self._lifetimes)
             operations += [UpdatePolicy(p) for p in policies.values()]
         try:

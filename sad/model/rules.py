@@ -16,8 +16,16 @@ class Lifetimes:
 
     @property
     def policies(self) -> float:
-        """The kernel's limit of a registration's policies: beyond that of any SA of its sets."""
-        return self.longest_registration + self.registration_margin + 2 * self.backstop
+        """The kernel's limit of a registration's policies.
+
+        Beyond that of any SA of its sets, and of a temporary set that shares them at the end.
+        """
+        longest = self.longest_registration + self.registration_margin + self.reg_await_auth
+        return longest + 2 * self.backstop
+
+    def outlasts(self, deadline_at: float, policies_until: float) -> bool:
+        """Whether policies must be renewed for a set that ends at ``deadline_at``."""
+        return deadline_at + self.reg_await_auth + self.backstop > policies_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

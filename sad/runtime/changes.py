@@ -139,7 +139,7 @@ class Changes:
 
     def _policies_renewed(self, after: Association) -> Association:
         lifetimes = self._shared.settings.lifetimes
-        if after.deadline_at + lifetimes.backstop <= after.policies_until:
+        if not lifetimes.outlasts(after.deadline_at, after.policies_until):
             return after
         until = self._shared.clock.boottime() + lifetimes.policies
         return dataclasses.replace(after, policies_until=until)

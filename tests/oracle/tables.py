@@ -174,7 +174,7 @@ def _policy_differences(
         assert policy.template is not None
         if policy.template.reqid != reqids[one.name, toward]:
             yield f"policy {wire} names another SA than that of {one}"
-        if one.granted and _ends(policy) < one.deadline + to_realtime:
+        if _ends(policy) < one.deadline + to_realtime:
             yield f"policy {wire} ends before {one}"
     yield from _block_differences(sets, node, tagged.values(), to_realtime)
 
@@ -196,7 +196,7 @@ def _block_differences(
     for one in sets:
         for port in (one.proposal.port_uc, one.contact.port_us):
             block = blocks.get((one.contact.address, port))
-            if block and one.granted and _ends(block) < one.deadline + to_realtime:
+            if block and _ends(block) < one.deadline + to_realtime:
                 yield f"the block toward {port} ends before {one}"
 
 
