@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 #: may have it dump without end.
 PAUSE_SECONDS: Final = 1.0
 
+#: ... and at least so many times as long as the last run took: a large table takes seconds.
+REST_FACTOR: Final = 3.0
+
 
 class Reconciler:
     """Runs :func:`sad.core.reconcile.diff` and does what it finds, one run at a time."""
@@ -43,6 +46,7 @@ class Reconciler:
         self._rebuilds = Rebuilds(shared)
         self._pause = pause_seconds
         self._lock = asyncio.Lock()
+        self._next: asyncio.Task[ReconcileReport] | None = None
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._reason = ""
@@ -121,6 +125,7 @@ class Reconciler:
             reason, self._reason = self._reason, ""
             self._wake.clear()
             self._hurry.clear()
+            begun = self._shared.clock.boottime()
             try:
                 await self.reconcile(reason)
             except SadError as error:
@@ -132,13 +137,24 @@ class Reconciler:
                     "a defect of sad: please report it",
                 )
                 self.request("the last run failed")
+            # Whatever storm of notices asks for runs, most of the time is everybody else's.
+            taken = self._shared.clock.boottime() - begun
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause):
+                async with asyncio.timeout(max(self._pause, REST_FACTOR * taken)):
                     await self._hurry.wait()
 
     async def reconcile(self, reason: str) -> ReconcileReport:
-        """Compare and mend; return what was found and done."""
+        """Compare and mend; return what was found and done.
+
+        Whoever asks sees a run that began after the question; all who ask meanwhile share it.
+        """
+        if self._next is None:
+            self._next = self._shared.background.start(self._in_turn(reason))
+        return await asyncio.shield(self._next)
+
+    async def _in_turn(self, reason: str) -> ReconcileReport:
         async with self._lock:
+            self._next = None
             report = await self._reconcile(reason)
         self.last = report
         changed = report.repaired + report.removed + report.ended

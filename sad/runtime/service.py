@@ -367,7 +367,7 @@ class AssociationService:
 
     async def reconcile(self, reason: str) -> ReconcileReport:
         """Compare the kernel with the journal and mend what differs."""
-        return await self._shared.background.finish(self._reconciler.reconcile(reason))
+        return await self._reconciler.reconcile(reason)
 
 
 def _each_tried(
