@@ -70,11 +70,13 @@ async def run(
         stack.callback(kernel.close)
         connections = KernelConnections.open()
         stack.callback(connections.close)
-        journal, rows = _open_journal(settings)
+        clock = SystemClock()
+        began = clock.realtime() - clock.boottime()
+        lasting = records is not None and records.lasting
+        journal, rows = _open_journal(settings, began if lasting else None)
         stack.callback(journal.close)
         parts = parts_of(settings)
         shell_settings = parts.shell
-        clock = SystemClock()
         layout, lifetimes = shell_settings.layout, shell_settings.lifetimes
         shared = state.Shared(
             settings=shell_settings,
@@ -202,13 +204,13 @@ async def _open_kernel(settings: Settings) -> KernelIpsec:
         ) from error
 
 
-def _open_journal(settings: Settings) -> tuple[Journal, list[Association]]:
+def _open_journal(settings: Settings, began: float | None) -> tuple[Journal, list[Association]]:
     path = Path(settings.state_directory) / _JOURNAL_FILE
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     # The journal speaks of one network namespace's kernel tables.
     boot_id += f" {Path('/proc/self/ns/net').readlink()}"
     try:
-        return _load(path, boot_id)
+        return _load(path, boot_id, began)
     except JournalUnreadable as error:
         # A full disk or a lock is no reason to give up a journal that may be whole.
         if settings.journal_on_corrupt != "rebuild" or not error.damaged or not path.exists():
@@ -221,13 +223,13 @@ def _open_journal(settings: Settings) -> tuple[Journal, list[Association]]:
             len(saved),
             aside,
         )
-        journal, _ = _load(path, boot_id)
+        journal, _ = _load(path, boot_id, began)
         journal.begin_with(saved)
         return journal, saved
 
 
-def _load(path: Path, boot_id: str) -> tuple[Journal, list[Association]]:
-    journal = Journal.open(path, boot_id)
+def _load(path: Path, boot_id: str, began: float | None) -> tuple[Journal, list[Association]]:
+    journal = Journal.open(path, boot_id, began=began)
     try:
         return journal, journal.load()
     except JournalUnreadable:

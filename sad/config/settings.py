@@ -269,8 +269,9 @@ class Settings(BaseModel):
         "the user agent registers again; or rebuild, with the same keys and SPIs. For that the "
         "keys are kept, sealed, in state_directory, under the 32 bytes of the credential "
         "sad-seal (systemd: LoadCredential), so that a restarted daemon can rebuild too; without "
-        "it in memory only. After a flush the kernel does not say what was received: somebody "
-        "who recorded the set's packets could have each taken once more, unlike with end",
+        "it in memory only; with state_directory on a disk, over a reboot too. After a flush or "
+        "a reboot the kernel does not say what was received: somebody who recorded the set's "
+        "packets could have each taken once more, unlike with end",
     )
     lifetimes: LifetimeSettings = Field(
         default_factory=LifetimeSettings, description="Spans of time"

@@ -4,6 +4,7 @@
 ``schema.sql``     the present schema, readable
 ``journal``        SQLite in WAL mode, one transaction for each turn of the loop; never keys
 ``recovery``       what can be saved from a damaged journal, for the kernel to confirm
+``reboot``         its rows brought into a new boot, where sets can be rebuilt
 ``sealed``         sealed records of keys, by setting: bound to their set, really deleted
 ``sealing_key``    the credential that seals them
 =================  ==============================================================================

@@ -17,6 +17,7 @@ import msgspec
 from sad.model.association import Association
 from sad.model.errors import JournalUnavailable
 from sad.model.journal import Forget, JournalWrite, Put
+from sad.store.reboot import enter_boot
 
 #: Each script brings a journal from the version of its place to the next: a journal of an older
 #: version of sad is brought up to date when it is opened, in one transaction.
@@ -57,8 +58,11 @@ class Journal:
         self._pending: list[tuple[Sequence[JournalWrite], asyncio.Future[None]]] = []
 
     @classmethod
-    def open(cls, path: Path, boot_id: str) -> "Journal":
+    def open(cls, path: Path, boot_id: str, *, began: float | None = None) -> "Journal":
         """Open or create. A journal of an earlier boot is emptied: its kernel is gone.
+
+        Unless ``began`` says when this boot began: then its rows are carried over
+        (:mod:`sad.store.reboot`).
 
         Raises JournalUnreadable for a file that is corrupt, of a newer schema, or not writable.
         """
@@ -72,7 +76,7 @@ class Journal:
                 damaged=False,
             ) from error
         try:
-            cls._prepare(connection, path, boot_id)
+            cls._prepare(connection, path, boot_id, began)
         except sqlite3.OperationalError as error:
             connection.close()
             raise JournalUnreadable(
@@ -89,7 +93,9 @@ class Journal:
         return cls(connection, path)
 
     @staticmethod
-    def _prepare(connection: sqlite3.Connection, path: Path, boot_id: str) -> None:
+    def _prepare(
+        connection: sqlite3.Connection, path: Path, boot_id: str, began: float | None
+    ) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = OFF")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -109,10 +115,7 @@ class Journal:
             raise sqlite3.DatabaseError(check)
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            row = connection.execute("SELECT value FROM meta WHERE key = 'boot_id'").fetchone()
-            if row is not None and row[0] != boot_id:
-                connection.execute("DELETE FROM association")
-            connection.execute("REPLACE INTO meta VALUES ('boot_id', ?)", (boot_id,))
+            enter_boot(connection, boot_id, began)
 
     def load(self) -> list[Association]:
         """Return every row. Raises JournalUnreadable for a row this version cannot read."""

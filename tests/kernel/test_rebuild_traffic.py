@@ -4,8 +4,10 @@ The edge rebuilds, the user agent's daemon has the default: it ends what it lost
 """
 
 import functools
+import json
 import os
 import socket
+import sqlite3
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,3 +161,38 @@ def test_by_default_it_ends(pair: Pair, edge: dict[str, Any]) -> None:
 def _files(folder: Path) -> Iterator[Path]:
     for root, _, names in os.walk(folder):
         yield from (path for name in names if (path := Path(root, name)).is_file())
+
+
+def test_a_reboot_is_survived_with_the_state_on_a_disk(pair: Pair, edge: dict[str, Any]) -> None:
+    """Another boot id, an empty kernel: the sets carry again for the time that was left."""
+    before, ends_at = lying(pair), edge["expiresAt"]
+    pair.edge_daemon.kill()
+    pair.edge.run(["ip", "xfrm", "state", "flush"])
+    pair.edge.run(["ip", "xfrm", "policy", "flush"])
+    _make_of_an_earlier_boot(pair.edge_daemon.folder / "state" / "journal.sqlite", seconds=40)
+
+    pair.edge_daemon.start()
+
+    (again,) = pair.edge_daemon.associations()
+    assert again["id"] == edge["id"]
+    assert again["expiresAt"] / 1e6 == pytest.approx(ends_at / 1e6 - 40, abs=1.5)
+    assert lying(pair) == before
+    assert all_pass(pair, edge)
+
+
+def _make_of_an_earlier_boot(path: Path, *, seconds: float) -> None:
+    """Have the journal speak of a boot that began so long before this one, and of no later."""
+    with sqlite3.connect(path) as connection:
+        (boot_id,) = connection.execute("SELECT value FROM meta WHERE key = 'boot_id'").fetchone()
+        (began,) = connection.execute("SELECT value FROM meta WHERE key = 'began'").fetchone()
+        (body,) = connection.execute("SELECT body FROM association").fetchone()
+        row = json.loads(body) | {"created_at": 1.0, "confirmed_at": 0.0}
+        connection.execute("UPDATE association SET body = ?", (json.dumps(row).encode(),))
+        connection.executemany(
+            "REPLACE INTO meta VALUES (?, ?)",
+            [
+                ("boot_id", f"earlier {boot_id.partition(' ')[2]}"),
+                ("began", repr(float(began) - seconds)),
+            ],
+        )
+    connection.close()
