@@ -34,6 +34,11 @@ def plan_install(
         AddSa(sa=named.sa, keys=keys) for named in sas_of(new, layout, lifetimes, now)
     ]
     operations += plan_policies(siblings, (*siblings, new), layout, lifetimes)
+    if new.deadline_at + lifetimes.backstop > new.policies_until:
+        # What it shares was written long ago, and would end before it.
+        shared = policies_of(siblings, layout, lifetimes).keys()
+        becomes = policies_of((*siblings, new), layout, lifetimes)
+        operations += [UpdatePolicy(p) for i, p in becomes.items() if i in shared]
     return tuple(operations)
 
 
