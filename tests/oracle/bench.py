@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Protocol
 
 from netlink.interface import Kernel
 from netlink.model import (
@@ -116,6 +117,17 @@ def _somebodys() -> list[Operation]:
     return [AddSa(sa=sa, keys=keys), AddPolicy(policy=policy)]
 
 
+class Life(Shell):
+    """A daemon that draws no number which an earlier life has drawn."""
+
+    def __init__(self, numbers: Iterator[int], **settings: Any) -> None:
+        self._numbers = numbers
+        super().__init__(**settings)
+
+    def _draw(self, below: int) -> int:
+        return next(self._numbers) % below
+
+
 class Bench:
     """One daemon after another on the same kernel, journal and clock."""
 
@@ -123,6 +135,7 @@ class Bench:
         self.clock: Clock = TickingClock()
         self.tables = FakeTables(self.clock.realtime)
         self.turns = Turns()
+        self._numbers = itertools.count(1)
         self.journal = TurnedJournal(self.turns)
         self.foreign: Kernel = FakeKernel(self.tables, SOMEBODY_ELSES_PORT)
         self.shell = self._shell()
@@ -131,7 +144,8 @@ class Bench:
         self.started = False
 
     def _shell(self) -> Shell:
-        shell = Shell(
+        shell = Life(
+            self._numbers,
             tables=self.tables,
             journal=self.journal,
             clock=self.clock,
