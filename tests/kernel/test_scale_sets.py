@@ -1,4 +1,4 @@
-"""Thousands of SAs at once, as far as ``make test`` has time; ``make soak`` has 20 000 sets."""
+"""Thousands of SAs at once, as far as ``make test`` has time; ``make soak`` has twice as many."""
 
 import os
 from pathlib import Path
