@@ -10,6 +10,14 @@ The map, from letters to decisions:
 ``comparison``       whether two lists mean the same: Security-Verify against what was sent
 ``selection``        which offer a server takes (profile ``ims``), and why not each other one
 ``security_server``  the list a server sends, with the SPIs and ports of one SA set
+``server_list``      the static list of an endpoint of profile ``rfc3329``, checked at start
+``strength``         whether the weakest member of a list still protects the agreement
+``prediction``       which mechanism of its list the server must prepare
+``profiles``         both profiles, and what was decided where the standards are open
+``requests``         what is read of a SIP request
+``server_role``      the server's decision: 421, 494, 502, accept, strip
+``digest``           d-ver: computed, checked
+``transitions``      both roles as tables, and their diagrams
 ``option_tags``      ``sec-agree`` in Require, Proxy-Require, Supported
 ``errors``           whose fault, where, by which rule
 ===================  ============================================================================
@@ -24,6 +32,16 @@ Values are immutable. The server's way through a registration::
 """
 
 from sip_hooks.secagree.comparison import Difference, find_difference, same_meaning
+from sip_hooks.secagree.digest import (
+    MD5_FAMILY,
+    DigestUse,
+    Reading,
+    check_d_ver,
+    compute_d_ver,
+    hash_a1,
+    is_md5_family,
+    session_ha1,
+)
 from sip_hooks.secagree.errors import (
     AgreementError,
     HeaderError,
@@ -47,6 +65,8 @@ from sip_hooks.secagree.ipsec_3gpp import (
     WITHDRAWN_ALGORITHMS,
     AlgorithmPair,
     Ipsec3gppParameters,
+    WithdrawnUse,
+    arrange_algorithms,
     is_legal_pair,
     read_ipsec_3gpp,
     write_ipsec_3gpp,
@@ -61,6 +81,9 @@ from sip_hooks.secagree.option_tags import (
     strip_agreement_tags,
     strip_sec_agree,
 )
+from sip_hooks.secagree.prediction import Need, Prediction, by_preference, predict_choice
+from sip_hooks.secagree.profiles import Profile, Use, may_stand_in_request
+from sip_hooks.secagree.requests import Protection, Request, count_vias, rows_of
 from sip_hooks.secagree.security_server import build_security_server
 from sip_hooks.secagree.selection import (
     Choice,
@@ -70,46 +93,111 @@ from sip_hooks.secagree.selection import (
     UserAgentParameters,
     choose_mechanism,
 )
+from sip_hooks.secagree.server_list import ServerList, read_server_list
+from sip_hooks.secagree.server_role import (
+    ServerDecision,
+    ServerRules,
+    decide_request,
+    list_headers,
+)
+from sip_hooks.secagree.strength import Assurances, Weakness, find_weaknesses, require_strength
+from sip_hooks.secagree.transitions import (
+    CLIENT_TRANSITIONS,
+    SERVER_TRANSITIONS,
+    ClientAction,
+    ClientEvent,
+    ClientState,
+    ClientTransition,
+    ServerAction,
+    ServerEvent,
+    ServerState,
+    ServerTransition,
+    diagram,
+    step,
+)
 
 __all__ = [
+    "CLIENT_TRANSITIONS",
     "DEFAULT_LIMITS",
+    "MD5_FAMILY",
+    "SERVER_TRANSITIONS",
     "WITHDRAWN_ALGORITHMS",
     "AgreementError",
     "AgreementTags",
     "AlgorithmPair",
+    "Assurances",
     "Choice",
+    "ClientAction",
+    "ClientEvent",
+    "ClientState",
+    "ClientTransition",
     "Difference",
+    "DigestUse",
     "HeaderError",
     "HeaderName",
     "Ipsec3gppParameters",
     "LocalAgreementError",
+    "Need",
     "OptionTagHeader",
     "Parameter",
     "ParameterError",
     "ParseLimits",
     "PolicyError",
+    "Prediction",
+    "Profile",
+    "Protection",
+    "Reading",
     "Refusal",
     "RefusalReason",
     "RemoteAgreementError",
+    "Request",
     "SecMechanism",
     "Selection",
+    "ServerAction",
+    "ServerDecision",
+    "ServerEvent",
+    "ServerList",
     "ServerPolicy",
+    "ServerRules",
+    "ServerState",
+    "ServerTransition",
     "UnprintableError",
+    "Use",
     "UserAgentParameters",
+    "Weakness",
+    "WithdrawnUse",
+    "arrange_algorithms",
     "build_security_server",
+    "by_preference",
+    "check_d_ver",
     "choose_mechanism",
+    "compute_d_ver",
+    "count_vias",
+    "decide_request",
+    "diagram",
     "find_difference",
+    "find_weaknesses",
     "has_sec_agree",
+    "hash_a1",
     "is_legal_pair",
+    "is_md5_family",
+    "list_headers",
+    "may_stand_in_request",
     "option_tag_header",
     "parse_header",
     "parse_header_line",
+    "predict_choice",
     "read_agreement_tags",
     "read_ipsec_3gpp",
+    "read_server_list",
     "render_header",
     "render_header_line",
     "repeated_preference",
+    "require_strength",
+    "rows_of",
     "same_meaning",
+    "session_ha1",
+    "step",
     "strip_agreement_tags",
     "strip_sec_agree",
     "write_ipsec_3gpp",

@@ -8,7 +8,8 @@ port_uc and port_us of TS 33.203 section 7.1, from a P-CSCF spi_pc, spi_ps, port
 
 from __future__ import annotations
 
-from typing import Final, List, NamedTuple, Optional, Tuple
+from enum import Enum
+from typing import Final, List, NamedTuple, Optional, Sequence, Tuple
 
 from sip_hooks.secagree.errors import ParameterError, RefusalReason
 from sip_hooks.secagree.grammar import render_qvalue, shorten
@@ -130,6 +131,26 @@ def is_legal_pair(pair: AlgorithmPair) -> bool:
         return encryption == "null"
     known = integrity in INTEGRITY_ALGORITHMS and encryption in ENCRYPTION_ALGORITHMS
     return known and encryption != "aes-gcm"
+
+
+class WithdrawnUse(str, Enum):
+    """What becomes of withdrawn algorithms in an endpoint's preference (T33-H-b, INTEROP-5)."""
+
+    OFF = "off"
+    ACCEPT = "accept"
+    LAST = "last"  # behind everything else, whatever the order given
+
+
+def arrange_algorithms(
+    pairs: Sequence[AlgorithmPair], withdrawn: WithdrawnUse
+) -> Tuple[AlgorithmPair, ...]:
+    """Return the pairs in the order of preference that the setting makes of them."""
+    if withdrawn is WithdrawnUse.ACCEPT:
+        return tuple(pairs)
+    kept = [pair for pair in pairs if WITHDRAWN_ALGORITHMS.isdisjoint(pair)]
+    if withdrawn is WithdrawnUse.LAST:
+        kept += [pair for pair in pairs if not WITHDRAWN_ALGORITHMS.isdisjoint(pair)]
+    return tuple(kept)
 
 
 def _token(parameter: Parameter) -> str:

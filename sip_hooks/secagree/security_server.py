@@ -32,7 +32,7 @@ def build_security_server(
     (IPS-1), ports outside 1 to 65535 or 5060 and 5061 (T33-7.1-e), and equal ones (T33-7.1-f).
     That the SPIs differ from the user agent's (T33-7.1-h) is up to whoever allocates them.
     """
-    _check_own_values((spi_pc, spi_ps), (port_pc, port_ps))
+    check_own_values((spi_pc, spi_ps), (port_pc, port_ps))
     count = len(policy.algorithms)
     result = []
     for rank, (integrity, encryption) in enumerate(policy.algorithms):
@@ -50,7 +50,8 @@ def build_security_server(
     return tuple(result)
 
 
-def _check_own_values(spis: Tuple[int, int], ports: Tuple[int, int]) -> None:
+def check_own_values(spis: Tuple[int, int], ports: Tuple[int, int]) -> None:
+    """Raise :class:`PolicyError` for SPIs and ports that this side must never send."""
     hint = "correct the endpoint's spi range and ports"
     for spi in spis:
         if not FIRST_FREE_SPI <= spi <= MAXIMUM_SPI:
