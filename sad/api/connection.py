@@ -2,10 +2,11 @@
 
 The counterpart of :mod:`sad.api.calls` (what has begun); :mod:`sad.api.server` accepts and counts.
 
-All messages of one receive are begun before anything else runs, so that their work can share one
-journal transaction and one netlink send. Reading pauses while calls wait or replies pile up. A
-client that leaves takes its calls with it, ``oneway`` ones excepted: nobody waits for their
-answer. Closing only the writing side is not leaving.
+The messages of one receive are begun together, so that their work can share one journal
+transaction and one netlink send; but not more than a few dozen before others have a turn. Reading
+pauses while calls wait or replies pile up. A client that leaves takes its calls with it,
+``oneway`` ones excepted: nobody waits for their answer. Closing only the writing side is not
+leaving.
 """
 
 import array
@@ -31,6 +32,8 @@ from sad.api.methods import Begun
 from sad.model.requests import Caller
 
 _RECEIVE_BYTES: Final = 64 * 1024
+_BEGUN_AT_ONCE: Final = 32
+"""Of one connection, in one turn of the loop: who pipelines hundreds leaves others their turn."""
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 
 
@@ -137,7 +140,9 @@ class Connection:
         """Answer what is done, begin what waits, send, and read on or not."""
         self._turn_due = False
         self._calls.collect()
-        while self._may_begin():
+        for _ in range(_BEGUN_AT_ONCE):
+            if not self._may_begin():
+                break
             self._begin(self._backlog.popleft())
         self._calls.collect()
         if self._calls.unanswered:

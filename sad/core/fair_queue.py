@@ -46,6 +46,21 @@ class FairQueue(Generic[T]):
         self._gone(user, process)
         return item
 
+    def longest(self) -> int:
+        """How many items of the user with most of them wait; 0 if nobody waits."""
+        return max(self._of_user.values(), default=0)
+
+    def pop_newest_of_longest(self) -> T:
+        """Take the newest item of that user's fullest process. IndexError if empty."""
+        if not self._users:
+            raise IndexError("pop from an empty queue")
+        user = max(self._of_user, key=self._of_user.__getitem__)
+        processes = self._users[user]
+        process = max(processes, key=lambda p: len(processes[p]))
+        item = processes[process].pop()
+        self._gone(user, process)
+        return item
+
     def discard(self, user: int, process: int, item: T) -> None:
         """Take out an item that waits no longer, if it is there."""
         if item in self._users.get(user, OrderedDict()).get(process, ()):

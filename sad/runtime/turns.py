@@ -80,7 +80,7 @@ class Turns:
         except asyncio.CancelledError:
             if waiter.cancelled():
                 queue.discard(caller.uid, caller.pid, waiter)
-            else:
+            elif waiter.exception() is None:
                 self.give_back(waiter.result())  # it had just been given
             raise
 
@@ -133,7 +133,12 @@ class Turns:
         if queue.of_user(caller.uid) >= self._limits.waiting_calls_per_uid:
             raise self._busy(queue, f"too many calls of uid {caller.uid} wait")
         if len(queue) >= self._limits.waiting_calls:
-            raise self._busy(queue, "too many calls wait")
+            if queue.of_user(caller.uid) + 1 >= queue.longest():
+                raise self._busy(queue, "too many calls wait")
+            # The room is the flood's: its newest call makes place for one of somebody else.
+            displaced = queue.pop_newest_of_longest()
+            if not displaced.cancelled():
+                displaced.set_exception(self._busy(queue, "too many calls wait"))
 
     def _busy(self, queue: FairQueue[_Waiter], reason: str) -> Busy:
         milliseconds = int(1000 * len(queue) * self._seconds_between)

@@ -69,3 +69,22 @@ def test_who_leaves_is_forgotten() -> None:
     for gone in ((1, 1), (2, 6)):
         queue.discard(*gone, (*gone, 0))
     assert queue.pop() == (2, 5, 2)
+
+
+@given(ITEMS)
+def test_who_has_most_gives_up_its_newest(owners: list[tuple[int, int]]) -> None:
+    """Room is made where most of it is taken, and the oldest of everybody stays."""
+    queue = filled(owners)
+    counts = Counter(user for user, _ in owners)
+    gone: set[int] = set()
+    while queue:
+        assert queue.longest() == max(counts.values())
+        user, process, number = queue.pop_newest_of_longest()
+        assert counts[user] == max(counts.values())
+        newer = {n for n, owner in enumerate(owners) if owner == (user, process) and n > number}
+        assert newer <= gone
+        gone.add(number)
+        counts[user] -= 1
+    assert queue.longest() == 0
+    with pytest.raises(IndexError):
+        queue.pop_newest_of_longest()

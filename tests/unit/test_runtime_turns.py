@@ -107,6 +107,26 @@ async def test_a_full_queue_is_busy_with_the_time_it_takes() -> None:
     assert work.turns.waiting == 3
 
 
+async def test_a_flood_makes_room_for_who_has_nothing_waiting() -> None:
+    """Fair between clients: a full queue is the flood's, not the polite caller's."""
+    third = Caller(uid=3, gid=3, pid=3)
+    work = Work(calls_at_once=1, waiting_calls=4, waiting_calls_per_uid=4)
+    flood = [work.call(FLOOD, f"flood {n}") for n in range(5)]
+    await settle()
+    polite = [work.call(POLITE, f"polite {n}") for n in range(3)]
+    other = work.call(third, "third")
+    await settle()
+
+    # Two of four for each, then one more user: everybody has had room, nobody all of it.
+    assert [isinstance(c.exception(), Busy) for c in (*flood[2:], polite[2])] == [True] * 4
+    assert work.turns.waiting == 4
+    await work.end("flood 0")
+    await work.end(work.begun[-1])
+    await work.end(work.begun[-1])
+    assert {name.split()[0] for name in work.begun[1:4]} == {"flood", "polite", "third"}
+    assert not other.done() or other.result() == "third"
+
+
 async def test_a_flood_without_associations_leaves_turns_for_those_with_one() -> None:
     """Design 6: capacity is kept for who is registered; the flood does not starve either."""
     work = Work(calls_at_once=4)
