@@ -16,6 +16,8 @@ The map, from letters to decisions:
 ``profiles``         both profiles, and what was decided where the standards are open
 ``requests``         what is read of a SIP request
 ``server_role``      the server's decision: 421, 494, 502, accept, strip
+``client_role``      the client's way: what to send, what an answer means
+``starting``         what a client starts for the mechanism it chose
 ``digest``           d-ver: computed, checked
 ``transitions``      both roles as tables, and their diagrams
 ``option_tags``      ``sec-agree`` in Require, Proxy-Require, Supported
@@ -31,6 +33,21 @@ Values are immutable. The server's way through a registration::
     difference = find_difference(sent, parse_header(rows_of_security_verify))
 """
 
+from sip_hooks.secagree.client_role import (
+    Answer,
+    ClientAgreement,
+    ClientRules,
+    Outcome,
+    ask,
+    begin,
+    choose_listed,
+    headers_for,
+    receive,
+    refused_by_user,
+    security_ended,
+    start_failed,
+    started,
+)
 from sip_hooks.secagree.comparison import Difference, find_difference, same_meaning
 from sip_hooks.secagree.digest import (
     MD5_FAMILY,
@@ -82,7 +99,7 @@ from sip_hooks.secagree.option_tags import (
     strip_sec_agree,
 )
 from sip_hooks.secagree.prediction import Need, Prediction, by_preference, predict_choice
-from sip_hooks.secagree.profiles import Profile, Use, may_stand_in_request
+from sip_hooks.secagree.profiles import Profile, Use
 from sip_hooks.secagree.requests import Protection, Request, count_vias, rows_of
 from sip_hooks.secagree.security_server import build_security_server
 from sip_hooks.secagree.selection import (
@@ -99,6 +116,16 @@ from sip_hooks.secagree.server_role import (
     ServerRules,
     decide_request,
     list_headers,
+)
+from sip_hooks.secagree.starting import (
+    Challenge,
+    Circumstances,
+    StartDigest,
+    StartIke,
+    StartIpsec3gpp,
+    StartManual,
+    StartTls,
+    plan_start,
 )
 from sip_hooks.secagree.strength import Assurances, Weakness, find_weaknesses, require_strength
 from sip_hooks.secagree.transitions import (
@@ -125,10 +152,15 @@ __all__ = [
     "AgreementError",
     "AgreementTags",
     "AlgorithmPair",
+    "Answer",
     "Assurances",
+    "Challenge",
     "Choice",
+    "Circumstances",
     "ClientAction",
+    "ClientAgreement",
     "ClientEvent",
+    "ClientRules",
     "ClientState",
     "ClientTransition",
     "Difference",
@@ -139,6 +171,7 @@ __all__ = [
     "LocalAgreementError",
     "Need",
     "OptionTagHeader",
+    "Outcome",
     "Parameter",
     "ParameterError",
     "ParseLimits",
@@ -161,15 +194,23 @@ __all__ = [
     "ServerRules",
     "ServerState",
     "ServerTransition",
+    "StartDigest",
+    "StartIke",
+    "StartIpsec3gpp",
+    "StartManual",
+    "StartTls",
     "UnprintableError",
     "Use",
     "UserAgentParameters",
     "Weakness",
     "WithdrawnUse",
     "arrange_algorithms",
+    "ask",
+    "begin",
     "build_security_server",
     "by_preference",
     "check_d_ver",
+    "choose_listed",
     "choose_mechanism",
     "compute_d_ver",
     "count_vias",
@@ -179,24 +220,30 @@ __all__ = [
     "find_weaknesses",
     "has_sec_agree",
     "hash_a1",
+    "headers_for",
     "is_legal_pair",
     "is_md5_family",
     "list_headers",
-    "may_stand_in_request",
     "option_tag_header",
     "parse_header",
     "parse_header_line",
+    "plan_start",
     "predict_choice",
     "read_agreement_tags",
     "read_ipsec_3gpp",
     "read_server_list",
+    "receive",
+    "refused_by_user",
     "render_header",
     "render_header_line",
     "repeated_preference",
     "require_strength",
     "rows_of",
     "same_meaning",
+    "security_ended",
     "session_ha1",
+    "start_failed",
+    "started",
     "step",
     "strip_agreement_tags",
     "strip_sec_agree",

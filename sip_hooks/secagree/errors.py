@@ -34,6 +34,9 @@ class RefusalReason(str, Enum):
     SIP_PORT = "sip-port"
     EQUAL_PORTS = "equal-ports"
     LOWER_PREFERENCE = "lower-preference"
+    INFORMATION_MISSING = "information-missing"
+    D_VER_NOT_POSSIBLE = "d-ver-not-possible"
+    REPEATED_SPI = "repeated-spi"
 
 
 class AgreementError(Exception):

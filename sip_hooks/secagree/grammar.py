@@ -95,11 +95,16 @@ def render_qvalue(thousandths: int) -> str:
     return text.removesuffix(".")
 
 
+def unfold(text: str) -> str:
+    """Return text on one line: each fold with the white space behind it is one SP."""
+    return _UNFOLD.sub(" ", text)  # R3261-7.3.1-c
+
+
 def unquote(quoted_string: str) -> str:
     """Return the content of a quoted string given with its quotes; a fold becomes one SP."""
     content = quoted_string[1:-1]
     if "\n" in content:
-        content = _UNFOLD.sub(" ", content)  # R3261-7.3.1-c
+        content = unfold(content)
     return _UNESCAPE.sub(r"\1", content) if "\\" in content else content
 
 

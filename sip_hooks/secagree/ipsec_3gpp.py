@@ -34,6 +34,10 @@ SPI_PARAMETERS: Final = frozenset({"spi", "spi-c", "spi-s"})
 PORT_PARAMETERS: Final = frozenset({"port1", "port2", "port-c", "port-s"})
 
 
+#: Why one mechanism is not used: reason, text, rule.
+Fault = Tuple[RefusalReason, str, str]
+
+
 class Ipsec3gppParameters(NamedTuple):
     """What one ipsec-3gpp element says, with the defaults of R3329-A-b filled in.
 
@@ -131,6 +135,39 @@ def is_legal_pair(pair: AlgorithmPair) -> bool:
         return encryption == "null"
     known = integrity in INTEGRITY_ALGORITHMS and encryption in ENCRYPTION_ALGORITHMS
     return known and encryption != "aes-gcm"
+
+
+def find_number_fault(
+    parameters: Ipsec3gppParameters, *, accept_reserved_spi: bool, accept_sip_port: bool
+) -> Optional[Fault]:
+    """Return why SPIs and ports of a peer make no two pairs of SAs, or None."""
+    fault = _spi_fault(parameters, accept_reserved=accept_reserved_spi)
+    return fault or _port_fault(parameters, accept_sip_port=accept_sip_port)
+
+
+def _spi_fault(given: Ipsec3gppParameters, *, accept_reserved: bool) -> Optional[Fault]:
+    if given.spi_c is None or given.spi_s is None:
+        text = "spi-c and spi-s are both needed for two pairs of SAs"
+        return RefusalReason.SPI_MISSING, text, "T33-H-f"
+    if given.spi_c == given.spi_s:
+        return RefusalReason.EQUAL_SPIS, "spi-c and spi-s must differ", "T33-7.1-f"
+    lower = min(given.spi_c, given.spi_s)
+    if lower < FIRST_FREE_SPI and not accept_reserved:
+        text = f"SPI {lower} is reserved by IANA (1 to {FIRST_FREE_SPI - 1})"
+        return RefusalReason.RESERVED_SPI, text, "IPS-1"
+    return None
+
+
+def _port_fault(given: Ipsec3gppParameters, *, accept_sip_port: bool) -> Optional[Fault]:
+    if given.port_c is None or given.port_s is None:
+        text = "port-c and port-s are both needed for two pairs of SAs"
+        return RefusalReason.PORT_MISSING, text, "T33-H-f"
+    if given.port_c == given.port_s:
+        return RefusalReason.EQUAL_PORTS, "port-c and port-s must differ", "T33-7.1-f"
+    if not accept_sip_port and (given.port_c in SIP_PORTS or given.port_s in SIP_PORTS):
+        text = "5060 and 5061 are never protected ports"
+        return RefusalReason.SIP_PORT, text, "T33-7.1-e"
+    return None
 
 
 class WithdrawnUse(str, Enum):

@@ -11,7 +11,7 @@ from typing import Dict, Final, List, NamedTuple, Optional, Sequence, Tuple
 
 from sip_hooks.secagree.errors import ParameterError, RefusalReason
 from sip_hooks.secagree.grammar import shorten
-from sip_hooks.secagree.ipsec_3gpp import AlgorithmPair, media_plane_error, read_ipsec_3gpp
+from sip_hooks.secagree.ipsec_3gpp import AlgorithmPair, Fault, media_plane_error, read_ipsec_3gpp
 from sip_hooks.secagree.mechanism import DIGEST, IPSEC_3GPP, MECHANISMS, SecMechanism
 from sip_hooks.secagree.selection import Refusal
 
@@ -37,12 +37,10 @@ class Prediction(NamedTuple):
     refusals: Tuple[Refusal, ...]
 
 
-#: A mechanism, and for ipsec-3gpp what must be equal too.
-_Kind = Tuple[str, Optional[AlgorithmPair], str, str]
+#: A mechanism, and for ipsec-3gpp what must be equal too: algorithms, protocol, mode.
+Kind = Tuple[str, Optional[AlgorithmPair], str, str]
 
 _NEEDS: Final = {DIGEST: Need.CHALLENGE, IPSEC_3GPP: Need.SA_SET}
-# Reason, text, rule.
-_Fault = Tuple[RefusalReason, str, str]
 
 
 def by_preference(mechanisms: Sequence[SecMechanism]) -> Tuple[int, ...]:
@@ -65,18 +63,18 @@ def predict_choice(offers: Sequence[SecMechanism], own: Sequence[SecMechanism]) 
     Both lists as they stand in Security-Client and Security-Server; q of the offers and their
     order do not count (R3329-2.3.1-c).
     """
-    faults: Dict[int, _Fault] = {}
-    known: Dict[_Kind, int] = {}
+    faults: Dict[int, Fault] = {}
+    known: Dict[Kind, int] = {}
     for index, offer in enumerate(offers):
         try:
-            known.setdefault(_kind_of_offer(offer), index)
+            known.setdefault(kind_of_offer(offer), index)
         except ParameterError as error:
             faults[index] = (error.reason, error.text, error.rule)
     order = by_preference(own)
     own_index: Optional[int] = None
     offer_index: Optional[int] = None
     for place in order:
-        offer_index = known.get(_kind(own[place]))
+        offer_index = known.get(kind_of(own[place]))
         if offer_index is not None:
             own_index = place
             break
@@ -84,7 +82,7 @@ def predict_choice(offers: Sequence[SecMechanism], own: Sequence[SecMechanism]) 
     need = Need.NOTHING
     if preferred is not None:
         need = _NEEDS.get(own[preferred].name.lower(), Need.NOTHING)
-    listed = {_kind(own[place]) for place in order}
+    listed = {kind_of(own[place]) for place in order}
     refusals: List[Refusal] = []
     for index, offer in enumerate(offers):
         if index != offer_index:
@@ -93,8 +91,11 @@ def predict_choice(offers: Sequence[SecMechanism], own: Sequence[SecMechanism]) 
     return Prediction(own_index, offer_index, need, tuple(refusals))
 
 
-def _kind(mechanism: SecMechanism) -> _Kind:
-    """Return what an own element is; own lists are checked, so reading them cannot fail."""
+def kind_of(mechanism: SecMechanism) -> Kind:
+    """Return what an element is, for lists whose elements are compared.
+
+    Raises :class:`ParameterError` for an ipsec-3gpp element that cannot be read.
+    """
     name = mechanism.name.lower()
     if name != IPSEC_3GPP:
         return name, None, "", ""
@@ -102,7 +103,8 @@ def _kind(mechanism: SecMechanism) -> _Kind:
     return name, given.algorithms, given.prot, given.mod
 
 
-def _kind_of_offer(offer: SecMechanism) -> _Kind:
+def kind_of_offer(offer: SecMechanism) -> Kind:
+    """Return what a peer's element is; raises :class:`ParameterError` for one of no use."""
     if offer.mediasec:
         raise media_plane_error()
     name = offer.name.lower()
@@ -113,11 +115,11 @@ def _kind_of_offer(offer: SecMechanism) -> _Kind:
     if repeated is not None:
         text = f"the parameter {shorten(repeated)} stands twice"
         raise ParameterError(repeated, RefusalReason.DUPLICATE_PARAMETER, text, "RFC 3261 7.3.1")
-    return _kind(offer)
+    return kind_of(offer)
 
 
-def _unused(offer: SecMechanism, listed: "set[_Kind]") -> _Fault:
-    kind = _kind_of_offer(offer)
+def _unused(offer: SecMechanism, listed: "set[Kind]") -> Fault:
+    kind = kind_of_offer(offer)
     if kind in listed:
         text = "usable, but the server's list prefers another one"
         return RefusalReason.LOWER_PREFERENCE, text, "R3329-2.3.1-h"

@@ -29,8 +29,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from sip_hooks.secagree.headers import HeaderName
-
 
 class Profile(str, Enum):
     """Whose rules an endpoint follows where the standards differ (GAP-1)."""
@@ -55,13 +53,3 @@ UNANSWERED_METHODS: Final = frozenset({"ACK", "CANCEL"})
 
 #: Responses that carry a list by RFC 3329, and the extension's Require with it.
 LIST_STATUSES: Final = frozenset({421, 494})
-
-
-def may_stand_in_request(header: HeaderName, method: str) -> bool:
-    """Whether Table 1 has a place for a header in a request; method names are case-sensitive.
-
-    A method that is newer than the table counts as MESSAGE does (R3329-2.6-c).
-    """
-    if header is HeaderName.SERVER:
-        return False
-    return method not in UNANSWERED_METHODS and method != "PRACK"

@@ -14,12 +14,12 @@ from sip_hooks.secagree.errors import ParameterError, PolicyError, RefusalReason
 from sip_hooks.secagree.grammar import shorten
 from sip_hooks.secagree.ipsec_3gpp import (
     ENCRYPTION_ALGORITHMS,
-    FIRST_FREE_SPI,
     INTEGRITY_ALGORITHMS,
-    SIP_PORTS,
     WITHDRAWN_ALGORITHMS,
     AlgorithmPair,
+    Fault,
     Ipsec3gppParameters,
+    find_number_fault,
     is_legal_pair,
     media_plane_error,
     read_ipsec_3gpp,
@@ -104,10 +104,7 @@ class Selection(NamedTuple):
     refusals: Tuple[Refusal, ...]
 
 
-# Reason, text, rule.
-_Fault = Tuple[RefusalReason, str, str]
-
-_LOWER_PREFERENCE: Final[_Fault] = (
+_LOWER_PREFERENCE: Final[Fault] = (
     RefusalReason.LOWER_PREFERENCE,
     "usable, but the server prefers the chosen one",
     "T33-7.2-a",
@@ -120,7 +117,7 @@ def choose_mechanism(offers: Sequence[SecMechanism], policy: ServerPolicy) -> Se
     The preference is the server's (T33-7.2-a): q and order of the offers do not count, except that
     of several usable offers of one pair the first is taken, with its own SPIs and ports (T33-H-h).
     """
-    faults: Dict[int, _Fault] = {}
+    faults: Dict[int, Fault] = {}
     usable: Dict[AlgorithmPair, Tuple[int, Ipsec3gppParameters]] = {}
     for index, mechanism in enumerate(offers):
         try:
@@ -144,7 +141,7 @@ def choose_mechanism(offers: Sequence[SecMechanism], policy: ServerPolicy) -> Se
 
 
 def _refusals(
-    offers: Sequence[SecMechanism], faults: Dict[int, _Fault], choice: Optional[Choice]
+    offers: Sequence[SecMechanism], faults: Dict[int, Fault], choice: Optional[Choice]
 ) -> Tuple[Refusal, ...]:
     chosen = -1 if choice is None else choice.offer_index
     result: List[Refusal] = []
@@ -167,7 +164,7 @@ def _read_offer(mechanism: SecMechanism) -> Ipsec3gppParameters:
     raise ParameterError(name, RefusalReason.UNKNOWN_MECHANISM, text, "R3329-2.2-d")
 
 
-def _offer_fault(offer: Ipsec3gppParameters, policy: ServerPolicy) -> Optional[_Fault]:
+def _offer_fault(offer: Ipsec3gppParameters, policy: ServerPolicy) -> Optional[Fault]:
     if offer.prot != "esp":
         text = f"prot={shorten(offer.prot)}: only esp protects SIP in IMS"
         return RefusalReason.PROTOCOL_NOT_SUPPORTED, text, "T33-H-d"
@@ -179,10 +176,14 @@ def _offer_fault(offer: Ipsec3gppParameters, policy: ServerPolicy) -> Optional[_
         return RefusalReason.MODE_NOT_SUPPORTED, text, "T33-7.1-j"
     if offer.algorithms not in policy.algorithms:
         return _pair_fault(offer.algorithms, policy)
-    return _spi_fault(offer, policy) or _port_fault(offer, policy)
+    return find_number_fault(
+        offer,
+        accept_reserved_spi=policy.accept_reserved_spi,
+        accept_sip_port=policy.accept_sip_port,
+    )
 
 
-def _pair_fault(pair: AlgorithmPair, policy: ServerPolicy) -> _Fault:
+def _pair_fault(pair: AlgorithmPair, policy: ServerPolicy) -> Fault:
     integrity, encryption = pair
     if integrity in INTEGRITY_ALGORITHMS and encryption in ENCRYPTION_ALGORITHMS:
         shown = f"{integrity} with {encryption}"
@@ -198,33 +199,8 @@ def _pair_fault(pair: AlgorithmPair, policy: ServerPolicy) -> _Fault:
     return RefusalReason.ALGORITHM_NOT_LISTED, text, "T33-7.2-a"
 
 
-def _spi_fault(offer: Ipsec3gppParameters, policy: ServerPolicy) -> Optional[_Fault]:
-    if offer.spi_c is None or offer.spi_s is None:
-        text = "spi-c and spi-s are both needed for two pairs of SAs"
-        return RefusalReason.SPI_MISSING, text, "T33-H-f"
-    if offer.spi_c == offer.spi_s:
-        return RefusalReason.EQUAL_SPIS, "spi-c and spi-s must differ", "T33-7.1-f"
-    lower = min(offer.spi_c, offer.spi_s)
-    if lower < FIRST_FREE_SPI and not policy.accept_reserved_spi:
-        text = f"SPI {lower} is reserved by IANA (1 to {FIRST_FREE_SPI - 1})"
-        return RefusalReason.RESERVED_SPI, text, "IPS-1"
-    return None
-
-
-def _port_fault(offer: Ipsec3gppParameters, policy: ServerPolicy) -> Optional[_Fault]:
-    if offer.port_c is None or offer.port_s is None:
-        text = "port-c and port-s are both needed for two pairs of SAs"
-        return RefusalReason.PORT_MISSING, text, "T33-H-f"
-    if offer.port_c == offer.port_s:
-        return RefusalReason.EQUAL_PORTS, "port-c and port-s must differ", "T33-7.1-f"
-    if not policy.accept_sip_port and (offer.port_c in SIP_PORTS or offer.port_s in SIP_PORTS):
-        text = "5060 and 5061 are never protected ports"
-        return RefusalReason.SIP_PORT, text, "T33-7.1-e"
-    return None
-
-
 def _user_agent_parameters(offer: Ipsec3gppParameters) -> UserAgentParameters:
-    # _spi_fault and _port_fault let no offer pass without the four
+    # find_number_fault lets no offer pass without the four
     assert offer.spi_c is not None
     assert offer.spi_s is not None
     assert offer.port_c is not None
