@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 
 from sad.model.association import Association
+from sad.model.endpoint import Endpoint
 from sad.model.requests import (
     Caller,
     ConfirmRequest,
@@ -38,6 +39,9 @@ class Backend(Protocol):
 
     def realtime(self) -> float:
         """Seconds of the real-time clock."""
+
+    def agreement(self, caller: Caller, endpoint: str) -> Endpoint:
+        """Return an endpoint that the caller may use, for what its user agents are told."""
 
     def screen(self, caller: Caller, request: ScreenRequest) -> Screened:
         """Say what Offer would take of an unprotected REGISTER's list."""

@@ -2,12 +2,23 @@
 
 A named type of an interface has the same name here; a method ``M`` has ``MIn`` and ``MOut``.
 Types are strict, text has limits and no control characters, integers are the 64 bits of Varlink:
-every other rule about a value is a decision and stands elsewhere. Counterpart:
+every other rule about a value is a decision and stands elsewhere. Those of
+``org.sipsad.Control`` stand in :mod:`sad.api.control_messages`. Counterpart:
 :mod:`sad.api.conversion`, which maps these to the daemon's own values.
 """
 
 from typing import Literal
 
+from sad.api.control_messages import (
+    EndpointStatus,
+    GetStatusIn,
+    GetStatusOut,
+    KernelCounter,
+    ReconcileIn,
+    ReconcileOut,
+    ReconcileReport,
+    StateCount,
+)
 from sad.api.wire import (
     Address,
     CallId,
@@ -22,8 +33,19 @@ from sad.api.wire import (
 )
 from sad.model.association import AssociationState as State
 from sad.model.association import EndReason
-from sad.model.endpoint import Role
-from sad.model.views import DaemonState, WatchKind
+from sad.model.endpoint import Profile, Role
+from sad.model.views import WatchKind
+
+__all__ = [
+    "EndpointStatus",
+    "GetStatusIn",
+    "GetStatusOut",
+    "KernelCounter",
+    "ReconcileIn",
+    "ReconcileOut",
+    "ReconcileReport",
+    "StateCount",
+]
 
 # --- org.varlink.service -------------------------------------------------------------------------
 
@@ -162,6 +184,20 @@ class Refusal(Message, frozen=True, kw_only=True):
 
 
 # --- org.sipsad.Associations: methods ------------------------------------------------------------
+
+
+class GetAgreementIn(Message, frozen=True, kw_only=True):
+    """An endpoint."""
+
+    endpoint: Word
+
+
+class GetAgreementOut(Message, frozen=True, kw_only=True):
+    """What its user agents are told."""
+
+    profile: Profile
+    required: bool
+    security_server: str
 
 
 class ScreenIn(Message, frozen=True, kw_only=True):
@@ -329,71 +365,3 @@ class MonitorOut(Message, frozen=True, kw_only=True):
 
     event: WatchKind
     association: Association | None
-
-
-# --- org.sipsad.Control --------------------------------------------------------------------------
-
-
-class EndpointStatus(Message, frozen=True, kw_only=True):
-    """An endpoint and what lives on it."""
-
-    name: str
-    addresses: tuple[str, ...]
-    server_port: Int
-    client_ports: tuple[Int, ...]
-    algorithms: tuple[str, ...]
-    unavailable: tuple[str, ...]
-    associations: Int
-
-
-class StateCount(Message, frozen=True, kw_only=True):
-    """How many associations are in one state."""
-
-    state: str
-    count: Int
-
-
-class KernelCounter(Message, frozen=True, kw_only=True):
-    """One of the kernel's XFRM counters."""
-
-    name: str
-    value: Int
-
-
-class ReconcileReport(Message, frozen=True, kw_only=True):
-    """What one comparison found and did; ``at`` in real-time microseconds."""
-
-    at: Int
-    reason: str
-    adopted: Int
-    repaired: Int
-    removed: Int
-    ended: Int
-
-
-class GetStatusIn(Message, frozen=True, kw_only=True):
-    """Nothing."""
-
-
-class GetStatusOut(Message, frozen=True, kw_only=True):
-    """The daemon as it stands."""
-
-    version: str
-    started_at: Int
-    state: DaemonState
-    endpoints: tuple[EndpointStatus, ...]
-    associations: tuple[StateCount, ...]
-    kernel_counters: tuple[KernelCounter, ...]
-    last_reconcile: ReconcileReport | None
-    last_problem: str | None
-    last_problem_hint: str | None
-
-
-class ReconcileIn(Message, frozen=True, kw_only=True):
-    """Nothing."""
-
-
-class ReconcileOut(Message, frozen=True, kw_only=True):
-    """The report."""
-
-    reconcile: ReconcileReport

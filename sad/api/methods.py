@@ -61,6 +61,7 @@ class Methods:
         self._table: dict[str, _Method] = {}
         read, control = self._require_read, self._require_control
         # Who may use an endpoint is known only with the call: the backend asks the policy itself.
+        self._now(ASSOCIATIONS, "GetAgreement", messages.GetAgreementIn, self._get_agreement)
         self._now(ASSOCIATIONS, "Screen", messages.ScreenIn, self._screen)
         self._later(ASSOCIATIONS, "Offer", messages.OfferIn, self._offer)
         self._now(ASSOCIATIONS, "Verify", messages.VerifyIn, self._verify)
@@ -179,6 +180,18 @@ class Methods:
         return encode_reply(description)
 
     # --- org.sipsad.Associations -------------------------------------------------------------
+
+    def _get_agreement(
+        self, caller: Caller, wanted: messages.GetAgreementIn, _call: Call
+    ) -> bytes:
+        endpoint = self._backend.agreement(caller, wanted.endpoint)
+        return encode_reply(
+            messages.GetAgreementOut(
+                profile=endpoint.profile,
+                required=endpoint.security_required,
+                security_server=endpoint.security_server,
+            )
+        )
 
     def _screen(self, caller: Caller, wanted: messages.ScreenIn, _call: Call) -> bytes:
         screened = self._backend.screen(caller, conversion.screen_request(wanted))

@@ -17,6 +17,7 @@ from sad.config.resolve import (
 from sad.config.settings import Settings
 from sad.config.sources import read_sources
 from sad.model.algorithms import WITHDRAWN
+from sad.model.endpoint import Profile
 
 _KEPT: Final = "SAs and policies stay when the daemon stops"
 _REMOVED: Final = "SAs and policies go when the daemon stops"
@@ -96,6 +97,8 @@ def _endpoint_lines(endpoint: EndpointSettings) -> Iterator[str]:
         f"  ports: server {endpoint.server_port}, client "
         f"{endpoint.client_ports[0]}-{endpoint.client_ports[-1]}"
     )
+    if endpoint.profile is Profile.RFC3329:
+        yield f"  profile rfc3329, security {endpoint.security}: {', '.join(endpoint.mechanisms)}"
     yield f"  users: {', '.join(map(str, endpoint.users))}; roles: {', '.join(endpoint.roles)}"
     yield f"  algorithms: {', '.join(endpoint.algorithms)}"
     yield f"  SPIs: {endpoint.spi_range[0]}-{endpoint.spi_range[1]}"
@@ -104,5 +107,7 @@ def _endpoint_lines(endpoint: EndpointSettings) -> Iterator[str]:
         yield f"  warning: {', '.join(withdrawn)} withdrawn by TS 33.203 Annex H"
     if endpoint.accept_reserved_spi:
         yield "  warning: SPIs 1 to 255 of peers are accepted"
+    if endpoint.security == "optional":
+        yield "  warning: user agents that do not agree are served in clear"
     if endpoint.accept_sip_port:
         yield "  warning: 5060 and 5061 of peers are accepted as protected ports"

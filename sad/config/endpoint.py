@@ -5,11 +5,12 @@
 
 import ipaddress
 from collections.abc import Iterator
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sad.config.problems import BrokenRule, raise_broken
+from sad.config.static_list import faults_of
 from sad.config.values import (
     Account,
     Address,
@@ -21,7 +22,7 @@ from sad.config.values import (
     split_text,
 )
 from sad.model.algorithms import WITHDRAWN
-from sad.model.endpoint import Role
+from sad.model.endpoint import Profile, Role
 
 DEFAULT_ALGORITHMS: Final = ("hmac-sha-1-96/aes-cbc", "hmac-sha-1-96/null")
 
@@ -81,6 +82,21 @@ class EndpointSettings(BaseModel):
         "ends the sets that it had at another (TS 33.203 7.5); false where several phones share "
         "one",
     )
+    profile: Profile = Field(
+        default=Profile.IMS,
+        description='How user agents get Security-Server: "ims" in the 401 of AKA (TS 24.229), '
+        '"rfc3329" in the 494 or 421 (RFC 3329)',
+    )
+    security: Literal["required", "optional"] = Field(
+        default="required",
+        description='Whether a user agent that does not agree is refused; "optional", in profile '
+        "rfc3329, serves those that do not ask for an agreement without one",
+    )
+    mechanisms: Annotated[tuple[str, ...], BeforeValidator(split_text)] = Field(
+        default=(),
+        description="The list of profile rfc3329 as in Security-Server, each mechanism with its "
+        'own q, e.g. ["digest;q=0.2;d-alg=MD5;d-qop=auth"]',
+    )
 
     @property
     def ports(self) -> frozenset[int]:
@@ -111,6 +127,7 @@ class EndpointSettings(BaseModel):
             for index, value in enumerate(values):
                 if value in values[:index]:
                     yield BrokenRule((name, index), f"{value} stands there twice", "remove one")
+        yield from self._broken_profile()
         if not self.accept_withdrawn_algorithms:
             for index, pair in enumerate(self.algorithms):
                 withdrawn = WITHDRAWN.intersection(pair.split("/"))
@@ -121,3 +138,26 @@ class EndpointSettings(BaseModel):
                         "remove the pair, or set accept_withdrawn_algorithms = true if phones "
                         "have nothing better",
                     )
+
+    def _broken_profile(self) -> Iterator[BrokenRule]:
+        for place, reason, hint in faults_of(self.mechanisms) if self.mechanisms else ():
+            at = ("mechanisms",) if place is None else ("mechanisms", place)
+            yield BrokenRule(at, reason, hint)
+        if self.profile is Profile.RFC3329 and not self.mechanisms:
+            yield BrokenRule(
+                ("mechanisms",),
+                "profile rfc3329 has no mechanism to offer",
+                'list at least one, e.g. ["digest;d-qop=auth"]',
+            )
+        if self.profile is Profile.IMS and self.mechanisms:
+            yield BrokenRule(
+                ("mechanisms",),
+                "profile ims lists ipsec-3gpp alone",
+                'remove it and set algorithms, or write profile = "rfc3329"',
+            )
+        if self.profile is Profile.IMS and self.security != "required":
+            yield BrokenRule(  # T33-7.1-p5, INTEROP-10
+                ("security",),
+                "profile ims serves nobody without protection",
+                'write security = "required", or profile = "rfc3329"',
+            )

@@ -13,6 +13,7 @@ from sad.config.endpoint import EndpointSettings
 from sad.config.locate import Path
 from sad.config.problems import BrokenRule, ConfigurationError, Problem, dotted
 from sad.config.settings import Settings
+from sad.config.static_list import static_list
 from sad.model.endpoint import Endpoint
 from sad.model.rules import Layout, Lifetimes, Limits
 
@@ -132,6 +133,9 @@ def _to_endpoint(settings: EndpointSettings, resolve_user: Resolve) -> Endpoint:
         accept_reserved_spi=settings.accept_reserved_spi,
         accept_sip_port=settings.accept_sip_port,
         identity_at_one_address=settings.identity_at_one_address,
+        profile=settings.profile,
+        security_required=settings.security == "required",
+        security_server=static_list(settings.mechanisms),
     )
 
 

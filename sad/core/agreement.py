@@ -11,10 +11,11 @@ from typing import Final
 
 from sad.model.agreement import OfferRecord, Refusal
 from sad.model.algorithms import WITHDRAWN
-from sad.model.endpoint import Endpoint
+from sad.model.endpoint import Endpoint, Profile
 from sad.model.errors import (
     AlgorithmUnavailable,
     BadHeader,
+    MechanismUnavailable,
     NoCommonMechanism,
     VerifyMismatch,
 )
@@ -56,8 +57,10 @@ def choose(rows: Sequence[str], endpoint: Endpoint, missing: AbstractSet[str]) -
     """Return what an endpoint takes of the rows of Security-Client.
 
     ``missing`` are the ``alg/ealg`` pairs that this kernel lacks. Raises BadHeader,
-    NoCommonMechanism, AlgorithmUnavailable.
+    NoCommonMechanism, AlgorithmUnavailable, and MechanismUnavailable on an endpoint of profile
+    ``rfc3329``.
     """
+    _require_ims(endpoint)
     offers = _read(HeaderName.CLIENT, rows, _OFFERED)
     if not offers:
         raise BadHeader(
@@ -87,6 +90,15 @@ def choose(rows: Sequence[str], endpoint: Endpoint, missing: AbstractSet[str]) -
         refusals=refusals,
         text=render_header(offers),
     )
+
+
+def _require_ims(endpoint: Endpoint) -> None:
+    if endpoint.profile is not Profile.IMS:
+        raise MechanismUnavailable(
+            mechanism="ipsec-3gpp",
+            reason=f"endpoint {endpoint.name} has profile {endpoint.profile}: its list is static",
+            hint="ask GetAgreement for the list, or name an endpoint of profile ims",
+        )
 
 
 def server_policy(endpoint: Endpoint, missing: AbstractSet[str]) -> ServerPolicy:

@@ -11,6 +11,15 @@ class Role(enum.StrEnum):
     UE = "ue"
 
 
+class Profile(enum.StrEnum):
+    """How Security-Server reaches user agents (GAP-1)."""
+
+    IMS = "ims"
+    """In the 401 of AKA (TS 24.229), each set with its own SPIs and ports."""
+    RFC3329 = "rfc3329"
+    """In the 494 or 421 (RFC 3329 2.3), one static list."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One configured endpoint (design: section 2).
@@ -21,6 +30,9 @@ class Endpoint:
 
     ``identity_at_one_address``: a private identity is one user agent, so one that registers from
     a new address has left the old one (T33-7.5-a).
+
+    ``security_required``: who does not agree is not served (R3329-3-a). ``security_server`` is
+    the static list of profile ``rfc3329`` as the header's value, empty for profile ``ims``.
     """
 
     name: str
@@ -34,6 +46,9 @@ class Endpoint:
     accept_reserved_spi: bool = False
     accept_sip_port: bool = False
     identity_at_one_address: bool = True
+    profile: Profile = Profile.IMS
+    security_required: bool = True
+    security_server: str = ""
 
     @property
     def ports(self) -> frozenset[int]:

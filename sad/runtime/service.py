@@ -15,6 +15,7 @@ from sad.core.allocation import RandBelow
 from sad.core.desired import outbound_set
 from sad.core.replacement import Succession
 from sad.model.association import Association, EndReason, Phase, RegistrationKey
+from sad.model.endpoint import Endpoint
 from sad.model.errors import BadParameter, Lost, NoSuchAssociation, SadError, UnknownFlow
 from sad.model.journal import Put
 from sad.model.requests import (
@@ -130,6 +131,10 @@ class AssociationService:
         return await self._installs.install(mechanism, new, request)
 
     # --- agreement -------------------------------------------------------------------------------
+
+    def agreement(self, caller: Caller, endpoint: str) -> Endpoint:
+        """Return an endpoint that the caller may use, for what its user agents are told."""
+        return self._gate.endpoint(caller, endpoint)
 
     def screen(self, caller: Caller, request: ScreenRequest) -> Screened:
         """Say what Offer would take of an unprotected REGISTER's list."""

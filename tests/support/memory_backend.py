@@ -86,6 +86,9 @@ class MemoryBackend:
         if self.failure is not None:
             raise self.failure
 
+    def agreement(self, caller: Caller, endpoint: str) -> Endpoint:
+        return self._endpoint(caller, endpoint)
+
     def screen(self, caller: Caller, request: ScreenRequest) -> Screened:
         choice = agreement.choose(
             request.security_client, self._endpoint(caller, request.endpoint), frozenset()

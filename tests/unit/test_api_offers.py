@@ -9,6 +9,7 @@ import pytest
 from sad.api.messages import OfferIn
 from sad.model import errors
 from sad.model.agreement import Refusal
+from sad.model.endpoint import Profile
 from tests.support import make
 from tests.support.api import ASSOCIATIONS, SERVICE
 from tests.support.desk import OPERATOR, SIP_SERVER, STRANGER, Desk
@@ -84,6 +85,29 @@ async def test_a_registration_from_screen_to_use(desk: Desk) -> None:
     assert found["association"] == found["outbound"] == taken["association"]
     await call("Release", {"id": association["id"], "wholeRegistration": True})
     assert desk.backend.releases[0].whole_registration
+
+
+async def test_user_agents_of_an_endpoint_are_told_its_list(desk: Desk) -> None:
+    """R3329-2.1-c, GAP-1: the static list of profile rfc3329, none of profile ims."""
+    wanted = {"endpoint": "access"}
+    ims = await desk.call(SIP_SERVER, f"{ASSOCIATIONS}.GetAgreement", wanted)
+    assert ims["parameters"] == {"profile": "ims", "required": True, "securityServer": ""}
+
+    listed = {"security_server": "digest;d-qop=auth", "security_required": False}
+    desk.backend.endpoints["access"] = make.endpoint(profile=Profile.RFC3329, **listed)
+    rfc = await desk.call(SIP_SERVER, f"{ASSOCIATIONS}.GetAgreement", wanted)
+    assert rfc["parameters"] == {
+        "profile": "rfc3329",
+        "required": False,
+        "securityServer": "digest;d-qop=auth",
+    }
+    stranger = await desk.call(STRANGER, f"{ASSOCIATIONS}.GetAgreement", wanted)
+    assert stranger["error"] == f"{ASSOCIATIONS}.NotPermitted"
+    # Nothing is chosen for one user agent where the list is static.
+    for method, parameters in (("Screen", screen()), ("Offer", offer())):
+        reply = await desk.call(SIP_SERVER, f"{ASSOCIATIONS}.{method}", parameters)
+        assert reply["error"] == f"{ASSOCIATIONS}.MechanismUnavailable"
+        assert "GetAgreement" in reply["parameters"]["hint"]
 
 
 async def test_what_is_offered_arrives_word_for_word(desk: Desk) -> None:
