@@ -1,6 +1,7 @@
 """``sadctl``: what an operator sees of the daemon and may ask of it.
 
-It imports the standard library and :mod:`sip_hooks.client` only, so that it starts at once.
+It imports the standard library and :mod:`sip_hooks.client` only, so that it starts at once; the
+verb that explains headers imports :mod:`sip_hooks.secagree` when it runs.
 
 =================  ==============================================================================
 ``__main__``       the program: command line in, exit code out
@@ -8,6 +9,7 @@ It imports the standard library and :mod:`sip_hooks.client` only, so that it sta
 ``looking``        verbs that look once: status, list, show, find
 ``watching``       the verb that keeps looking: monitor
 ``changing``       verbs that change something: release, reconcile
+``explaining``     the verb that needs no daemon: explain
 ``session``        one run: connection, output, and the short id of an association made whole
 ``output``         the terminal or pipe: width, colour, JSON
 ``render``         pure: status, rows, events and results as lines

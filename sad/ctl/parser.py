@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from sad import __version__
-from sad.ctl import arguments, changing, looking, watching
+from sad.ctl import arguments, changing, explaining, looking, watching
 from sad.ctl.session import Session
 
 _PROGRAM: Final = "sadctl"
@@ -17,8 +17,8 @@ _PROGRAM: Final = "sadctl"
 _EPILOG: Final = (
     "With --json status, show, find, release and reconcile print one JSON document, list and "
     "monitor one object per line: the replies of the varlink interfaces org.sipsad.Associations "
-    "and org.sipsad.Control as they are. Exit codes: 0 done, 1 refused or not found, 2 usage, "
-    "3 sad cannot be reached, 4 not permitted, 130 interrupted."
+    "and org.sipsad.Control as they are; explain prints a document of its own. Exit codes: "
+    "0 done, 1 refused or not found, 2 usage, 3 sad cannot be reached, 4 not permitted, 130 interrupted."
 )
 
 
@@ -102,6 +102,33 @@ def _find_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def _explain_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "header",
+        metavar="HEADER",
+        nargs="+",
+        help="rows of Security-Client (the name may be left out), -Server or -Verify; quote each",
+    )
+    parser.add_argument(
+        "--algorithms",
+        metavar="ALG/EALG,...",
+        default=",".join(explaining.ALGORITHMS),
+        help="pairs of the endpoint, most preferred first (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--list",
+        metavar="MECHANISMS",
+        help="Security-Server list of an endpoint of profile rfc3329; for Security-Server and "
+        "-Verify the client's offers (default: ipsec-3gpp with the algorithms)",
+    )
+    for name, what in (
+        ("withdrawn", "hmac-md5-96 and des-ede3-cbc are allowed"),
+        ("reserved-spi", "a peer may use SPIs 1 to 255"),
+        ("sip-port", "a peer may use ports 5060 and 5061"),
+    ):
+        parser.add_argument(f"--accept-{name}", action="store_true", help=what)
+
+
 VERBS: Final = (
     Verb(
         "status",
@@ -119,6 +146,12 @@ VERBS: Final = (
         "compare the kernel with the journal and mend what differs",
         changing.reconcile,
         _no_arguments,
+    ),
+    Verb(
+        "explain",
+        "what would be taken of a Security-* header and why not the rest, without sad",
+        explaining.explain,
+        _explain_arguments,
     ),
 )
 

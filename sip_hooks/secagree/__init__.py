@@ -19,6 +19,7 @@ The map, from letters to decisions:
 ``client_role``      the client's way: what to send, what an answer means
 ``starting``         what a client starts for the mechanism it chose
 ``digest``           d-ver: computed, checked
+``explanation``      of one list: what is taken, and why not each other element
 ``transitions``      both roles as tables, and their diagrams
 ``option_tags``      ``sec-agree`` in Require, Proxy-Require, Supported
 ``errors``           whose fault, where, by which rule
@@ -40,7 +41,6 @@ from sip_hooks.secagree.client_role import (
     Outcome,
     ask,
     begin,
-    choose_listed,
     headers_for,
     receive,
     refused_by_user,
@@ -69,6 +69,7 @@ from sip_hooks.secagree.errors import (
     RemoteAgreementError,
     UnprintableError,
 )
+from sip_hooks.secagree.explanation import Verdict, explain_list, explain_offers
 from sip_hooks.secagree.headers import (
     DEFAULT_LIMITS,
     HeaderName,
@@ -98,7 +99,13 @@ from sip_hooks.secagree.option_tags import (
     strip_agreement_tags,
     strip_sec_agree,
 )
-from sip_hooks.secagree.prediction import Need, Prediction, by_preference, predict_choice
+from sip_hooks.secagree.prediction import (
+    Need,
+    Prediction,
+    by_preference,
+    choose_listed,
+    predict_choice,
+)
 from sip_hooks.secagree.profiles import Profile, Use
 from sip_hooks.secagree.requests import Protection, Request, count_vias, rows_of
 from sip_hooks.secagree.security_server import build_security_server
@@ -202,6 +209,7 @@ __all__ = [
     "UnprintableError",
     "Use",
     "UserAgentParameters",
+    "Verdict",
     "Weakness",
     "WithdrawnUse",
     "arrange_algorithms",
@@ -216,6 +224,8 @@ __all__ = [
     "count_vias",
     "decide_request",
     "diagram",
+    "explain_list",
+    "explain_offers",
     "find_difference",
     "find_weaknesses",
     "has_sec_agree",

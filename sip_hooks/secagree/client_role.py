@@ -14,7 +14,7 @@ A :class:`ClientAgreement` is an immutable value; every function returns the nex
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, FrozenSet, NamedTuple, Optional, Sequence, Tuple
+from typing import Final, NamedTuple, Optional, Sequence, Tuple
 
 from sip_hooks.secagree.digest import DigestUse, Reading, compute_d_ver
 from sip_hooks.secagree.errors import (
@@ -28,7 +28,7 @@ from sip_hooks.secagree.grammar import unfold
 from sip_hooks.secagree.headers import HeaderName, parse_header, render_header
 from sip_hooks.secagree.mechanism import DIGEST, SecMechanism
 from sip_hooks.secagree.option_tags import SEC_AGREE, HeaderField, has_sec_agree
-from sip_hooks.secagree.prediction import Kind, by_preference, kind_of_offer
+from sip_hooks.secagree.prediction import choose_listed, kind_of_offer
 from sip_hooks.secagree.profiles import LIST_STATUSES, Profile, Use
 from sip_hooks.secagree.requests import rows_of
 from sip_hooks.secagree.starting import (
@@ -271,24 +271,6 @@ def _take_list(
     except ParameterError as error:
         return _go(kept, ClientEvent.INCOMPLETE, error.reason, error.text)
     return _go(replace(kept, chosen=chosen, start=start), ClientEvent.CHOSEN)
-
-
-def choose_listed(listed: Sequence[SecMechanism], offers: Sequence[SecMechanism]) -> Optional[int]:
-    """Return which mechanism of Security-Server a client takes (R3329-2.3.1-j, T33-7.2-c).
-
-    That of the highest q among those it offers; whether it is complete is not asked, because what
-    lacks something is no reason to take a lesser one (R3329-2.3.1-k).
-    """
-    known: FrozenSet[Kind] = frozenset(kind_of_offer(m) for m in offers if not m.mediasec)
-    names = {kind[0] for kind in known}
-    for place in by_preference(listed):
-        try:
-            is_known = kind_of_offer(listed[place]) in known
-        except ParameterError:
-            is_known = listed[place].name.lower() in names
-        if is_known:
-            return place
-    return None
 
 
 def _mirror(agreement: ClientAgreement, digest: Optional[DigestUse]) -> Tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a client will take of a server's list: for the server, who must prepare it.
+"""What a client takes of a server's list: for the client, and for the server who must prepare it.
 
 The server compares the lists to add what starts the mechanism (R3329-2.3.1-h); nothing else may
 come of Security-Client (R3329-2.3.1-i). The client goes by the server's q alone.
@@ -7,7 +7,7 @@ come of Security-Client (R3329-2.3.1-i). The client goes by the server's q alone
 from __future__ import annotations
 
 from enum import Enum
-from typing import Dict, Final, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Final, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
 
 from sip_hooks.secagree.errors import ParameterError, RefusalReason
 from sip_hooks.secagree.grammar import shorten
@@ -89,6 +89,24 @@ def predict_choice(offers: Sequence[SecMechanism], own: Sequence[SecMechanism]) 
             fault = faults.get(index) or _unused(offer, listed)
             refusals.append(Refusal(index, offer, *fault))
     return Prediction(own_index, offer_index, need, tuple(refusals))
+
+
+def choose_listed(listed: Sequence[SecMechanism], offers: Sequence[SecMechanism]) -> Optional[int]:
+    """Return which mechanism of Security-Server a client takes (R3329-2.3.1-j, T33-7.2-c).
+
+    That of the highest q among those it offers; whether it is complete is not asked, because what
+    lacks something is no reason to take a lesser one (R3329-2.3.1-k).
+    """
+    known: FrozenSet[Kind] = frozenset(kind_of_offer(m) for m in offers if not m.mediasec)
+    names = {kind[0] for kind in known}
+    for place in by_preference(listed):
+        try:
+            is_known = kind_of_offer(listed[place]) in known
+        except ParameterError:
+            is_known = listed[place].name.lower() in names
+        if is_known:
+            return place
+    return None
 
 
 def kind_of(mechanism: SecMechanism) -> Kind:
