@@ -18,7 +18,8 @@ _EPILOG: Final = (
     "With --json status, show, find, release and reconcile print one JSON document, list and "
     "monitor one object per line: the replies of the varlink interfaces org.sipsad.Associations "
     "and org.sipsad.Control as they are; explain prints a document of its own. Exit codes: "
-    "0 done, 1 refused or not found, 2 usage, 3 sad cannot be reached, 4 not permitted, 130 interrupted."
+    "0 done, 1 refused or not found, 2 usage, 3 sad cannot be reached, 4 not permitted, "
+    "130 interrupted."
 )
 
 
