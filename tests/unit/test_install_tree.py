@@ -127,3 +127,18 @@ def test_an_install_that_fails_changes_nothing(root: Path, tmp_path: Path) -> No
     assert program(root, "sad").resolve() == old
     assert set((root / PREFIX.lstrip("/")).glob("venv-*")) == environments
     assert run(root, "sad", "--version").returncode == 0
+
+
+@pytest.mark.parametrize("target", ["install", "uninstall"])
+@pytest.mark.parametrize("prefix", ["/usr/local", "srv/sad", "/srv/../usr", "/srv/sad x", "/"])
+def test_a_folder_that_others_use_is_refused(tmp_path: Path, prefix: str, target: str) -> None:
+    """Nothing is ever removed that was not made here."""
+    (tmp_path / "usr/local/share").mkdir(parents=True)
+    treasure = tmp_path / "usr/local/share/of somebody else"
+    treasure.touch()
+
+    done = make(target, tmp_path, PREFIX=prefix)
+
+    assert done.returncode != 0
+    assert "install: " in done.stderr
+    assert files_of(tmp_path) == {str(treasure.relative_to(tmp_path))}
