@@ -1,0 +1,128 @@
+"""``make bench``: how long the agreement takes, measured against json on the same machine.
+
+Numbers only, and no promise of time in ``make test``: a busy machine proves nothing. The header is
+the longest real one, six mechanisms of a handset (``tests/vectors/security-headers.txt``). The
+yardstick is ``json.loads`` of a text of the same length.
+"""
+
+import contextlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sip_hooks.secagree import (
+    HeaderError,
+    Request,
+    ServerRules,
+    choose_mechanism,
+    decide_request,
+    parse_header,
+    read_server_list,
+)
+from sip_hooks.secagree.strength import Assurances
+from tests.fuzz.targets import NO_LIMITS
+from tests.support.secagree_samples import POLICIES, VECTORS
+
+ROUNDS: Final = 2_000
+TARGET_MICROSECONDS: Final = 40.0
+#: Twice the length may cost this much more, or the work does not grow with the length alone.
+TOLERATED_GROWTH: Final = 2.5
+_SIZE: Final = 4 * 1024  # a quarter of what one header may bring
+
+
+def six_mechanisms() -> str:
+    """Return the value of the longest header of the vectors."""
+    lines = VECTORS.read_text(encoding="utf-8").splitlines()
+    return max((line for line in lines if line.startswith("Security-Client")), key=len)[17:]
+
+
+def median_microseconds(work: Callable[[], object], rounds: int = ROUNDS) -> float:
+    """Return the median of single calls."""
+    spans = []
+    for _ in range(rounds):
+        begun_at = time.perf_counter_ns()
+        work()
+        spans.append(time.perf_counter_ns() - begun_at)
+    return statistics.median(spans) / 1000
+
+
+def json_of(value: str) -> str:
+    """Return a JSON text of the header's length, with as many of its mechanisms as fit."""
+    mechanisms = [
+        [m.name, {name: given for name, given, _ in m.parameters}]
+        for m in parse_header(value)
+    ]
+    text = json.dumps(mechanisms, separators=(",", ":"))
+    while len(text) > len(value):
+        mechanisms.pop()
+        text = json.dumps(mechanisms, separators=(",", ":"))
+    return text.ljust(len(value))
+
+
+GROWING: Final = {
+    "mechanisms": ("", "tls,", "tls"),
+    "parameters": ("x", ";name=value", ""),
+    "quoted": ('x;a="', "\\b", '"'),
+    "folds": ("x", "\r\n ", ""),
+    "unfinished": ('x;a="', "b", ""),
+}
+
+
+def growth() -> dict[str, float]:
+    """Return how much longer twice the length takes, of patterns that are read or refused."""
+
+    def fastest(row: str) -> int:
+        spans = []
+        for _ in range(30):
+            begun_at = time.perf_counter_ns()
+            with contextlib.suppress(HeaderError):  # refusing is work too
+                parse_header(row, NO_LIMITS)
+            spans.append(time.perf_counter_ns() - begun_at)
+        return min(spans)
+
+    result = {}
+    for name, (start, repeated, end) in GROWING.items():
+        count = _SIZE // len(repeated)
+        once = fastest(start + repeated * count + end)
+        twice = fastest(start + repeated * 2 * count + end)
+        result[name] = twice / once
+    return result
+
+
+def main() -> int:
+    """Print the table; the status tells whether a target was missed."""
+    value = six_mechanisms()
+    policy = POLICIES["legacy"]
+    promised = Assurances(digest_verify=True, digest_nonce_count=True, tls_version=(1, 2))
+    own = read_server_list("ipsec-ike;q=0.1, tls;q=0.2", promised).mechanisms
+    request = Request(
+        "OPTIONS",
+        (("Via", "SIP/2.0/UDP a"), ("Require", "sec-agree"), ("Security-Client", "tls, digest")),
+    )
+    text = json_of(value)
+    parsed = median_microseconds(lambda: choose_mechanism(parse_header(value), policy))
+    rows = {
+        f"json.loads of {len(text)} characters": median_microseconds(lambda: json.loads(text)),
+        f"parse {len(value)} characters": median_microseconds(lambda: parse_header(value)),
+        "parse and choose, six mechanisms": parsed,
+        "decide a request by RFC 3329": median_microseconds(
+            lambda: decide_request(request, ServerRules(), own)
+        ),
+    }
+    for name, span in rows.items():
+        print(f"{name:36} {span:8.1f} us")
+    grown = growth()
+    for name, ratio in grown.items():
+        print(f"{'twice the length, ' + name:36} {ratio:8.2f} times")
+    fast = parsed < TARGET_MICROSECONDS
+    linear = max(grown.values()) <= TOLERATED_GROWTH
+    print(f"parse and choose below {TARGET_MICROSECONDS:g} us: {'yes' if fast else 'NO'}")
+    print(f"no growth above {TOLERATED_GROWTH}: {'yes' if linear else 'NO'}")
+    return 0 if fast and linear else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
