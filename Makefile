@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint unit kernel soak demo install uninstall clean distclean
+.PHONY: help setup test lint unit kernel soak fuzz bench demo install uninstall clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,14 @@ soak: export SAD_SOAK_SEED = $(SEED)
 soak: export SAD_LANE_TIMEOUT = $(shell expr $(SECONDS) + 7200)
 soak: $(READY) ## long proofs on a kernel with ESP: crowds, crashes, random lives (SECONDS=600)
 	@$(RUN) tests.suite --lane $(LANE) soak -- $(ARGS)
+
+fuzz: $(READY) ## look for headers that break the agreement, guided by coverage (SECONDS=600)
+	@$(RUN) pip install --quiet --constraint .ci/constraints.txt --editable '.[fuzz]' || \
+		echo "fuzz: atheris cannot be installed here, so hypothesis will do"
+	@$(RUN) tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+bench: $(READY) ## how long the agreement takes, against json on the same machine
+	@$(RUN) tests.bench
 
 demo: $(READY) ## the whole way of a registration, before your eyes
 	@$(RUN) tests.lane --print-lane --lane $(LANE) -- $(RUN) tests.demo
