@@ -22,7 +22,7 @@ def wire(world: World) -> None:
     assert len(capture.esp(packets)) > 0
 
 
-def _forms(key: bytes) -> list[bytes]:
+def forms(key: bytes) -> list[bytes]:
     """A key as bytes, in hex and in base64 (whatever stands around it)."""
     hexadecimal = key.hex().encode()
     coded = [base64.b64encode(bytes(before) + key)[4:-4] for before in range(3)]
@@ -33,7 +33,7 @@ def _forms(key: bytes) -> list[bytes]:
 def keys(world: World) -> None:
     """No key of any phone is in a journal, a file below /var/log or /run, a log or the capture."""
     known = [bytes.fromhex(text) for text in world.phones.call("keys")["keys"]]
-    forms = [(key, form) for key in known for form in _forms(key)]
+    searched = [form for key in known for form in forms(key)]
     places = {
         f"{machine.name}: {what}": machine.raw(script)
         for machine in (world.edge.machine, world.ue)
@@ -45,9 +45,9 @@ def keys(world: World) -> None:
     }
     places |= {path.name: path.read_bytes() for path in world.folder.iterdir() if path.is_file()}
     world.note(
-        f"{len(known)} keys in {len(forms)} forms; bytes searched: "
+        f"{len(known)} keys in {len(searched)} forms; bytes searched: "
         f"{ {name: len(data) for name, data in places.items()} }"
     )
     assert len(known) > 10
-    found = [name for name, data in places.items() if any(form in data for _, form in forms)]
+    found = [name for name, data in places.items() if any(form in data for form in searched)]
     assert found == []
