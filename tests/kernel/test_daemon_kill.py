@@ -13,7 +13,13 @@ import pytest
 
 from sip_hooks.client import CallError, Client, ClientError
 from tests.support import eye
-from tests.support.daemon import ASSOCIATIONS, PATIENCE, Daemon, endpoint_settings
+from tests.support.daemon import (
+    ASSOCIATIONS,
+    PATIENCE,
+    Daemon,
+    endpoint_settings,
+    wait_until,
+)
 from tests.support.make import CK, IK
 from tests.support.namespaces import Namespace
 
@@ -70,6 +76,10 @@ class Worker:
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self._client.call(f"{ASSOCIATIONS}.{method}", parameters)
 
+    def is_at_work(self) -> bool:
+        """Whether it has got some answers."""
+        return self.calls > 3
+
     def join(self) -> None:
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
@@ -104,10 +114,10 @@ def test_a_kill_at_any_moment_leaves_nothing_half_and_loses_nothing(edge: Daemon
     edge.start()
     for round_ in range(ROUNDS):
         worker = Worker(edge, numbers, round_)
-        time.sleep(0.1 + chosen.random() * 0.3)  # the moment of the kill: any will do
+        wait_until(worker.is_at_work, "the worker is at work")
+        time.sleep(chosen.random() * 0.3)  # the moment of the kill: any will do
         edge.kill()
         worker.join()
-        assert worker.calls > 3
         assert all(s.hard_add > 0 for s in eye.states(edge.namespace))
 
         edge.start()
