@@ -28,7 +28,7 @@ POINTS: Final[dict[str, tuple[Point, str]]] = {
     "v4 offer on the set again": ((JOURNAL, 6), "after DELETE"),
     "reconcile": ((NETLINK, 3), "NEWPOLICY or DELSA"),  # one of two is mended
     "restart": ((NETLINK, 39), "NEWPOLICY or DELSA"),  # the same, in the start
-    "restart again": ((JOURNAL, 4), "before COMMIT"),
+    "restart again": ((JOURNAL, 5), "before COMMIT"),
     "v4 take into use": ((NETLINK, 10), "UPDSA"),  # three of the older one's limits cut
     "v4 refresh": ((ANSWER, 2), "after the answer"),
     "v6 confirm after a reboot": ((NETLINK, 9), "DELSA"),  # the sets elsewhere are still whole
