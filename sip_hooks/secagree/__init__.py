@@ -147,6 +147,7 @@ from sip_hooks.secagree.transitions import (
     ServerState,
     ServerTransition,
     diagram,
+    listing,
     step,
 )
 
@@ -234,6 +235,7 @@ __all__ = [
     "is_legal_pair",
     "is_md5_family",
     "list_headers",
+    "listing",
     "option_tag_header",
     "parse_header",
     "parse_header_line",

@@ -120,8 +120,9 @@ def host_of(uri: str) -> str:
     scheme, colon, rest = uri.partition(":")
     if not colon or scheme.lower() not in {"sip", "sips"}:
         return ""
-    # A user part may hold ";" and "?", which end a host
-    rest = rest.rpartition("@")[2]
+    if rest.count("@") > 1:  # its end would be a guess
+        return ""
+    rest = rest.rpartition("@")[2]  # first: a user part may hold ";" and "?", which end a host
     for end in ";?":
         rest = rest.partition(end)[0]
     if rest.startswith("["):

@@ -232,12 +232,33 @@ def step(
 
 
 def diagram(table: Mapping[_StateT, Mapping[_EventT, _TransitionT]]) -> str:
-    """Return the table as a Mermaid state diagram, one arrow for each entry."""
-    lines: List[str] = ["stateDiagram-v2"]
-    first = next(iter(table))
-    lines.append(f"    [*] --> {first.value}")
+    """Return the table as a Mermaid state diagram: an arrow for each entry that changes state."""
+    lines: List[str] = ["stateDiagram-v2", f"    [*] --> {next(iter(table)).value}"]
     for state, entries in table.items():
-        for event, (after, action, rule) in entries.items():
-            text = f"{event.value} / {action.value} [{rule}]".replace(":", " -").replace(";", ",")
-            lines.append(f"    {state.value} --> {after.value} : {text}")
+        for event, entry in entries.items():
+            if entry.state != state:
+                # what ends a label or a statement there
+                text = f"{event.value} / {entry.action.value}".replace(":", " -").replace(";", ",")
+                lines.append(f"    {state.value} --> {entry.state.value} : {text}")
     return "\n".join(lines) + "\n"
+
+
+def listing(table: Mapping[_StateT, Mapping[_EventT, _TransitionT]]) -> str:
+    """Return the table in Markdown, every entry a row."""
+    lines = ["| state | event | action | next state | rule |", "| --- | --- | --- | --- | --- |"]
+    for state, entries in table.items():
+        for event, entry in entries.items():
+            cells = (state.value, event.value, entry.action.value, entry.state.value, entry.rule)
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def document() -> str:
+    """Return the page on both roles, ``STATES.md``; ``python -m sip_hooks.secagree`` prints it."""
+    parts = ["# RFC 3329 as two tables\n", "Made of `transitions.py`; a test compares the two.\n"]
+    for title, pictured, listed in (
+        ("Server", diagram(SERVER_TRANSITIONS), listing(SERVER_TRANSITIONS)),
+        ("Client", diagram(CLIENT_TRANSITIONS), listing(CLIENT_TRANSITIONS)),
+    ):
+        parts += [f"## {title}\n", f"```mermaid\n{pictured}```\n", listed]
+    return "\n".join(parts)
