@@ -96,7 +96,7 @@ def explained_header(args: Namespace) -> Explained:
 def explained_lines(explained: Explained, sheet: Sheet) -> list[str]:
     """Return an explanation as lines, the elements in their order."""
     taken = explained.get("taken")
-    what = "nothing is taken" if taken is None else f"{taken} is taken"
+    what = "nothing is taken" if taken is None else f"number {taken} is taken"
     lines = [
         sheet.title(
             explained["header"], f"{counted(len(explained['elements']), 'element')}, {what}"
