@@ -48,11 +48,17 @@ def faults_of(elements: Sequence[str]) -> Iterator[ListFault]:
     for weakness in weaknesses:
         reason = f"{read[weakness.mechanism_index].name}: {weakness.text} ({weakness.rule})"
         yield ListFault(weakness.mechanism_index, reason, weakness.hint)
-    if not weaknesses:
-        try:
-            ServerList(tuple(read), ASSURANCES)
-        except PolicyError as error:
-            yield ListFault(None, f"{error.reason} ({error.rule})", error.hint)
+    if weaknesses:
+        return
+    try:
+        ServerList(tuple(read), ASSURANCES)
+    except PolicyError as error:
+        yield ListFault(None, f"{error.reason} ({error.rule})", error.hint)
+        return
+    names = [element.name.lower() for element in read]
+    for place, name in enumerate(names):
+        if name in names[:place]:  # a client that knows it takes the first by q, never the other
+            yield ListFault(place, f"{name} is listed twice", "keep the one that is preferred")
 
 
 def static_list(elements: Sequence[str]) -> str:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Protocol
 
 from sip_hooks.client import CallError, Client, ClientError, TimedOut, Unreachable
 from sip_hooks.kamailio import message, tables
 from sip_hooks.kamailio.message import Refused
-from sip_hooks.kamailio.settings import HookSettings
 from sip_hooks.kamailio.tables import Association
 
 _INTERFACE = "org.sipsad.Associations."
@@ -40,10 +39,22 @@ _STATUS: Dict[str, tuple[int, str]] = {
 }
 
 
+class CallSettings(Protocol):
+    """Where the daemon is; ``timeout`` bounds one call, in seconds."""
+
+    @property
+    def socket(self) -> str:
+        """Path of its socket."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds."""
+
+
 class DaemonCalls:
     """One connection of one worker."""
 
-    def __init__(self, settings: HookSettings) -> None:
+    def __init__(self, settings: CallSettings) -> None:
         self._client = Client(settings.socket, timeout=settings.timeout)
 
     def call(self, method: str, **parameters: Any) -> Dict[str, Any]:

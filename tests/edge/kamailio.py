@@ -26,9 +26,9 @@ USER = "kamailio"
 _ANSWER_SECONDS = 5.0
 
 
-def configuration(values: Mapping[str, str], *, loader: Path) -> str:
-    """Return the shipped example with other values: of ``substdef``s, and of ``sad.*``."""
-    text = EXAMPLE.read_text()
+def configuration(values: Mapping[str, str], *, loader: Path, example: Path = EXAMPLE) -> str:
+    """Return a shipped example with other values: of ``substdef``s, and of ``sad.*``."""
+    text = example.read_text()
     for name, value in values.items():
         if name.startswith("sad."):
             pattern = rf'(?m)^({re.escape(name)} = )("[^"]*"|\d+)'
@@ -43,22 +43,20 @@ def configuration(values: Mapping[str, str], *, loader: Path) -> str:
         text,
     )
     text = text.replace("log_stderror=no", "log_stderror=yes")
-    text = text.replace(
-        'include_file "sad-ims.cfg"', f'include_file "{loader.parent}/sad-ims.cfg"'
-    )
+    text = text.replace('include_file "', f'include_file "{loader.parent}/')
     control = loader.parents[3] / "run/control.sock"
     text += f'loadmodule "jsonrpcs.so"\nmodparam("jsonrpcs", "dgram_socket", "{control}")\n'
     return text + 'modparam("jsonrpcs", "dgram_mode", 0777)\n'
 
 
-def install_hook(folder: Path) -> Path:
+def install_hook(folder: Path, loader: str = "sad_kamailio.py") -> Path:
     """Copy the hook where an unprivileged user can read it; return its loader."""
     target = folder / "hook/sip_hooks"
     if not target.exists():
         shutil.copytree(HOOK, target, ignore=shutil.ignore_patterns("__pycache__"))
         for path in (folder / "hook", *(folder / "hook").rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-    return target / "kamailio/sad_kamailio.py"
+    return target / "kamailio" / loader
 
 
 def install_faulty(loader: Path) -> Path:

@@ -1,10 +1,12 @@
 """What the tests of :mod:`netlink` on a real kernel share."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import pytest_asyncio
 
+from tests.edge.agreeing_ue import AgreeingUe
+from tests.edge.agreement_world import AgreementWorld, agreement_world
 from tests.edge.world import EdgeWorld, edge_world
 from tests.support.namespaces import Namespace
 from tests.support.xfrm_world import XfrmWorld, xfrm_world
@@ -32,3 +34,26 @@ async def world(shared_world: EdgeWorld) -> AsyncIterator[EdgeWorld]:
     """Give the shared edge with nothing left of the tests before."""
     yield shared_world
     await shared_world.clean()
+
+
+@pytest.fixture(scope="session")
+def first_hop() -> Iterator[AgreementWorld]:
+    """Give the one first hop of profile rfc3329, with a real Kamailio, that its tests share."""
+    with agreement_world() as built:
+        yield built
+
+
+@pytest.fixture
+def alice(first_hop: AgreementWorld) -> Iterator[AgreeingUe]:
+    """Give a phone at that first hop that knows tls, too."""
+    with first_hop.ue("alice", offers="tls, digest") as ue:
+        yield ue
+
+
+@pytest.fixture
+def bob(first_hop: AgreementWorld) -> Iterator[AgreeingUe]:
+    """Give another phone that is registered."""
+    with first_hop.ue("bob") as ue:
+        ue.register()
+        yield ue
+    first_hop.kamailio.rpc("ul.rm", "location", "bob")

@@ -67,6 +67,7 @@ def test_the_profile_is_ims_and_required_unless_said_otherwise() -> None:
             "two mechanisms have q 0.5 (R3329-2.2-g); give each mechanism a q of its own",
         ),
         (["digest;q=0.1;d-qop=auth", "digest;d-qop=auth-int"], "has no q (INTEROP-8)"),
+        (["digest;q=0.1;d-qop=auth", "DIGEST;q=0.2;d-qop=auth-int"], "digest is listed twice"),
         (["digest;q=2;d-qop=auth"], "position 7: q must be 0 to 1"),
         (["digest;d-qop=auth, tls"], "2 mechanisms in one element"),
         (['digest;d-qop=auth;d-ver="' + "a" * 32 + '"'], "leave d-ver out of the list"),

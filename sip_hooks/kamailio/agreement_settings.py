@@ -1,0 +1,70 @@
+"""``sad.*`` of the Kamailio configuration in profile rfc3329, read once in each worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+from sip_hooks.kamailio.settings import SettingError
+from sip_hooks.secagree.digest import Reading
+from sip_hooks.secagree.profiles import Use
+from sip_hooks.secagree.server_role import ServerRules
+
+#: ``sad.dver``: which reading of d-ver is taken first, and whether the other one is, too (GAP-3).
+_READINGS = {
+    "with-name": (Reading.WITH_NAME, False),
+    "value-only": (Reading.VALUE_ONLY, False),
+    "either": (Reading.WITH_NAME, True),
+}
+
+
+@dataclass(frozen=True)
+class AgreementSettings:
+    """What the hook must know without asking the daemon.
+
+    ``realm`` is that of the digest challenge. ``accept_tls`` serves who came by TLS without an
+    agreement (R3329-3-b). ``timeout`` bounds one call of the daemon, in seconds.
+    """
+
+    socket: str
+    endpoint: str
+    realm: str
+    timeout: float
+    accept_tls: bool
+    reading: Reading
+    lenient: bool
+
+    def rules(self, *, required: bool) -> ServerRules:
+        """Return the library's rules for an endpoint with that policy."""
+        return ServerRules(
+            use=Use.REQUIRED if required else Use.OPTIONAL,
+            accept_tls=self.accept_tls,
+            reading=self.reading,
+            lenient=self.lenient,
+        )
+
+
+def read_agreement_settings(parameter: Callable[[str], str]) -> AgreementSettings:
+    """Read them; ``parameter`` returns the text of ``sad.NAME``, empty if it is not set."""
+
+    def text(name: str) -> str:
+        value = parameter(name).strip()
+        if not value:
+            raise SettingError("sad.{} is not set in the Kamailio configuration".format(name))
+        return value
+
+    timeout = text("timeout_ms")
+    if not timeout.isdigit() or not 1 <= int(timeout) <= 60_000:
+        raise SettingError("sad.timeout_ms is not a number of 1 to 60000")
+    reading = _READINGS.get(text("dver"))
+    if reading is None:
+        raise SettingError("sad.dver is none of {}".format(", ".join(_READINGS)))
+    return AgreementSettings(
+        socket=text("socket"),
+        endpoint=text("endpoint"),
+        realm=text("realm"),
+        timeout=int(timeout) / 1000,
+        accept_tls=parameter("accept_tls").strip() == "1",
+        reading=reading[0],
+        lenient=reading[1],
+    )

@@ -1,0 +1,98 @@
+"""Phones and a first hop of profile rfc3329: real Kamailio as registrar, the real daemon."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sip_hooks.secagree.digest import hash_a1
+from tests.edge.agreeing_ue import AgreeingUe
+from tests.edge.kamailio import HOOK, USER, Kamailio, configuration, install_hook
+from tests.support.daemon import Daemon
+from tests.support.namespaces import Namespace, connect
+
+EXAMPLE = HOOK / "kamailio/example-rfc3329.cfg"
+EDGE, PHONES, MEDDLER = "10.40.0.1", "10.40.0.2", "10.40.0.9"
+SERVER = (EDGE, 5060)
+DOMAIN = "example.org"
+LIST = "digest;q=0.2;d-alg=MD5;d-qop=auth"
+USERS = ("alice", "bob")
+
+
+def daemon_settings(*, security: str = "required", mechanisms: str = LIST) -> str:
+    """Settings of the first hop's daemon."""
+    return (
+        f'socket_mode = 0o660\nsocket_group = "{USER}"\n'
+        f'[[endpoint]]\nname = "access"\naddresses = ["{EDGE}"]\nserver_port = 5064\n'
+        f'client_ports = "5068-5071"\nusers = ["{USER}", {os.getuid()}]\n'
+        f'profile = "rfc3329"\nsecurity = "{security}"\nmechanisms = ["{mechanisms}"]\n'
+    )
+
+
+@dataclass
+class AgreementWorld:
+    """Everything of one run."""
+
+    folder: Path
+    edge: Namespace
+    phones: Namespace
+    daemon: Daemon
+    kamailio: Kamailio
+
+    def ue(self, user: str = "alice", **settings: Any) -> AgreeingUe:
+        """Return a phone of one of the users."""
+        given: dict[str, Any] = {"server": SERVER, "domain": DOMAIN} | settings
+        return AgreeingUe(self.phones, PHONES, user=user, **given)
+
+    def set_policy(self, **settings: str) -> None:
+        """Have the daemon read other settings, and Kamailio hear of them."""
+        head = self.daemon.config.read_text().partition("socket_mode")[0]
+        self.daemon.config.write_text(head + daemon_settings(**settings))
+
+
+@contextlib.contextmanager
+def agreement_world(**settings: str) -> Iterator[AgreementWorld]:
+    """Build it; take it down at the end."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="hop-", dir="/run"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
+        edge = stack.enter_context(Namespace("hop"))
+        phones = stack.enter_context(Namespace("handsets"))
+        cable = connect(edge, phones, (f"{EDGE}/24", f"{PHONES}/24"), None)
+        phones.run(["ip", "address", "add", f"{MEDDLER}/24", "dev", cable.b])
+        daemon = Daemon(edge, folder / "sad", daemon_settings(**settings))
+        daemon.folder.chmod(0o755)
+        stack.callback(daemon.stop)
+        daemon.spawn()
+        loader = install_hook(folder, "sad_rfc3329.py")
+        values = {
+            "_ACCESS4_": EDGE,
+            "_DOMAIN_": DOMAIN,
+            "sad.socket": str(daemon.socket),
+            "sad.timeout_ms": "3000",
+        }
+        kamailio = Kamailio(edge, folder, configuration(values, loader=loader, example=EXAMPLE))
+        stack.callback(kamailio.stop)
+        kamailio.start()
+        daemon.wait_ready()
+        for user in USERS:
+            ha1 = hash_a1(user, DOMAIN, "secret")
+            kamailio.rpc("htable.sets", "sad_users", f"{user}@{DOMAIN}", ha1)
+        try:
+            yield AgreementWorld(folder, edge, phones, daemon, kamailio)
+        except BaseException:
+            _keep_words(daemon, kamailio)
+            raise
+
+
+def _keep_words(daemon: Daemon, kamailio: Kamailio) -> None:
+    scratch = os.environ.get("SAD_LANE_SCRATCH")
+    if scratch:
+        for log in (kamailio.log, daemon.log):
+            if log.exists():
+                (Path(scratch) / f"rfc3329-{log.name}").write_text(log.read_text(errors="replace"))

@@ -1,0 +1,109 @@
+"""SIPp as a foreign client: many calls of several kinds at once, each with one right answer."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.daemon import PATIENCE
+from tests.support.namespaces import Namespace
+
+_REQUEST = """\
+OPTIONS sip:{domain} SIP/2.0
+Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
+{vias}Max-Forwards: 70
+From: <sip:{user}@{domain}>;tag=[pid]SIPp[call_number]
+To: <sip:{domain}>
+Call-ID: [call_id]
+CSeq: 1 OPTIONS
+{rows}Content-Length: 0
+
+"""
+_SEND = '<send retrans="500"><![CDATA[\n{text}\n]]></send>'
+_RECEIVE = '<recv response="{status}"><action>{checks}</action></recv>'
+_CHECK = (
+    '<ereg regexp="{pattern}" search_in="hdr" header="{header}" check_it="true" assign_to="{n}"/>'
+)
+_SCENARIO = '<?xml version="1.0"?>\n<scenario name="{name}">{steps}{reference}</scenario>\n'
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of call: the rows of a request, and the answer as (header, pattern) pairs."""
+
+    name: str
+    rows: tuple[str, ...]
+    status: int
+    answer: tuple[tuple[str, str], ...]
+    vias: int = 1
+
+
+def run_kinds(
+    namespace: Namespace,
+    address: str,
+    server: tuple[str, int],
+    kinds: tuple[Kind, ...],
+    *,
+    domain: str,
+    rate: int,
+    seconds: int,
+) -> str:
+    """Run all kinds at once, ``rate`` calls a second together; fail with the wrong answers.
+
+    Return what was done.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="sipp-", dir="/run"))
+    each = -(-rate // len(kinds))
+    running = []
+    try:
+        for port, kind in enumerate(kinds, start=7000):
+            scenario = folder / f"{kind.name}.xml"
+            scenario.write_text(_scenario(kind, domain))
+            command = ["sipp", f"{server[0]}:{server[1]}", "-sf", str(scenario), "-nostdin"]
+            command += ["-i", address, "-p", str(port), "-r", str(each), "-m", str(each * seconds)]
+            command += ["-timeout", f"{PATIENCE:.0f}s", "-timeout_error", "-recv_timeout", "8000"]
+            command += ["-trace_err", "-error_file", str(folder / f"{kind.name}.err")]
+            running.append(
+                namespace.popen(
+                    command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=str(folder)
+                )
+            )
+        done = []
+        for kind, process in zip(kinds, running, strict=True):
+            words, _ = process.communicate(timeout=PATIENCE * 2)
+            errors = folder / f"{kind.name}.err"
+            told = errors.read_text()[:2000] if errors.exists() else ""
+            assert process.returncode == 0, f"{kind.name}: {told}{words[-3000:]}"
+            done.append(f"{kind.name}: {_cumulative(words, 'Successful call')} right")
+            assert _cumulative(words, "Successful call") == each * seconds
+            assert _cumulative(words, "Failed call") == 0
+        return "; ".join(done)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+        shutil.rmtree(folder)
+
+
+def _cumulative(words: str, counter: str) -> int:
+    (*_, found) = re.finditer(rf"{counter}\s*\|\s*\d+\s*\|\s*(\d+)", words)
+    return int(found[1])
+
+
+def _scenario(kind: Kind, domain: str) -> str:
+    vias = "".join(
+        f"Via: SIP/2.0/UDP 10.9.9.{n}:5060;branch=z9hG4bKb{n}\n" for n in range(1, kind.vias)
+    )
+
+    rows = "".join(f"{row}\n" for row in kind.rows)
+    request = _REQUEST.format(domain=domain, user="alice", vias=vias, rows=rows)
+    checks = "".join(
+        _CHECK.format(pattern=pattern, header=header, n=number)
+        for number, (header, pattern) in enumerate(kind.answer, start=1)
+    )
+    steps = _SEND.format(text=request) + _RECEIVE.format(status=kind.status, checks=checks)
+    used = ",".join(str(n) for n in range(1, len(kind.answer) + 1))
+    reference = f'<Reference variables="{used}"/>' if used else ""
+    return _SCENARIO.format(name=kind.name, steps=steps, reference=reference)

@@ -1,0 +1,218 @@
+"""Profile rfc3329 on real Kamailio: the flows of RFC 3329 section 4, and who is not let in."""
+
+import os
+import signal
+
+from tests.edge.agreeing_ue import AgreeingUe
+from tests.edge.agreement_world import (
+    DOMAIN,
+    LIST,
+    PHONES,
+    SERVER,
+    AgreementWorld,
+)
+from tests.edge.sipp import Kind, run_kinds
+from tests.support.daemon import wait_until
+from tests.ue.dialog import Dialog, new_branch
+from tests.ue.headers import parse_digest
+from tests.ue.sip import Request, Response
+
+HOP, BOB = f"sip:{DOMAIN}", f"sip:bob@{DOMAIN}"
+DEMANDS = ("Require: sec-agree", "Proxy-Require: sec-agree")
+LISTED = (
+    ("Require:", "sec-agree"),
+    ("Security-Server:", LIST),
+    ("Proxy-Authenticate:", "nonce=.*qop=.auth"),
+)
+
+
+def in_dialog(ue: AgreeingUe, dialog: Dialog, method: str, number: int) -> Request:
+    """Write a request of a dialog, with Via, and with what the agreement wants."""
+    request = dialog.request(method, seq=number)
+    via = f"SIP/2.0/UDP {ue.local[0]}:{ue.local[1]};branch={new_branch()}"
+    return ue.with_proof(request.prepend("Via", via))
+
+
+def test_edge_rfc3329_client_initiated_call(
+    first_hop: AgreementWorld, alice: AgreeingUe, bob: AgreeingUe
+) -> None:
+    """R3329-2.3.1-e to -p, first flow of section 4 with digest in place of tls.
+
+    OPTIONS, 494 with list and challenge, INVITE with Security-Verify, which goes on without a
+    trace of the agreement; the ACK may carry Security-Verify (GAP-2) and is stripped too.
+    """
+    first = alice.agree("OPTIONS")
+    assert (first.status, first.reason) == (494, "Security Agreement Required")
+    assert first.rows("Security-Server") == [LIST]
+    assert first.options("Require") == ["sec-agree"]
+    assert parse_digest(first.one("Proxy-Authenticate"))["realm"] == DOMAIN
+
+    tags = [("Require", "Sec-Agree , x-other"), ("Proxy-Require", "sec-agree")]
+    invite = alice.secured("INVITE", BOB, [("Supported", "100rel, sec-agree")])
+    # Other option tags survive, in any case and over several rows.
+    invite = invite.without("Require", "Proxy-Require")
+    invite = Request((*invite.headers, *tags), b"", "INVITE", BOB)
+    alice.send(invite)
+    received = bob.next_request()
+    assert received.rows("Require") == ["x-other"]
+    assert received.rows("Proxy-Require") == []
+    assert received.options("Supported") == ["100rel", "sec-agree"]
+    bob.answer(received)
+    accepted = alice.final(invite)
+    assert accepted.status == 200
+
+    dialog = Dialog.of_caller(invite, accepted)
+    ack = in_dialog(alice, dialog, "ACK", invite.cseq.number)
+    assert ack.rows("Security-Verify")
+    alice.send(ack)
+    assert bob.next_request().method == "ACK"
+    bye = in_dialog(alice, dialog, "BYE", invite.cseq.number + 1)
+    alice.send(bye)
+    bob.answer(bob.next_request())
+    assert alice.final(bye).status == 200
+    assert (alice.violations, bob.violations) == ([], [])
+
+
+def test_edge_rfc3329_server_initiated_call(
+    first_hop: AgreementWorld, alice: AgreeingUe, bob: AgreeingUe
+) -> None:
+    """R3329-2.3.2-d, -f, second flow of section 4: INVITE, 421, ACK, INVITE, and no OPTIONS."""
+    first = alice.exchange(alice.build("INVITE", BOB))
+    assert (first.status, first.reason) == (421, "Extension Required")
+
+    again = alice.secured("INVITE", BOB)
+    alice.send(again)
+    bob.answer(bob.next_request())
+    assert alice.final(again).status == 200
+    assert (alice.violations, bob.violations) == ([], [])
+
+
+def test_edge_rfc3329_ack_and_cancel(
+    first_hop: AgreementWorld, alice: AgreeingUe, bob: AgreeingUe
+) -> None:
+    """GAP-2, R3261-9.1-a: of a call that was let pass they pass, others are never answered."""
+    for method in ("ACK", "CANCEL"):
+        alice.send(alice.build(method, BOB, [("Require", "sec-agree")]))
+    assert alice.silence(0.3)
+
+    alice.agree("INVITE")
+    invite = alice.secured("INVITE", BOB)
+    alice.send(invite)
+    ringing = bob.next_request()
+    bob.answer(ringing, 180)
+    cancel = invite.without("Require", "Proxy-Require", "Security-Verify", "Proxy-Authorization")
+    rows = cancel.with_rows("CSeq", f"{invite.cseq.number} CANCEL").without("Contact").headers
+    alice.send(Request(rows, b"", "CANCEL", BOB))
+    assert bob.next_request().method == "CANCEL"
+    bob.answer(ringing, 487)
+    answers = {(r.cseq.method, r.status) for r in _finals(alice, 2)}
+    assert answers == {("CANCEL", 200), ("INVITE", 487)}
+
+
+def _finals(ue: AgreeingUe, count: int) -> list[Response]:
+    found: list[Response] = []
+    while len(found) < count:
+        message = ue.receive()
+        if isinstance(message, Response) and message.status >= 200:
+            found.append(message)
+    return found
+
+
+def test_edge_rfc3329_who_is_not_proven_is_not_served(
+    first_hop: AgreementWorld, alice: AgreeingUe, bob: AgreeingUe
+) -> None:
+    """R3329-2.3.2-c, R3329-2.2-h: a wrong password, another qop, another user: 494, always."""
+    with first_hop.ue("alice", password="guessed") as mallory:
+        mallory.agree()
+        assert mallory.exchange(mallory.secured("MESSAGE", BOB, body=b"hi")).status == 494
+    alice.agree()
+    lesser = alice.secured("MESSAGE", BOB, body=b"hi")
+    (proof,) = lesser.rows("Proxy-Authorization")
+    for changed in (
+        proof.replace("qop=auth", "qop=auth-int"),
+        ",".join(p for p in proof.split(",") if not p.strip().startswith(("qop", "nc", "cnonce"))),
+        proof.replace("algorithm=MD5", "algorithm=MD5-sess"),
+        proof.replace('"alice"', '"bob"'),
+    ):
+        request = lesser.with_rows("Proxy-Authorization", changed)
+        request = request.with_rows("Via", lesser.one("Via") + "x")
+        alice.send(request)
+        assert alice.final(request).status == 494
+    stranger = alice.build("MESSAGE", BOB, body=b"hi").with_rows(
+        "From", f"<sip:bob@{DOMAIN}>;tag=1"
+    )
+    alice.agree()
+    assert alice.exchange(alice.with_proof(stranger)).status == 494
+    assert bob.silence(0.3)
+
+
+def test_edge_rfc3329_a_foreign_client_at_200_calls_a_second(first_hop: AgreementWorld) -> None:
+    """R3329-2.3.2-b to -g, R3329-2.2-d: SIPp, no wrong answer to any kind of client."""
+    security = "Security-Client: digest"
+    wrong = f'Security-Verify: {LIST.replace("0.2", "0.1")};d-ver="{"0a" * 16}"'
+    forged = (
+        f'Proxy-Authorization: Digest username="alice", realm="{DOMAIN}", nonce="x", uri="{HOP}", '
+        f'qop=auth, nc=00000001, cnonce="c", response="{"0a" * 16}"'
+    )
+    print(
+        run_kinds(
+            first_hop.phones,
+            PHONES,
+            SERVER,
+            (
+                Kind("nothing", (), 421, LISTED),
+                Kind("supported", ("k: 100rel, Sec-Agree",), 494, LISTED),
+                Kind("require", ("Require: sec-agree",), 494, LISTED),
+                Kind("vias", (*DEMANDS, security), 502, (), vias=2),
+                Kind("verify", (*DEMANDS, forged, wrong), 494, LISTED),
+                Kind(
+                    "unknown",
+                    (*DEMANDS, "Security-Client: pigeon;x=3, tls", security),
+                    494,
+                    LISTED,
+                ),
+            ),
+            domain=DOMAIN,
+            rate=200,
+            seconds=2,
+        )
+    )
+
+
+def test_edge_rfc3329_policy_and_an_absent_daemon(
+    first_hop: AgreementWorld, alice: AgreeingUe
+) -> None:
+    """R3329-3-a, R3329-2.1-d, design section 3: the list holds while the daemon is away.
+
+    It comes back with an optional agreement and another q, and Kamailio hears of it: who asks
+    for nothing is served, who demands the agreement gets the new list.
+    """
+    alice.agree()
+    first_hop.daemon.kill()
+    assert alice.exchange(alice.secured("OPTIONS", HOP)).status == 200
+
+    new = "digest;q=0.7;d-qop=auth"
+    first_hop.set_policy(security="optional", mechanisms=new)
+    first_hop.daemon.start()
+    try:
+        wait_until(
+            lambda: all(_plain(alice).status == 200 for _ in range(16)), "the policy is optional"
+        )
+        # R3329-2.3.1-o: who agreed on the list of before is told the new one.
+        old = alice.exchange(alice.secured("OPTIONS", HOP))
+        assert (old.status, old.rows("Security-Server")) == (494, [new])
+        with first_hop.ue("alice") as ue:
+            assert ue.agree().rows("Security-Server") == [new]
+            assert ue.exchange(ue.secured("OPTIONS", HOP)).status == 200
+    finally:
+        first_hop.set_policy()
+        os.kill(first_hop.daemon.pid, signal.SIGHUP)
+    wait_until(
+        lambda: all(_plain(alice).status == 421 for _ in range(16)), "the agreement is required"
+    )
+
+
+def _plain(ue: AgreeingUe) -> Response:
+    request = ue.build("OPTIONS", HOP)
+    ue.send(request)
+    return ue.final(request)
