@@ -89,7 +89,12 @@ from sip_hooks.secagree.ipsec_3gpp import (
     read_ipsec_3gpp,
     write_ipsec_3gpp,
 )
-from sip_hooks.secagree.mechanism import Parameter, SecMechanism, repeated_preference
+from sip_hooks.secagree.mechanism import (
+    Parameter,
+    SecMechanism,
+    part_media_plane,
+    repeated_preference,
+)
 from sip_hooks.secagree.option_tags import (
     AgreementTags,
     OptionTagHeader,
@@ -239,6 +244,7 @@ __all__ = [
     "option_tag_header",
     "parse_header",
     "parse_header_line",
+    "part_media_plane",
     "plan_start",
     "predict_choice",
     "read_agreement_tags",

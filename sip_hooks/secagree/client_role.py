@@ -26,7 +26,7 @@ from sip_hooks.secagree.errors import (
 )
 from sip_hooks.secagree.grammar import unfold
 from sip_hooks.secagree.headers import HeaderName, parse_header, render_header
-from sip_hooks.secagree.mechanism import DIGEST, SecMechanism
+from sip_hooks.secagree.mechanism import DIGEST, SecMechanism, part_media_plane
 from sip_hooks.secagree.option_tags import SEC_AGREE, HeaderField, has_sec_agree
 from sip_hooks.secagree.prediction import choose_listed, kind_of_offer
 from sip_hooks.secagree.profiles import LIST_STATUSES, Profile, Use
@@ -109,15 +109,15 @@ def begin(rules: ClientRules, offers: Sequence[SecMechanism]) -> ClientAgreement
     Raises :class:`PolicyError` if there are none, if one bears a q (R3329-2.3.1-c), or if one is
     not Digest, TLS or IPsec (R3329-5-b).
     """
-    if rules.use is not Use.OFF and all(offer.mediasec for offer in offers):
+    signalling, _ = part_media_plane(offers)
+    if rules.use is not Use.OFF and not signalling:
         hint = "list what this client supports, e.g. tls"
         raise PolicyError("no mechanism is offered", "R3329-2.3.1-c", hint)
     if any(offer.get("q") is not None for offer in offers):
         hint = "leave q out: the preference is the server's"
         raise PolicyError("an offer bears a q", "R3329-2.3.1-c", hint)
-    for offer in offers:
-        if not offer.mediasec:
-            _check_offer(offer)
+    for offer in signalling:
+        _check_offer(offer)
     return ClientAgreement(rules, tuple(offers))
 
 

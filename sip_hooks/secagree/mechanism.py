@@ -8,7 +8,7 @@ here, those of ipsec-3gpp in :mod:`.ipsec_3gpp`. ``==`` asks for the same text,
 
 from __future__ import annotations
 
-from typing import Final, Iterable, NamedTuple, Optional, Tuple
+from typing import Final, Iterable, List, NamedTuple, Optional, Tuple
 
 from sip_hooks.secagree.errors import UnprintableError
 from sip_hooks.secagree.grammar import (
@@ -128,6 +128,16 @@ def parameter_fault(parameter: Parameter) -> Optional[Tuple[str, str]]:
     elif value is not None and not is_token(value) and not is_ipv6_reference(value):
         return "a value must be a token, an IPv6 address in brackets or quoted", RULE_SYNTAX
     return None
+
+
+def part_media_plane(
+    mechanisms: Iterable[SecMechanism],
+) -> Tuple[Tuple[SecMechanism, ...], Tuple[SecMechanism, ...]]:
+    """Return the mechanisms of signalling, and those of the media plane (UPD-mediasec-b)."""
+    parts: Tuple[List[SecMechanism], List[SecMechanism]] = ([], [])
+    for mechanism in mechanisms:
+        parts[mechanism.mediasec].append(mechanism)
+    return tuple(parts[False]), tuple(parts[True])
 
 
 def repeated_preference(mechanisms: Iterable[SecMechanism]) -> Optional[int]:

@@ -26,6 +26,7 @@ from sip_hooks.secagree.mechanism import (
     MECHANISMS,
     Parameter,
     SecMechanism,
+    part_media_plane,
     repeated_preference,
 )
 from sip_hooks.secagree.security_server import check_own_values
@@ -49,12 +50,11 @@ class ServerList:
     accept_withdrawn: bool = False
 
     def __post_init__(self) -> None:
-        if not any(not mechanism.mediasec for mechanism in self.mechanisms):
+        signalling, _ = part_media_plane(self.mechanisms)
+        if not signalling:
             raise PolicyError("the list is empty", "R3329-2.2-a", "list a mechanism, e.g. tls")
-        for mechanism in self.mechanisms:
-            if not mechanism.mediasec:
-                self._check(mechanism)
-        signalling = [m for m in self.mechanisms if not m.mediasec]
+        for mechanism in signalling:
+            self._check(mechanism)
         if len(signalling) > 1 and any(m.preference is None for m in signalling):
             hint = "give each mechanism a q of its own"
             raise PolicyError("a mechanism has no q", "INTEROP-8", hint)

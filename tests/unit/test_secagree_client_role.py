@@ -32,7 +32,7 @@ from sip_hooks.secagree import (
     started,
 )
 from sip_hooks.secagree.starting import Challenge, StartDigest, StartIke, StartTls
-from tests.support.secagree_samples import offer
+from tests.support.secagree_samples import VECTORS, offer
 
 PROXY = "sip:proxy.example.com"
 GIVEN = Circumstances(PROXY)
@@ -132,20 +132,37 @@ def test_the_highest_q_that_is_known_is_started(status: int, rows: tuple[str, ..
     assert outcome_of(agreement)[1] is ClientAction.START
 
 
-def test_the_list_of_a_real_network_is_chosen_by_q() -> None:
-    """Six rows whose q do not fall: aes-cbc with hmac-sha-1-96 has 0.2 (R3329-2.3.1-j)."""
-    values = {"0.6": "md5-96/aes-cbc", "0.1": "sha-1-96/des-ede3-cbc", "0.2": "sha-1-96/aes-cbc"}
-    values |= {"0.5": "sha-1-96/null"}
-    rows = [
-        offer(alg=f"hmac-{alg}", ealg=ealg, q=q, spi_c="1000", spi_s="1001")
-        for q, (alg, _, ealg) in ((q, text.partition("/")) for q, text in values.items())
+@pytest.mark.parametrize(
+    ("pairs", "place"),
+    [
+        (("hmac-md5-96/aes-cbc", "hmac-sha-1-96/aes-cbc"), 0),
+        (("hmac-sha-1-96/aes-cbc", "hmac-sha-1-96/null"), 5),
+        (("hmac-sha-1-96/aes-cbc", "hmac-sha-1-96/des-ede3-cbc"), 4),
+        (("aes-gmac/null",), None),
+    ],
+)
+def test_the_list_of_a_real_network_is_chosen_by_q(
+    pairs: tuple[str, ...], place: int | None
+) -> None:
+    """Six rows of the vectors whose q do not fall: their order means nothing (R3329-2.3.1-j)."""
+    lines = VECTORS.read_text(encoding="utf-8").splitlines()
+    rows = [line.partition(":")[2] for line in lines if "port-c=32920;port-s=5067" in line]
+    offers = [
+        offer(alg=alg, ealg=ealg) for alg, _, ealg in (pair.partition("/") for pair in pairs)
     ]
-    offers = parse_header(
-        f"{offer(ealg='aes-cbc')}, {offer(ealg='null')}, {offer(ealg='des-ede3-cbc')}"
+
+    assert len(rows) == 6
+    assert choose_listed(parse_header(rows), parse_header(offers)) == place
+
+
+def test_offers_of_the_media_plane_go_along() -> None:
+    """They are sent, take no part in the choice, and need no signalling rule (UPD-mediasec-a)."""
+    agreement, headers = ask(
+        begin(REQUIRED, parse_header("sdes-srtp;mediasec, tls")), PROXY, PROXY
     )
 
-    place = choose_listed(parse_header(rows), offers)
-    assert place == 3
+    assert headers[0] == ("Security-Client", "sdes-srtp;mediasec, tls")
+    assert receive(agreement, listed(494, "sdes-srtp;mediasec"), GIVEN).state is ClientState.FAILED
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from sip_hooks.secagree import (
     Assurances,
+    Need,
     PolicyError,
     ServerList,
     ServerPolicy,
@@ -12,6 +13,7 @@ from sip_hooks.secagree import (
     find_difference,
     find_weaknesses,
     parse_header,
+    part_media_plane,
     predict_choice,
     read_server_list,
     render_header,
@@ -207,6 +209,16 @@ def test_every_offer_not_taken_has_a_reason() -> None:
         (7, "lower-preference", "R3329-2.3.1-h"),
         (8, "lower-preference", "R3329-2.3.1-h"),
     ]
+
+
+def test_the_media_plane_is_kept_apart() -> None:
+    """Stored and reported, never chosen, needs nothing (UPD-mediasec-a, UPD-mediasec-b)."""
+    mixed = parse_header("sdes-srtp;mediasec, tls;q=0.1, dtls-srtp;mediasec")
+    signalling, media = part_media_plane(mixed)
+
+    assert [m.name for m in signalling] == ["tls"]
+    assert [m.name for m in media] == ["sdes-srtp", "dtls-srtp"]
+    assert predict_choice(parse_header("tls"), media)[:3] == (None, None, Need.NOTHING)
 
 
 def test_both_ways_of_ims_stand_in_one_list() -> None:

@@ -1,5 +1,6 @@
 """Both roles as tables: what they promise as a whole, and that the page shows them (section 2)."""
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,11 @@ from sip_hooks.secagree.transitions import document
 PAGE = Path(sip_hooks.secagree.__file__).parent / "STATES.md"
 
 
-def test_the_page_is_made_of_the_tables() -> None:
+def test_the_page_is_made_of_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
     """Its way out: python -m sip_hooks.secagree > sip_hooks/secagree/STATES.md."""
+    runpy.run_module("sip_hooks.secagree", run_name="__main__")
+
+    assert capsys.readouterr().out == document()
     assert PAGE.read_text(encoding="utf-8") == document()
 
 
