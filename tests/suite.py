@@ -3,7 +3,8 @@
 ``python -m tests.suite [--lane LANE] lint unit kernel [-- PYTEST-ARGUMENTS]``, called by the
 Makefile. Every part runs, whatever became of the others. A test that was skipped, a part
 without tests, and a kernel test outside of a lane are failures: what ran nowhere proves nothing.
-Results, and what kernel tests leave (captures, logs), lie in ``build/tests/PART``.
+Results, and what kernel tests leave (captures, logs), lie in ``build/tests/PART``; the rules of
+the agreement with their tests and results in ``build/tests/rules.txt``.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tests.support.rules import write_table
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "build/tests"
@@ -133,6 +136,7 @@ def main(arguments: list[str]) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     verdicts = [judge(outcome) for outcome in outcomes]
+    print(write_table(RESULTS))
     print(closing_line(verdicts, time.monotonic() - started))
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 

@@ -7,6 +7,7 @@ the report of the part's last run (:mod:`tests.suite`), where there is one.
 import ast
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -86,17 +87,32 @@ def results(folder: Path = ROOT / "build/tests") -> dict[tuple[str, str], str]:
     return found
 
 
+def result_of(rule: Rule, tests: list[NamingTest], known: dict[tuple[str, str], str]) -> str:
+    """Return the worst result of a rule's tests, ``none`` if no test names it."""
+    if not rule.of_software:
+        return "no software"
+    fates = {known.get((test.module, test.name), "not run") for test in tests}
+    return next((fate for fate in ("failed", "not run", "passed") if fate in fates), "none")
+
+
 def table(known: dict[tuple[str, str], str]) -> str:
     """Return rule, result and tests as text, every rule of the file in it."""
     naming = naming_tests()
     lines = [f"{'rule':20} {'result':12} tests that name it"]
     for rule in rules():
         tests = naming.get(rule.id, [])
-        fates = {known.get((test.module, test.name), "not run") for test in tests}
-        worst = next((f for f in ("failed", "not run", "passed") if f in fates), "none")
         shown = ", ".join(sorted(f"{test.part}/{test.module}::{test.name}" for test in tests))
-        if rule.of_software:
-            lines.append(f"{rule.id:20} {worst:12} {shown}")
-        else:
-            lines.append(f"{rule.id:20} {'no software':12} {rule.words}")
+        result = result_of(rule, tests, known)
+        lines.append(f"{rule.id:20} {result:12} {shown or rule.words}")
     return "\n".join(lines) + "\n"
+
+
+def write_table(folder: Path) -> str:
+    """Write the table of the last runs into the folder of results; return it in one line."""
+    known = results(folder)
+    path = folder / "rules.txt"
+    path.write_text(table(known), encoding="utf-8")
+    naming = naming_tests()
+    fates = Counter(result_of(rule, naming.get(rule.id, []), known) for rule in rules())
+    counted = ", ".join(f"{count} {fate}" for fate, count in sorted(fates.items()))
+    return f"rules of the agreement: {counted} ({path.relative_to(ROOT)})"
