@@ -71,7 +71,7 @@ class ServerRules:
 class ServerDecision(NamedTuple):
     """What to do with a request. ``status`` is 0 where nothing is answered.
 
-    ``headers`` belong into the answer, ``forwarded`` replaces the request's own. ``difference`` is
+    ``headers`` belong into the answer, ``forwarded``, if any, replace the request's. ``difference`` is
     what is wrong with Security-Verify. ``need`` says what an answer with the list must bring.
     """
 
@@ -102,7 +102,7 @@ def decide_request(
     event, difference = _event(request, tags, rules, own, digest)
     entry = step(SERVER_TRANSITIONS, ServerState.NONE, event)
     made = ServerDecision(event, entry.action, entry.rule, difference=difference)
-    if entry.action is ServerAction.ACCEPT:
+    if entry.action is ServerAction.ACCEPT or _is_silent_of_ours(request, event, rules):
         return made._replace(forwarded=_forwarded(request.headers, rules))
     status = _status(entry.action, tags, rules)
     if not status:
@@ -225,6 +225,12 @@ def _d_ver_difference(
     if check_d_ver(given[1] or "", digest, (render_header(own),), taken) is None:
         return Difference(index, "another value of 'd-ver'")
     return None
+
+
+def _is_silent_of_ours(request: Request, event: ServerEvent, rules: ServerRules) -> bool:
+    """Whether a request that is not judged belongs to an agreement: its tag ends here too."""
+    is_silent = event is ServerEvent.SILENT_PROTECTED
+    return is_silent and rules.use is not Use.OFF and request.protection is not Protection.NONE
 
 
 # --- what it gets --------------------------------------------------------------------------------

@@ -244,15 +244,20 @@ def test_ack_and_cancel_are_never_answered(method: str, verify: tuple[str, ...])
         passed = decide_request(over_tls(method, *verify, *DEMANDS), rules, LIST)
         assert (dropped.action, dropped.status, dropped.headers) == (clear, 0, ())
         assert (passed.action, passed.status, passed.headers) == (ServerAction.PASS, 0, ())
+        # what is of no agreement goes on as it came
+        assert dropped.forwarded == ()
+        assert (len(passed.forwarded) == 1) == (rules.use is not Use.OFF)
 
 
 def test_prack_may_lack_the_list_but_not_change_it() -> None:
     """Table 1 has no place for it there, 2.3.1 wants it: taken, not required (GAP-2)."""
-    without = decide_request(over_tls("PRACK", "Require: sec-agree"), REQUIRED, LIST)
+    asked = over_tls("PRACK", "Require: sec-agree, 100rel", "Proxy-Require: sec-agree")
+    without = decide_request(asked, REQUIRED, LIST)
     right = decide_request(over_tls("PRACK", VERIFY), REQUIRED, LIST)
     wrong = decide_request(over_tls("PRACK", "Security-Verify: tls"), REQUIRED, LIST)
 
     assert (without.action, right.action) == (ServerAction.PASS, ServerAction.ACCEPT)
+    assert without.forwarded[1:] == (("Require", "100rel"),)  # R3329-2.3.1-p
     assert wrong.status == 494
 
 
