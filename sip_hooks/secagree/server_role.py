@@ -71,8 +71,9 @@ class ServerRules:
 class ServerDecision(NamedTuple):
     """What to do with a request. ``status`` is 0 where nothing is answered.
 
-    ``headers`` belong into the answer; ``forwarded``, if any, replace the request's. ``difference``
-    is what is wrong with Security-Verify. ``need`` says what an answer with the list must bring.
+    ``headers`` belong into the answer; ``forwarded``, if any, replace the request's own.
+    ``difference`` is what is wrong with Security-Verify. ``need`` says what an answer with the
+    list must bring.
     """
 
     event: ServerEvent
