@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="tests.acceptance", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave the machines running")
     parser.add_argument(
-        "--only", default="", metavar="TEXT", help="scenarios with this in the name"
+        "--only", nargs="+", default=[""], metavar="TEXT", help="scenarios with this in the name"
     )
     options = parser.parse_args(arguments)
     begun = time.monotonic()

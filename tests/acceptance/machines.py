@@ -221,4 +221,4 @@ def connected(vagrant: Vagrant) -> Iterator[dict[str, Machine]]:
     finally:
         for machine in machines.values():
             machine.disconnect()
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # ssh removes its sockets too

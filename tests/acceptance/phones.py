@@ -161,9 +161,9 @@ class Phones:
             return {"status": refused.response.status}
         return {"status": response.status, "granted": phone.granted, **_set_of(phone)}
 
-    async def recover(self, ue: str, seconds: float) -> dict[str, Any]:
+    async def recover(self, ue: str, within: float) -> dict[str, Any]:
         """What a phone does by itself that the edge no longer knows: try, forget, start anew."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + within
         phone = self._ues[ue]
         tries = 0
         while True:
@@ -210,9 +210,9 @@ class Phones:
         tcp = self._ues[ue].channels[-1].tcp if self._ues[ue].channels else None
         return {"open": tcp is not None and tcp.is_open}
 
-    async def grant(self, seconds: int) -> dict[str, Any]:
-        """Let registrations last so long."""
-        self._scscf.registrar.settings.granted = seconds
+    async def grant(self, lasting: int) -> dict[str, Any]:
+        """Let registrations last so many seconds."""
+        self._scscf.registrar.settings.granted = lasting
         return {}
 
     async def probe(self, version: int, port: int) -> dict[str, Any]:

@@ -51,10 +51,10 @@ def scenario(name: str) -> Callable[[Body], Body]:
     return add
 
 
-def scenarios(modules: Sequence[ModuleType], containing: str = "") -> list[Scenario]:
-    """Return the scenarios of modules, in this order, whose name contains a text."""
+def scenarios(modules: Sequence[ModuleType], texts: Sequence[str] = ("",)) -> list[Scenario]:
+    """Return the scenarios of modules, in this order, whose name contains one of the texts."""
     places = [module.__name__ for module in modules]
-    found = [one for one in _FOUND if containing in one.name]
+    found = [one for one in _FOUND if any(text in one.name for text in texts)]
     return sorted(found, key=lambda one: places.index(one.body.__module__))
 
 

@@ -59,15 +59,15 @@ def capability(world: World) -> None:
 @scenario("network cut")
 def cut(world: World) -> None:
     """Cut for longer than a registration lasts: its sets end, the phone comes back by itself."""
-    world.phones.call("grant", seconds=15)
+    world.phones.call("grant", lasting=15)
     world.phones.register("alice", 1)
     world.ue.run("networkctl", "down", "eth1")
     try:
         world.edge.wait_empty()
     finally:
         world.ue.run("networkctl", "up", "eth1")
-    world.phones.call("grant", seconds=3600)
-    assert world.phones.call("recover", ue="alice", seconds=PATIENCE)["status"] == 200
+    world.phones.call("grant", lasting=3600)
+    assert world.phones.call("recover", ue="alice", within=PATIENCE)["status"] == 200
     assert world.phones.call("message", ue="alice", to="alice")["received"]
     world.assert_protected()
 
@@ -87,6 +87,6 @@ def full(world: World) -> None:
         assert phones.call("message", ue="alice", to="alice")["received"]
     finally:
         edge.machine.run("rm", "/run/acceptance.filler")
-    assert phones.call("recover", ue="bob", seconds=PATIENCE)["status"] == 200
+    assert phones.call("recover", ue="bob", within=PATIENCE)["status"] == 200
     assert phones.call("register", ue="alice")["status"] == 200
     world.assert_protected()

@@ -15,7 +15,7 @@ def _life(world: World, *, version: int, transport: str) -> None:
     phones.register("bob", 2, **settings)
     assert edge.count() == 8
     assert phones.call("message", ue="alice", to="bob") == {"status": 200, "received": True}
-    wait_until(lambda: edge.states().count("inUse") >= 1, "the first request takes it into use")
+    assert edge.states() == ["inUse", "inUse"]
     world.look("two are registered")
 
     again = phones.call("register", ue="alice")
@@ -60,7 +60,7 @@ def tcp6(world: World) -> None:
 @scenario("expiry")
 def expiry(world: World) -> None:
     """A phone without a battery: its sets end with its registration and the margin."""
-    world.phones.call("grant", seconds=10)
+    world.phones.call("grant", lasting=10)
     world.phones.register("erin", 5)
     (association,) = world.edge.associations()
     world.note(f"a registration of 10 s, margin {MARGIN} s: {association}")
