@@ -26,7 +26,12 @@ from sip_hooks.secagree.errors import (
 )
 from sip_hooks.secagree.grammar import unfold
 from sip_hooks.secagree.headers import HeaderName, parse_header, render_header
-from sip_hooks.secagree.mechanism import DIGEST, SecMechanism, part_media_plane
+from sip_hooks.secagree.mechanism import (
+    DIGEST,
+    SecMechanism,
+    part_media_plane,
+    repeated_preference,
+)
 from sip_hooks.secagree.option_tags import SEC_AGREE, HeaderField, has_sec_agree
 from sip_hooks.secagree.prediction import choose_listed, kind_of_offer
 from sip_hooks.secagree.profiles import LIST_STATUSES, Profile, Use
@@ -128,7 +133,8 @@ def ask(
 
     ``led_to_tls``: RFC 3263 already leads to TLS, so there is none (R3329-2.3.1-a). The request
     must be for the first hop itself (R3329-2.3.1-b), in profile ``ims`` it is a REGISTER. Raises
-    :class:`LocalAgreementError` for another.
+    :class:`LocalAgreementError` for another. How often to ask anew after a failure is the
+    caller's to bound: who sits in the middle can make each attempt fail.
     """
     rules = agreement.rules
     if led_to_tls or rules.use is Use.OFF:
@@ -270,7 +276,9 @@ def _take_list(
         start = plan_start(listed[chosen], given)
     except ParameterError as error:
         return _go(kept, ClientEvent.INCOMPLETE, error.reason, error.text)
-    return _go(replace(kept, chosen=chosen, start=start), ClientEvent.CHOSEN)
+    shared = repeated_preference(part_media_plane(listed)[0])
+    text = "" if shared is None else f"two mechanisms have q {shared / 1000:g}: the earlier counts"
+    return _go(replace(kept, chosen=chosen, start=start), ClientEvent.CHOSEN, text=text)
 
 
 def _mirror(agreement: ClientAgreement, digest: Optional[DigestUse]) -> Tuple[str, ...]:

@@ -144,20 +144,18 @@ def _event(
     digest: Optional[DigestUse],
 ) -> _Event:
     verify = rows_of(request.headers, HeaderName.VERIFY)
-    asks = bool(verify) or tags.demanded
-    is_protected = _is_protected(request, own, asks=asks)
     if request.method in UNANSWERED_METHODS:
-        is_safe = is_protected or request.protection is not Protection.NONE
-        must_drop = rules.use is Use.REQUIRED and not is_safe
+        must_drop = rules.use is Use.REQUIRED and request.protection is Protection.NONE
         return (ServerEvent.SILENT_IN_CLEAR if must_drop else ServerEvent.SILENT_PROTECTED), None
     if rules.use is Use.OFF:
         demanded = tags.proxy_require if rules.is_proxy else tags.require
         return (ServerEvent.NOT_USED if demanded else ServerEvent.NOT_NEEDED), None
+    asks = bool(verify) or tags.demanded
     if rules.use is Use.OPTIONAL and not asks:
         return ServerEvent.NOT_NEEDED, None
     if count_vias(request.headers) != 1:
         return ServerEvent.NOT_FIRST_HOP, None
-    if is_protected:
+    if _is_protected(request, own, asks=asks):
         return _protected_event(request, verify, rules, own, digest)
     if request.protection is Protection.TLS and rules.accept_tls and not asks:
         return ServerEvent.CAME_BY_TLS, None

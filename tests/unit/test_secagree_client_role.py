@@ -185,6 +185,18 @@ def test_equal_and_missing_q_and_what_is_not_known(text: str, place: int | None)
     assert choose_listed(parse_header(text), TLS_AND_IKE) == place
 
 
+def test_equal_q_are_told() -> None:
+    """The list's order decides, and somebody can log that it had to (GAP-5)."""
+    equal = receive(asked(), listed(494, "ipsec-ike;q=0.2, tls;q=0.20"), GIVEN)
+    media = receive(asked(), listed(494, "tls;q=0.2, sdes-srtp;mediasec;q=0.2"), GIVEN)
+
+    assert equal.mechanism == "ipsec-ike"
+    assert equal.outcome is not None
+    assert equal.outcome.text == "two mechanisms have q 0.2: the earlier counts"
+    assert media.outcome is not None
+    assert media.outcome.text == ""
+
+
 @pytest.mark.parametrize(
     ("rows", "offers", "reason"),
     [

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sip_hooks.secagree import (
     Answer,
@@ -28,12 +30,14 @@ from sip_hooks.secagree import (
     Use,
     ask,
     begin,
+    choose_listed,
     decide_request,
     hash_a1,
     headers_for,
     parse_header,
     read_server_list,
     receive,
+    render_header,
     started,
 )
 from tests.support.secagree_messages import EXAMPLE, STRONG
@@ -44,6 +48,9 @@ HA1 = hash_a1("bob", "example.com", "zanzibar")
 CLIENT = ClientRules(use=Use.REQUIRED)
 SERVER = ServerRules()
 DIGEST_LAST = read_server_list("tls;q=0.3, digest;d-alg=MD5;d-qop=auth;q=0.1", STRONG).mechanisms
+
+DIGEST = "digest;d-qop=auth"
+DEMANDING = (("Require", "sec-agree"), ("Proxy-Require", "sec-agree"))
 
 Headers = tuple[tuple[str, str], ...]
 Meddle = Callable[[Headers], Headers]
@@ -262,3 +269,70 @@ def test_a_list_in_clear_that_comes_late_moves_nobody() -> None:
     forged = Answer(494, (("Security-Server", "digest;q=1"),))
 
     assert receive(flow.client, forged, Circumstances(PROXY)) == flow.client
+
+
+@st.composite
+def static_lists(draw: st.DrawFn) -> tuple[SecMechanism, ...]:
+    """Any list that may start, of two to four members with distinct q."""
+    members = draw(
+        st.lists(
+            st.sampled_from(
+                ["tls", "ipsec-ike", "digest;d-alg=MD5;d-qop=auth", "digest;d-qop=auth"]
+            ),
+            min_size=2,
+            unique=True,
+        )
+    )
+    places = draw(st.permutations(range(1, len(members) + 1)))
+    text = ", ".join(f"{m};q=0.{q}" for m, q in zip(members, places, strict=True))
+    return read_server_list(text, STRONG).mechanisms
+
+
+@st.composite
+def meddled_lists(draw: st.DrawFn, own: tuple[SecMechanism, ...]) -> str:
+    """What a man in the middle may make of a list: drop, reorder, rename, other q, add, break."""
+    kept = draw(st.lists(st.sampled_from(own), max_size=5))
+    shown = []
+    for mechanism in kept:
+        name = draw(st.sampled_from([mechanism.name, "kerberos", "digest", "tls"]))
+        q = draw(st.sampled_from(["", ";q=0.9", ";q=0.05"]))
+        rest = "".join(f";{n}={v}" for n, v, _ in mechanism.parameters if n != "q" or not q)
+        shown.append(f"{name}{rest}{q}")
+    return ", ".join(shown)
+
+
+@given(st.data())
+def test_nobody_is_bid_down_without_notice(data: st.DataObject) -> None:
+    """Whatever becomes of the list on its way, who agrees has what both would have taken.
+
+    R3329-5-c, R3329-1-b: the attacker changes the first answer at will, and, where digest was
+    taken, also Security-Verify of the second request, to the server's own list for example.
+    """
+    own = data.draw(static_lists())
+    offers = parse_header(
+        data.draw(st.sampled_from(["tls, digest", "digest, ipsec-ike", "tls, ipsec-ike, digest"]))
+    )
+    client, _ = ask(begin(CLIENT, offers), PROXY, PROXY)
+    given_ = Circumstances(PROXY, Challenge("MD5", ("auth",)))
+    text = data.draw(st.one_of(meddled_lists(own), st.just(render_header(own))))
+    client = receive(client, Answer(494, (("Security-Server", text),)), given_)
+    if client.state is not ClientState.STARTING:
+        assert client.state is ClientState.FAILED
+        return
+    client = started(client)
+    use = DigestUse(HA1, "INVITE", PROXY, "n1", qop="auth", nc="00000001", cnonce="c")
+    sent = headers_for(client, "INVITE", use)
+    if client.mechanism == "digest" and data.draw(st.booleans()):
+        d_ver = next(v for _, v in sent if "d-ver" in v).partition('d-ver="')[2][:32]
+        restored = [f'{m};d-ver="{d_ver}"' if m.name == "digest" else str(m) for m in own]
+        sent = (("Security-Verify", ", ".join(restored)), *DEMANDING)
+    protection = Protection.TLS if client.mechanism == "tls" else Protection.AGREED
+    request = Request("INVITE", (VIA, *sent), protection, client.mechanism)
+    decision = decide_request(request, SERVER, own, use)
+
+    if decision.action is ServerAction.ACCEPT:
+        best = choose_listed(own, offers)
+        assert best is not None
+        assert client.mechanism == own[best].name
+    else:
+        assert decision.status in {421, 494}
