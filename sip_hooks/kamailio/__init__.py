@@ -1,7 +1,9 @@
 """The hook of Kamailio: SIP messages in, decisions and calls of the daemon out.
 
 Runs inside Kamailio's workers (KEMI, app_python3) under the system's Python: standard library
-only. What must hold even if Python fails stands in ``sad-ims.cfg``.
+only. What must hold even if Python fails stands in ``sad-ims.cfg`` and ``sad-rfc3329.cfg``.
+
+Profile ``ims``, a P-CSCF:
 
 ==================  =============================================================================
 ``sad-ims.cfg``     the routes to include: keys are stripped, refusals, relaying
@@ -16,6 +18,21 @@ only. What must hold even if Python fails stands in ``sad-ims.cfg``.
 ``registering``     REGISTER and its answers
 ``routing``         every other request
 ==================  =============================================================================
+
+Profile ``rfc3329``, a registrar or proxy that is the first hop:
+
+=======================  ========================================================================
+``sad-rfc3329.cfg``      the routes to include: who is proven, challenges, refusals
+``example-rfc3329.cfg``  a whole registrar around them
+``sad_rfc3329``          what ``app_python3`` loads
+``agreement_hook``       the entry point
+``agreement_settings``   ``sad.*`` of the Kamailio configuration
+``agreement``            the endpoint's list, as ``sad`` tells it
+``credentials``          digest credentials of our realm
+``agreeing``             what :mod:`sip_hooks.secagree` decides is carried out
+=======================  ========================================================================
+
+``message`` and ``daemon`` serve both.
 
 State lives in the SIP transaction (AVPs) and in shared tables, never in Python: the answer to a
 request is handled by another worker.

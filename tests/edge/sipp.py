@@ -12,8 +12,8 @@ from tests.support.namespaces import Namespace
 
 _REQUEST = """\
 OPTIONS sip:{domain} SIP/2.0
-Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
-{vias}Max-Forwards: 70
+Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]{vias}
+Max-Forwards: 70
 From: <sip:{user}@{domain}>;tag=[pid]SIPp[call_number]
 To: <sip:{domain}>
 Call-ID: [call_id]
@@ -31,13 +31,16 @@ _SCENARIO = '<?xml version="1.0"?>\n<scenario name="{name}">{steps}{reference}</
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of call: the rows of a request, and the answer as (header, pattern) pairs."""
+    """One kind of call: the rows of a request, and the answer as (header, pattern) pairs.
+
+    ``vias`` is what stands behind the first Via.
+    """
 
     name: str
     rows: tuple[str, ...]
     status: int
     answer: tuple[tuple[str, str], ...]
-    vias: int = 1
+    vias: str = ""
 
 
 def run_kinds(
@@ -93,12 +96,8 @@ def _cumulative(words: str, counter: str) -> int:
 
 
 def _scenario(kind: Kind, domain: str) -> str:
-    vias = "".join(
-        f"Via: SIP/2.0/UDP 10.9.9.{n}:5060;branch=z9hG4bKb{n}\n" for n in range(1, kind.vias)
-    )
-
     rows = "".join(f"{row}\n" for row in kind.rows)
-    request = _REQUEST.format(domain=domain, user="alice", vias=vias, rows=rows)
+    request = _REQUEST.format(domain=domain, user="alice", vias=kind.vias, rows=rows)
     checks = "".join(
         _CHECK.format(pattern=pattern, header=header, n=number)
         for number, (header, pattern) in enumerate(kind.answer, start=1)

@@ -82,8 +82,14 @@ def test_edge_rfc3329_server_initiated_call(
 
     again = alice.secured("INVITE", BOB)
     alice.send(again)
-    bob.answer(bob.next_request())
+    received = bob.next_request()
+    answer = bob.answer(received)
     assert alice.final(again).status == 200
+    # Who was called has an agreement of his own, and says so in each request (R3329-2.3.1-l).
+    bye = in_dialog(bob, Dialog.of_callee(received, answer.to.tag or ""), "BYE", 1)
+    bob.send(bye)
+    alice.answer(alice.next_request())
+    assert bob.final(bye).status == 200
     assert (alice.violations, bob.violations) == ([], [])
 
 
@@ -146,9 +152,15 @@ def test_edge_rfc3329_who_is_not_proven_is_not_served(
     assert bob.silence(0.3)
 
 
-def test_edge_rfc3329_a_foreign_client_at_200_calls_a_second(first_hop: AgreementWorld) -> None:
-    """R3329-2.3.2-b to -g, R3329-2.2-d: SIPp, no wrong answer to any kind of client."""
-    security = "Security-Client: digest"
+def test_edge_rfc3329_a_foreign_client_at_200_calls_a_second(
+    first_hop: AgreementWorld, alice: AgreeingUe
+) -> None:
+    """R3329-2.3.2-b to -g, R3329-2.2-d: SIPp, no wrong answer to any kind of client.
+
+    R3329-2.5: an agreement by digest, meanwhile, ends when its nonce is too old: a new challenge.
+    """
+    alice.agree()
+    security, elsewhere = "Security-Client: digest", "SIP/2.0/UDP 10.9.9.9:5060;branch=z9hG4bKb"
     wrong = f'Security-Verify: {LIST.replace("0.2", "0.1")};d-ver="{"0a" * 16}"'
     forged = (
         f'Proxy-Authorization: Digest username="alice", realm="{DOMAIN}", nonce="x", uri="{HOP}", '
@@ -163,7 +175,8 @@ def test_edge_rfc3329_a_foreign_client_at_200_calls_a_second(first_hop: Agreemen
                 Kind("nothing", (), 421, LISTED),
                 Kind("supported", ("k: 100rel, Sec-Agree",), 494, LISTED),
                 Kind("require", ("Require: sec-agree",), 494, LISTED),
-                Kind("vias", (*DEMANDS, security), 502, (), vias=2),
+                Kind("vias", (*DEMANDS, security), 502, (), vias=f"\nv: {elsewhere}"),
+                Kind("row", (*DEMANDS, security), 502, (), vias=f", {elsewhere}"),
                 Kind("verify", (*DEMANDS, forged, wrong), 494, LISTED),
                 Kind(
                     "unknown",
@@ -177,6 +190,13 @@ def test_edge_rfc3329_a_foreign_client_at_200_calls_a_second(first_hop: Agreemen
             seconds=2,
         )
     )
+
+    while (answer := alice.exchange(alice.secured("OPTIONS", HOP))).status == 200:
+        pass
+    assert answer.status == 494
+    assert parse_digest(answer.one("Proxy-Authenticate"))["stale"].lower() == "true"
+    alice.agree()
+    assert alice.exchange(alice.secured("OPTIONS", HOP)).status == 200
 
 
 def test_edge_rfc3329_policy_and_an_absent_daemon(
