@@ -3,7 +3,7 @@
 SIP servers embed the distribution's Python, not an environment of ours.
 
 =================  ==============================================================================
-``secagree``       RFC 3329 as a library without I/O: grammar, choice, comparison
+``secagree``       RFC 3329 as a library without I/O: grammar, both roles, all mechanisms
 ``client``         blocking client of the daemon's socket
 =================  ==============================================================================
 """

@@ -20,12 +20,13 @@ The map, from letters to decisions:
 ``starting``         what a client starts for the mechanism it chose
 ``digest``           d-ver: computed, checked
 ``explanation``      of one list: what is taken, and why not each other element
-``transitions``      both roles as tables, and their diagrams
+``transitions``      both roles as tables; ``STATES.md`` is made of them
 ``option_tags``      ``sec-agree`` in Require, Proxy-Require, Supported
 ``errors``           whose fault, where, by which rule
 ===================  ============================================================================
 
-Values are immutable. The server's way through a registration::
+Values are immutable. A server of profile ``rfc3329`` needs one function, :func:`decide_request`; a
+client's way stands in :mod:`.client_role`. The way of profile ``ims`` through a registration::
 
     offers = parse_header(rows_of_security_client)
     selection = choose_mechanism(offers, policy)          # selection.choice, selection.refusals

@@ -9,6 +9,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -43,6 +44,7 @@ def rules(path: Path = RULES) -> list[Rule]:
     return [Rule(m["id"], m["words"], m["mark"] is None) for m in found if m is not None]
 
 
+@cache
 def naming_tests(folder: Path = ROOT / "tests") -> dict[str, list[NamingTest]]:
     """Return, for every id that some test names, those tests."""
     found: dict[str, list[NamingTest]] = {}
