@@ -60,7 +60,7 @@ class Gate:
         )
 
     def require_running(self) -> None:
-        """Refuse what would outlive the daemon's stop."""
+        """Refuse what would outlive the daemon's stop, or keep it from coming to its end."""
         if self._shared.daemon_state is DaemonState.STOPPING:
             raise Busy(retry_after_milliseconds=1000, reason="sad is stopping")
 

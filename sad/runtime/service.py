@@ -104,6 +104,7 @@ class AssociationService:
 
     async def install(self, caller: Caller, request: InstallRequest) -> Association:
         """Install a negotiated set; all or nothing. A caller that leaves gets it rolled back."""
+        self._gate.require_running()
         with wiped_unless_begun(request):
             task = await self._turns.start(
                 caller, lambda: self._install(caller, request), urgent=False
@@ -142,6 +143,7 @@ class AssociationService:
 
     async def offer(self, caller: Caller, request: OfferRequest) -> Offered:
         """Choose, allocate and install a temporary set; repeated: the same answer."""
+        self._gate.require_running()
         return await self._offers.offer(caller, request)
 
     def verify(self, caller: Caller, request: VerifyRequest) -> Verified:
@@ -152,6 +154,7 @@ class AssociationService:
 
     async def confirm(self, caller: Caller, request: ConfirmRequest) -> Association:
         """Establish or lengthen: lifetime = max(old, expires + margin)."""
+        self._gate.require_running()
         longest = self._shared.settings.lifetimes.longest_registration
         if not 1 <= request.expires_seconds <= longest:
             raise BadParameter(
@@ -183,6 +186,7 @@ class AssociationService:
 
     async def take_into_use(self, caller: Caller, association_id: str) -> Association:
         """Let a confirmed set carry what is sent; older ones retire (T24-P-9)."""
+        self._gate.require_running()
         shared = self._shared
 
         def decide(association: Association) -> Succession:
@@ -206,6 +210,7 @@ class AssociationService:
         decide: Callable[[Association], Succession],
         what: str,
     ) -> Association:
+        self._gate.require_running()
         registration = self._gate.installed(caller, association_id).registration
         async with self._shared.lock(registration):
             association = self._gate.installed(caller, association_id)
@@ -227,6 +232,7 @@ class AssociationService:
 
     async def release(self, caller: Caller, request: ReleaseRequest) -> tuple[Association, ...]:
         """End what matches, now or after its linger."""
+        self._gate.require_running()
         given = (request.association_id, request.private_identity, request.peer_address)
         if sum(value is not None for value in given) != 1:
             raise BadParameter(
@@ -255,6 +261,7 @@ class AssociationService:
         )
 
     async def _release(self, caller: Caller, request: ReleaseRequest) -> tuple[Association, ...]:
+        self._gate.require_running()
         matching = self._matching(caller, request)
         linger = request.linger_seconds
         if request.whole_registration:
@@ -372,6 +379,7 @@ class AssociationService:
 
     async def reconcile(self, reason: str) -> ReconcileReport:
         """Compare the kernel with the journal and mend what differs."""
+        self._gate.require_running()
         return await self._reconciler.reconcile(reason)
 
 
