@@ -21,3 +21,8 @@ class Forget:
 
 
 JournalWrite: TypeAlias = Put | Forget
+
+
+def id_of(write: JournalWrite) -> str:
+    """Return whose row it writes."""
+    return write.association.id if isinstance(write, Put) else write.association_id

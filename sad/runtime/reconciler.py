@@ -173,6 +173,7 @@ class Reconciler:
         shared = self._shared
         repaired = removed = adopted = 0
         refusal: KernelRefused | None = None
+        await shared.record_owed()
         heard = self._rebuilds.heard()
         # First what is stuck: until it has gone, the policies of its registration are not judged.
         ended = await self._retry_removals()

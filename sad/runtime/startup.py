@@ -86,6 +86,7 @@ async def stop(shared: Shared, endings: Endings) -> None:
     """Stop in order: SAs and policies stay, or go by setting."""
     shared.daemon_state = DaemonState.STOPPING
     await shared.background.drain()
+    await shared.record_owed()
     if not shared.settings.remove_on_stop:
         log.info("%d associations stay in the kernel until their deadlines", len(shared.table))
         return

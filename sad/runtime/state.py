@@ -13,7 +13,7 @@ from sad.core.table import AssociationTable
 from sad.model.association import Association, Phase, RegistrationKey
 from sad.model.endpoint import Endpoint
 from sad.model.errors import JournalUnavailable, SadError
-from sad.model.journal import JournalWrite
+from sad.model.journal import Forget, JournalWrite, Put, id_of
 from sad.model.rules import Layout, Lifetimes, Limits
 from sad.model.views import DaemonState, WatchKind
 from sad.runtime import story
@@ -53,6 +53,7 @@ class Shared:
         mechanisms: Mapping[str, MechanismDriver],
         records: KeyRecords | None = None,
     ) -> None:
+        self._standing: dict[PolicyId, Policy] = {}
         self.settings = settings
         self.clock = clock
         self.journal = journal
@@ -64,6 +65,7 @@ class Shared:
         self.watch = Watch()
         self.background = Background()
         self.daemon_state = DaemonState.STARTING
+        self._owed: set[str] = set()
         self.problem: tuple[str, str] | None = None
         self.request_reconcile: Callable[[str], None] = lambda _reason: None
         self.rebuild_locked: Callable[[str], Awaitable[bool]] = _never
@@ -92,12 +94,12 @@ class Shared:
     @settings.setter
     def settings(self, new: Settings) -> None:
         self._settings = new
-        self._standing: dict[PolicyId, Policy] = {}
+        self._standing.clear()
         for endpoint in new.endpoints.values():
             self._standing.update(endpoint_policies(endpoint, new.layout))
 
     def standing_policies(self) -> dict[PolicyId, Policy]:
-        """The endpoints' block policies."""
+        """The endpoints' block policies; the dictionary follows a reload."""
         return self._standing
 
     def tell(self, kind: WatchKind, step: story.Step, association: Association) -> None:
@@ -111,11 +113,27 @@ class Shared:
         self.problem = (what, hint)
 
     async def record_tolerant(self, *writes: JournalWrite) -> None:
-        """Record what must go on without the journal (an ending); the next start mends it."""
+        """Record what must go on without the journal (an ending), or owe it.
+
+        What is still owed at the next start is settled by the kernel, as after a death.
+        """
         try:
             await self.journal.record(writes)
         except JournalUnavailable as error:
+            self._owed.update(id_of(write) for write in writes)
             self.tell_problem(f"the journal cannot be written: {error.reason}", error.hint)
+
+    async def record_owed(self) -> None:
+        """Record what the journal could not take, as it is now."""
+        busy = self.busy()
+        known = {i: self.table.get(i) for i in self._owed}
+        # Who is changing one writes its row himself, and ahead of the table.
+        now = {i: a for i, a in known.items() if a is None or a.registration not in busy}
+        if now:
+            self._owed.difference_update(now)
+            await self.record_tolerant(
+                *(Forget(i) if a is None else Put(a) for i, a in now.items())
+            )
 
     def tell_refusal(self, what: str, error: SadError) -> None:
         """Tell of a refusal that no caller waits for."""
