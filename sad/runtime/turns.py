@@ -21,6 +21,8 @@ T = TypeVar("T")
 #: Part of the turns that calls for user agents without an SA may take together: who is
 #: registered is served while everybody else floods (design section 6).
 _ORDINARY_SHARE: Final = 0.75
+#: When both wait, so many urgent calls begin before one that is not: neither waits for ever.
+_URGENT_IN_A_ROW: Final = 4
 #: Weight of the newest call in the mean time between two that end.
 _NEWEST: Final = 0.1
 _SHORTEST_MILLISECONDS: Final = 50
@@ -49,6 +51,7 @@ class Turns:
         self._working = 0
         self._working_ordinary = 0
         self._queues: dict[bool, FairQueue[_Waiter]] = {True: FairQueue(), False: FairQueue()}
+        self._urgent_in_a_row = 0
         self._ended_at = now()
         self._seconds_between = 0.001
 
@@ -91,12 +94,10 @@ class Turns:
         now = self._now()
         self._seconds_between += _NEWEST * (now - self._ended_at - self._seconds_between)
         self._ended_at = now
-        for urgent in (True, False):
-            queue = self._queues[urgent]
-            while queue and self._room(urgent=urgent):
-                waiter = queue.pop()
-                if not waiter.cancelled():  # its call will hear of it a moment later
-                    waiter.set_result(self._begin(urgent=urgent))
+        while (urgent := self._next()) is not None:
+            waiter = self._queues[urgent].pop()
+            if not waiter.cancelled():  # its call will hear of it a moment later
+                waiter.set_result(self._begin(urgent=urgent))
 
     async def start(
         self, caller: Caller, work: Callable[[], Coroutine[Any, Any, T]], *, urgent: bool
@@ -116,6 +117,17 @@ class Turns:
     ) -> T:
         """As :meth:`start`, and wait for the result."""
         return await asyncio.shield(await self.start(caller, work, urgent=urgent))
+
+    def _next(self) -> bool | None:
+        """Return whether an urgent call is the next to begin; None: none can."""
+        urgent, ordinary = (bool(self._queues[u]) and self._room(urgent=u) for u in (True, False))
+        if urgent and not (ordinary and self._urgent_in_a_row >= _URGENT_IN_A_ROW):
+            self._urgent_in_a_row += 1
+            return True
+        if not ordinary:
+            return None
+        self._urgent_in_a_row = 0
+        return False
 
     def _begin(self, *, urgent: bool) -> Turn:
         if not self._working:

@@ -223,3 +223,18 @@ async def test_an_install_without_room_is_busy_and_its_keys_are_wiped() -> None:
     assert len(shell.tables.sas) == 4
     await shell.service.release(USER, release_of(installed.id))
     assert not shell.tables.sas
+
+
+async def test_who_has_no_association_waits_for_some_calls_of_those_who_have_not_for_all() -> None:
+    """Fair between users: calls that say they are urgent do not take every turn for ever."""
+    work = Work(calls_at_once=4)
+    for n in range(100):
+        work.call(FLOOD, f"urgent {n}", urgent=True)
+    await settle()
+    work.call(POLITE, "polite")
+    await settle()
+
+    await work.end(*(f"urgent {n}" for n in range(4)))
+    await work.end("urgent 4")
+
+    assert work.begun[-1] == "polite"
