@@ -84,8 +84,8 @@ class Reload:
         self._missing.update(missing)
         configure_logging(settings.log_level)
         self._methods.policy = parts.access
+        self._service.use(parts.access, parts.shell.limits)
         await self._reloading.take_over(parts.shell)
-        self._service.use(parts.access)
         log.info("settings read again: %d endpoints", len(parts.shell.endpoints))
         if waiting:
             self._shared.tell_problem(

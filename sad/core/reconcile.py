@@ -84,7 +84,7 @@ class Comparison:
     holds at its own instant, so its findings are right in this turn of the loop and in no other:
     what is to be done about them must be sent before the next. The dumps are older than any
     instant; what they show wrong is asked for again (``lost``) or does no harm when it is done
-    for nothing. ``standing`` are the endpoints' block policies.
+    for nothing. ``standing`` are the endpoints' block policies; they may change meanwhile, too.
     """
 
     def __init__(
@@ -192,7 +192,8 @@ class Comparison:
         for start in range(0, len(policies), _PIECE):
             piece = policies[start : start + _PIECE]
             owned = self._policies_toward({_peer_of(i) for i in piece})
-            yield Findings(removals=tuple(DeletePolicy(i) for i in piece if i not in owned))
+            stray = (i for i in piece if i not in owned and i not in self._standing)
+            yield Findings(removals=tuple(DeletePolicy(i) for i in stray))
 
     def _has_owner(self, sa_id: SaId) -> bool:
         return (

@@ -18,7 +18,7 @@ from sad.model.agreement import OfferRecord, Transaction
 from sad.model.algorithms import AKA_KEY_BYTES
 from sad.model.association import Association, AssociationState, EndReason, Phase
 from sad.model.endpoint import Endpoint
-from sad.model.errors import BadParameter, UnknownFlow
+from sad.model.errors import BadParameter, Busy, UnknownFlow
 from sad.model.requests import (
     Caller,
     InstallRequest,
@@ -124,7 +124,7 @@ class Offers:
         if isinstance(made, Association):
             return self._offered(made, request, endpoint)
         if made is None:
-            task = self._turns.begin(turn, self._make(caller, request, endpoint, key))
+            task = self._turns.begin(turn, self._make(caller, request, key))
             attempt = self._attempts[key] = _Attempt(task)
         else:
             attempt = made
@@ -139,6 +139,7 @@ class Offers:
                 if self._attempts.get(key) is attempt:
                     del self._attempts[key]
                 if not attempt.answered and not attempt.failed:
+                    self._unanswered.add(key)  # at once: nobody is answered with it any more
                     self._shared.background.start(self._take_back(key, attempt.task))
         return self._offered(association, request, endpoint)
 
@@ -154,7 +155,6 @@ class Offers:
         return None if key in self._unanswered else association
 
     async def _take_back(self, key: str, task: asyncio.Task[Association]) -> None:
-        self._unanswered.add(key)
         try:
             await self._installs.roll_back_unanswered(task)
         finally:
@@ -171,19 +171,18 @@ class Offers:
             refusals=self._choose(request.security_client, endpoint).refusals,
         )
 
-    async def _make(
-        self, caller: Caller, request: OfferRequest, endpoint: Endpoint, key: str
-    ) -> Association:
+    async def _make(self, caller: Caller, request: OfferRequest, key: str) -> Association:
         try:
-            return await self._make_with_keys(caller, request, endpoint, key)
+            return await self._make_with_keys(caller, request, key)
         finally:
             wipe_keys(request)
 
     async def _make_with_keys(
-        self, caller: Caller, request: OfferRequest, endpoint: Endpoint, key: str
+        self, caller: Caller, request: OfferRequest, key: str
     ) -> Association:
         shared = self._shared
         self._gate.require_running()
+        endpoint = self._gate.endpoint(caller, request.endpoint)
         on = self._came_on(caller, request, endpoint)
         choice = self._choose(request.security_client, endpoint)
         mechanism = self._gate.mechanism(choice.mechanism)
@@ -194,6 +193,8 @@ class Offers:
             if old.registration != registration:
                 await self._endings.end_or_refuse(old.id, EndReason.REPLACED)
         async with shared.lock(registration):
+            if self._gate.endpoint(caller, request.endpoint) != endpoint:
+                raise Busy(retry_after_milliseconds=1000, reason="its endpoint has just changed")
             if on is not None:  # it may have ended while the lock was somebody else's
                 on = self._came_on(caller, request, endpoint)
             for old in self._rehearse(install, endpoint, on):

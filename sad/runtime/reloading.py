@@ -3,6 +3,7 @@
 import logging
 
 from sad.model.association import EndReason
+from sad.model.errors import SadError
 from sad.runtime.endings import Endings
 from sad.runtime.reconciler import Reconciler
 from sad.runtime.startup import why_not_served
@@ -23,13 +24,21 @@ class Reloading:
         """Use ``new`` from now on.
 
         Whatever it is asked is decided by the new settings at once; then what no endpoint serves
-        any more ends, and the kernel's block policies follow the endpoints.
+        any more ends, and the kernel's block policies follow the endpoints. Raises SadError if
+        the kernel refuses: the new settings hold all the same.
         """
         self._shared.settings = new
         for mechanism in self._shared.mechanisms.values():
             mechanism.use(new.lifetimes)
-        await self._end_unserved()
-        await self._reconciler.reconcile("reload")
+        try:
+            # In this turn of the loop, before anything can be installed on new ports (IPS-8).
+            for mechanism in self._shared.mechanisms.values():
+                await mechanism.shut(self._shared.standing_policies())
+            await self._end_unserved()
+            await self._reconciler.reconcile("reload")
+        except SadError:
+            await self._end_unserved()
+            raise
         await self._end_unserved()  # what was on its way in when the settings changed
 
     async def _end_unserved(self) -> None:

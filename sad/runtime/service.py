@@ -29,6 +29,7 @@ from sad.model.requests import (
     ScreenRequest,
     VerifyRequest,
 )
+from sad.model.rules import Limits
 from sad.model.views import (
     Found,
     Offered,
@@ -81,9 +82,8 @@ class AssociationService:
         self._randbelow = randbelow
         self._status_page = status_page
 
-    def use(self, access: Access) -> None:
+    def use(self, access: Access, limits: Limits) -> None:
         """Take over changed settings: who may do what, and how much there may be."""
-        limits = self._shared.settings.limits
         self._gate.access = access
         self._turns.use(limits)
         self._offers.use(limits)

@@ -314,3 +314,20 @@ async def test_a_stopping_daemon_offers_nothing() -> None:
 
     with pytest.raises(Busy, match="stopping"):
         await shell.service.offer(USER, offer_request())
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_nobody_is_answered_with_a_set_that_is_being_taken_back(turns: int) -> None:
+    """Design 3: whenever the first caller leaves, a retransmission's answer stays in force."""
+    shell = Shell()
+    first = asyncio.ensure_future(shell.service.offer(USER, offer_request()))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    first.cancel()
+
+    answered = await shell.service.offer(USER, offer_request())
+
+    await asyncio.gather(first, return_exceptions=True)
+    await shell.shared.background.drain()
+    assert shell.shared.table.get(answered.association.id) == answered.association
+    assert len(shell.tables.sas) == 4
