@@ -101,6 +101,8 @@ def test_an_upgrade_replaces_the_programs_and_keeps_the_settings(root: Path) -> 
     settings.write_text(settings.read_text() + "# mine\n")
     before = files_of(root)
     old = program(root, "sad").resolve()
+    # One that was cut off between the making of the link and its turn left this.
+    (root / PREFIX.lstrip("/") / ".current").symlink_to("venv-of-then")
 
     done = make("install", root)
 
@@ -127,6 +129,21 @@ def test_an_install_that_fails_changes_nothing(root: Path, tmp_path: Path) -> No
     assert program(root, "sad").resolve() == old
     assert set((root / PREFIX.lstrip("/")).glob("venv-*")) == environments
     assert run(root, "sad", "--version").returncode == 0
+
+
+def test_an_uninstall_leaves_the_units_of_another_prefix(tmp_path: Path) -> None:
+    """Who moved to another PREFIX removes the old one, and not the service."""
+    old = tmp_path / "srv/old"
+    old.mkdir(parents=True)
+    (old / ".made-by-sad").touch()
+    unit = tmp_path / UNITS / "sad.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text(f"[Service]\nExecStart={PREFIX}/bin/sad\n")
+
+    done = make("uninstall", tmp_path, PREFIX="/srv/old")
+
+    assert done.returncode == 0, done.stderr
+    assert files_of(tmp_path) == {str(unit.relative_to(tmp_path))}
 
 
 @pytest.mark.parametrize("target", ["install", "uninstall"])
