@@ -8,7 +8,6 @@ from typing import Final
 
 from sip_hooks.secagree import (
     CLIENT_TRANSITIONS,
-    Answer,
     Assurances,
     Circumstances,
     ClientRules,
@@ -23,20 +22,16 @@ from sip_hooks.secagree import (
     ServerAction,
     ServerRules,
     Use,
-    ask,
-    begin,
     choose_mechanism,
     decide_request,
     find_difference,
-    headers_for,
     list_headers,
     parse_header,
     predict_choice,
     read_server_list,
-    receive,
     render_header,
-    started,
 )
+from sip_hooks.secagree.client_role import Answer, ask, begin, headers_for, receive, started
 from tests.support.secagree_reference import read_row
 from tests.support.secagree_samples import POLICIES
 

@@ -3,7 +3,6 @@
 import pytest
 
 from sip_hooks.secagree import (
-    Answer,
     Circumstances,
     ClientAction,
     ClientAgreement,
@@ -17,16 +16,19 @@ from sip_hooks.secagree import (
     Reading,
     RefusalReason,
     Use,
-    ask,
-    begin,
     choose_listed,
     compute_d_ver,
     hash_a1,
-    headers_for,
     parse_header,
+    render_header,
+)
+from sip_hooks.secagree.client_role import (
+    Answer,
+    ask,
+    begin,
+    headers_for,
     receive,
     refused_by_user,
-    render_header,
     security_ended,
     start_failed,
     started,

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sip_hooks.secagree import (
-    Answer,
     Challenge,
     Circumstances,
     ClientAgreement,
@@ -28,18 +27,14 @@ from sip_hooks.secagree import (
     ServerDecision,
     ServerRules,
     Use,
-    ask,
-    begin,
     choose_listed,
     decide_request,
     hash_a1,
-    headers_for,
     parse_header,
     read_server_list,
-    receive,
     render_header,
-    started,
 )
+from sip_hooks.secagree.client_role import Answer, ask, begin, headers_for, receive, started
 from tests.support.secagree_messages import EXAMPLE, STRONG
 
 PROXY = "sip:proxy.example.com"

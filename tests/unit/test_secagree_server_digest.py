@@ -17,8 +17,8 @@ from sip_hooks.secagree import (
     hash_a1,
     read_server_list,
     render_header,
-    step,
 )
+from sip_hooks.secagree.transitions import step
 from tests.support.secagree_messages import DEMANDS, STRONG, agreed, header_of, request
 
 OWN = read_server_list("digest;d-alg=MD5;d-qop=auth;q=0.2, tls;q=0.1", STRONG).mechanisms

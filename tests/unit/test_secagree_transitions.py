@@ -16,11 +16,8 @@ from sip_hooks.secagree import (
     ServerAction,
     ServerEvent,
     ServerState,
-    diagram,
-    listing,
-    step,
 )
-from sip_hooks.secagree.transitions import document
+from sip_hooks.secagree.transitions import diagram, document, listing, step
 
 PAGE = Path(sip_hooks.secagree.__file__).parent / "STATES.md"
 
