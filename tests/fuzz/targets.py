@@ -28,6 +28,7 @@ from sip_hooks.secagree import (
     list_headers,
     parse_header,
     predict_choice,
+    read_agreement_tags,
     read_server_list,
     render_header,
 )
@@ -137,5 +138,7 @@ def _check_request(text: str) -> None:
         assert decision.status == 0  # GAP-2
     if decision.action is ServerAction.ACCEPT:
         assert protection is not Protection.NONE  # R3329-2.3.1-n
+        left = read_agreement_tags(decision.forwarded).demanded
+        assert not (rules.is_proxy and left)  # R3329-2.3.1-p
     if decision.action is ServerAction.PASS and protection is Protection.NONE:
         assert rules.use is not Use.REQUIRED  # INTEROP-10
