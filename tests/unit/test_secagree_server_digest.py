@@ -88,6 +88,19 @@ def test_a_wrong_d_ver_is_a_changed_list(
     assert decision.difference == (0, text)
 
 
+def test_d_ver_stands_at_the_element_that_the_client_took() -> None:
+    """Two algorithms are two elements; either may bear it (R3329-2.4-digest-b)."""
+    own = read_server_list(
+        "digest;d-alg=MD5;d-qop=auth;q=0.2, digest;d-alg=MD5-sess;d-qop=auth;q=0.1", STRONG
+    ).mechanisms
+    text = render_header(own)
+    d_ver = compute_d_ver(USE, [text])
+    for q in ("q=0.1", "q=0.2"):
+        line = f"Security-Verify: {text.replace(q, f'{q};d-ver=%{d_ver}%').replace('%', chr(34))}"
+        asked = agreed("digest", "MESSAGE", line)
+        assert decide_request(asked, ServerRules(), own, USE).action is ServerAction.ACCEPT
+
+
 def test_the_other_reading_is_a_switch() -> None:
     """A lenient server takes both, a strict one may have the other as its own (GAP-3)."""
     other = compute_d_ver(USE, [TEXT], Reading.VALUE_ONLY)

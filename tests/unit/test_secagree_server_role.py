@@ -192,6 +192,17 @@ def test_a_changed_or_missing_list_gets_494_with_the_own(
     assert decision.forwarded == ()
 
 
+def test_what_is_wrong_with_the_list_is_told() -> None:
+    """For a log: at which mechanism, and the position of what cannot be read (R3329-2.2-a)."""
+    changed = decide_request(
+        over_tls("INVITE", "Security-Verify: ipsec-ike;q=0.1, tls;q=0.3"), REQUIRED, LIST
+    )
+    broken = decide_request(over_tls("INVITE", "Security-Verify: tls;;"), REQUIRED, LIST)
+
+    assert changed.difference == (1, "another value of 'q'")
+    assert broken.difference == (0, "row 0, position 4: a parameter is missing [R3329-2.2-a]")
+
+
 @pytest.mark.parametrize(
     "rows",
     [
