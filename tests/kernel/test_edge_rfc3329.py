@@ -141,6 +141,19 @@ def test_edge_rfc3329_who_is_not_proven_is_not_served(
     assert bob.silence(0.3)
 
 
+def test_edge_rfc3329_every_method_alike(first_hop: AgreementWorld, alice: AgreeingUe) -> None:
+    """R3329-2.3.2-c, R3329-2.6-c: whatever can be answered is, in a dialog and outside."""
+    methods = (
+        "BYE INFO INVITE MESSAGE NOTIFY OPTIONS PRACK PUBLISH REFER REGISTER SUBSCRIBE UPDATE"
+    )
+    for method in methods.split():
+        for tag in ("", ";tag=of-a-dialog"):
+            request = alice.build(method, BOB)
+            request = request.with_rows("To", request.one("To") + tag)
+            assert alice.exchange(request).status == 421, request.start_line
+    assert alice.violations == []
+
+
 def test_edge_rfc3329_over_tcp(first_hop: AgreementWorld, alice: AgreeingUe) -> None:
     """R3329-2.3.2-c: the agreement is the interface's, whatever the transport."""
     with first_hop.phones.enter():
@@ -198,6 +211,9 @@ def test_edge_rfc3329_policy_and_an_absent_daemon(
         wait_until(
             lambda: all(_plain(alice).status == 200 for _ in range(16)), "the policy is optional"
         )
+        supporting = alice.build("OPTIONS", HOP, [("Supported", "sec-agree")])
+        alice.send(supporting)
+        assert alice.final(supporting).status == 200
         # R3329-2.3.1-o: who agreed on the list of before is told the new one.
         old = alice.exchange(alice.secured("OPTIONS", HOP))
         assert (old.status, old.rows("Security-Server")) == (494, [new])
@@ -221,3 +237,12 @@ def _plain(ue: AgreeingUe) -> Response:
     request = ue.build("OPTIONS", HOP)
     ue.send(request)
     return ue.final(request)
+
+
+def test_edge_rfc3329_no_secret_is_told(first_hop: AgreementWorld, alice: AgreeingUe) -> None:
+    """Neither log has what a password could be guessed from."""
+    alice.agree()
+    assert alice.exchange(alice.secured("OPTIONS", HOP)).status == 200
+    words = first_hop.kamailio.words() + first_hop.daemon.words()
+    assert alice.ha1 not in words
+    assert "Digest username" not in words
