@@ -1,6 +1,7 @@
 """Inputs and outputs of ``org.sipsad.Control``; a part of :mod:`sad.api.messages`."""
 
 from sad.api.wire import Int, Message
+from sad.model.endpoint import Profile
 from sad.model.views import DaemonState
 
 
@@ -8,6 +9,9 @@ class EndpointStatus(Message, frozen=True, kw_only=True):
     """An endpoint and what lives on it."""
 
     name: str
+    profile: Profile
+    required: bool
+    security_server: str
     addresses: tuple[str, ...]
     server_port: Int
     client_ports: tuple[Int, ...]

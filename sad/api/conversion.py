@@ -294,6 +294,9 @@ def status(daemon: Status) -> messages.GetStatusOut:
         endpoints=tuple(
             messages.EndpointStatus(
                 name=e.name,
+                profile=e.profile,
+                required=e.security_required,
+                security_server=e.security_server,
                 addresses=e.addresses,
                 server_port=e.server_port,
                 client_ports=e.client_ports,

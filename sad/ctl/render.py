@@ -55,6 +55,10 @@ def status_lines(reply: GetStatusOut, sheet: Sheet, now: float) -> list[str]:
 def _endpoint(endpoint: EndpointStatus, sheet: Sheet) -> Iterator[str]:
     yield sheet.title("endpoint", endpoint["name"])
     yield from sheet.labelled("addresses", listing(endpoint["addresses"]))
+    if endpoint["securityServer"]:
+        need = "required" if endpoint["required"] else "optional"
+        yield from sheet.labelled("profile", f"{endpoint['profile']}, security {need}")
+        yield from sheet.labelled("list", endpoint["securityServer"])
     yield from sheet.labelled("server port", str(endpoint["serverPort"]))
     yield from sheet.labelled("client ports", port_ranges(endpoint["clientPorts"]))
     yield from sheet.labelled("algorithms", listing(endpoint["algorithms"]))

@@ -98,6 +98,9 @@ class EndpointStatus(TypedDict):
     """An endpoint and what lives on it."""
 
     name: str
+    profile: str
+    required: bool
+    securityServer: str
     addresses: list[str]
     serverPort: int
     clientPorts: list[int]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sad.model.agreement import Refusal
 from sad.model.association import Association
+from sad.model.endpoint import Profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,9 @@ class EndpointStatus:
     """An endpoint and what lives on it; ``unavailable`` are algorithms this kernel lacks."""
 
     name: str
+    profile: Profile
+    security_required: bool
+    security_server: str
     addresses: tuple[str, ...]
     server_port: int
     client_ports: tuple[int, ...]

@@ -52,6 +52,9 @@ class StatusPage:
         names = tuple(f"{alg}/{ealg}" for alg, ealg in endpoint.algorithms)
         return EndpointStatus(
             name=endpoint.name,
+            profile=endpoint.profile,
+            security_required=endpoint.security_required,
+            security_server=endpoint.security_server,
             addresses=endpoint.addresses,
             server_port=endpoint.server_port,
             client_ports=endpoint.client_ports,

@@ -82,6 +82,9 @@ def status(**changes: Any) -> GetStatusOut:
         "endpoints": [
             {
                 "name": "access",
+                "profile": "ims",
+                "required": True,
+                "securityServer": "",
                 "addresses": ["10.10.0.1", "2001:db8:1::1"],
                 "serverPort": 5064,
                 "clientPorts": [5068, 5069, 5070, 5071],

@@ -253,6 +253,9 @@ class MemoryBackend:
             state=self.daemon_state,
             endpoints=tuple(
                 EndpointStatus(
+                    profile=e.profile,
+                    security_required=e.security_required,
+                    security_server=e.security_server,
                     name=e.name,
                     addresses=e.addresses,
                     server_port=e.server_port,

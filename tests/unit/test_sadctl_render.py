@@ -83,6 +83,19 @@ kernel counters:
     assert text(render.status_lines(reply, TERMINAL, NOW)) == expected
 
 
+def test_status_tells_what_user_agents_of_an_endpoint_are_told() -> None:
+    """GAP-1, R3329-3-a: the static list of profile rfc3329, and whether one may do without."""
+    endpoint = status()["endpoints"][0]
+    endpoint["profile"], endpoint["securityServer"] = "rfc3329", "digest;q=0.2;d-qop=auth"
+
+    lines = render.status_lines(status(endpoints=[endpoint]), TERMINAL, NOW)
+    assert "  profile: rfc3329, security required" in lines
+    assert "  list: digest;q=0.2;d-qop=auth" in lines
+    endpoint["required"] = False
+    lines = render.status_lines(status(endpoints=[endpoint]), TERMINAL, NOW)
+    assert "  profile: rfc3329, security optional" in lines
+
+
 def test_status_without_endpoints_says_what_that_means() -> None:
     """An empty configuration is no silent one."""
     lines = render.status_lines(status(endpoints=[], associations=[]), TERMINAL, NOW)
