@@ -141,9 +141,9 @@ def _unused(offer: SecMechanism, listed: "set[Kind]") -> Fault:
     if kind in listed:
         text = "usable, but the server's list prefers another one"
         return RefusalReason.LOWER_PREFERENCE, text, "R3329-2.3.1-h"
-    if kind[0] == IPSEC_3GPP and any(other[0] == IPSEC_3GPP for other in listed):
-        pair = kind[1] or ("", "")
+    name, pair, _, _ = kind
+    if pair is not None and any(other[0] == IPSEC_3GPP for other in listed):
         text = f"{shorten(pair[0])} with {shorten(pair[1])} is not in the server's list"
         return RefusalReason.ALGORITHM_NOT_LISTED, text, "T33-7.2-a"
-    text = f"{kind[0]} is not in the server's list"
+    text = f"{name} is not in the server's list"
     return RefusalReason.MECHANISM_NOT_LISTED, text, "R3329-2.3.1-h"

@@ -122,7 +122,7 @@ def test_offers_that_break_a_rule_are_refused_at_birth(offers: str, rule: str) -
     assert caught.value.rule == rule
 
 
-@pytest.mark.parametrize("status", [401, 421, 494, 500])
+@pytest.mark.parametrize("status", [300, 401, 421, 494, 500])
 @pytest.mark.parametrize("rows", [ROWS, ROWS[::-1], (", ".join(ROWS),)])
 def test_the_highest_q_that_is_known_is_started(status: int, rows: tuple[str, ...]) -> None:
     """On any failure with a list, whatever its order (R3329-2.3.1-j, R3329-2.1-b, GAP-1)."""
@@ -264,6 +264,23 @@ def test_without_the_extension_policy_decides(
     agreement = receive(asked(rules), answer, GIVEN)
 
     assert (agreement.state, outcome_of(agreement)[1]) == (state, action)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (Answer(420, (("UNSUPPORTED ", "path, Sec-Agree"),)), "the first hop does not support"),
+        (Answer(420, (("Unsupported", "path"),)), "an answer without a list"),
+        (Answer(420, (("Supported", "sec-agree"),)), "an answer without a list"),
+        (Answer(403, (("Unsupported", "sec-agree"),)), "an answer without a list"),
+    ],
+)
+def test_the_user_is_told_why_there_is_no_agreement(answer: Answer, text: str) -> None:
+    """Not supported, or nobody insisted (R3261-20.29-a, R3329-2.3.1-r)."""
+    outcome = receive(asked(), answer, GIVEN).outcome
+
+    assert outcome is not None
+    assert outcome.text.startswith(text)
 
 
 def test_every_later_request_mirrors_the_list() -> None:

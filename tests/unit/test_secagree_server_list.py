@@ -221,6 +221,19 @@ def test_the_media_plane_is_kept_apart() -> None:
     assert predict_choice(parse_header("tls"), media)[:3] == (None, None, Need.NOTHING)
 
 
+def test_a_refusal_says_what_is_not_listed() -> None:
+    """Names as they are compared, in lower case, short and printable (R3329-2.3.1-h)."""
+    offers = parse_header(f"Ipsec-Man, ipsec-3gpp;alg=HMAC-MD5-96;ealg={'x' * 60}, tls")
+    texts = [refusal.text for refusal in predict_choice(offers, WHOLE.mechanisms).refusals]
+
+    assert texts == [
+        "ipsec-man is not in the server's list",
+        f"'hmac-md5-96' with '{'x' * 37}...' is not in the server's list",
+    ]
+    (weakness,) = find_weaknesses(parse_header("ipsec-3gpp;alg=null"), STRONG)
+    assert weakness.text == "null with null gives no integrity that Annex H knows"
+
+
 def test_both_ways_of_ims_stand_in_one_list() -> None:
     """Tls and ipsec-3gpp may be agreed on, with SIP Digest as no choice of it (T33-S.3-a)."""
     listed = read_server_list("ipsec-3gpp;alg=hmac-sha-1-96;q=0.2, tls;q=0.1", STRONG).mechanisms
