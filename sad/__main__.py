@@ -1,4 +1,8 @@
-"""``sad``: the daemon's command line. Exit status 78: settings; 69: the node lacks something."""
+"""``sad``: the daemon's command line.
+
+Exit status 78: settings; 69: the node lacks something; 71 and 75: it may go well the next time,
+and ``systemd/sad.service`` tries.
+"""
 
 import asyncio
 import logging
@@ -19,6 +23,7 @@ from sad.store.sealing_key import RecordsUnusable
 
 EX_UNAVAILABLE: Final = 69  # sysexits.h
 EX_OSERR: Final = 71
+EX_TEMPFAIL: Final = 75
 
 log = logging.getLogger("sad")
 
@@ -44,15 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NodeUnfit as error:
         return _refuse(f"cannot start without {error.missing}", error.hint, EX_UNAVAILABLE)
     except JournalUnreadable as error:
-        return _refuse(f"cannot use the journal: {error.reason}", error.hint, EX_UNAVAILABLE)
+        status = EX_UNAVAILABLE if error.damaged else EX_TEMPFAIL  # a full disk, a lock
+        return _refuse(f"cannot use the journal: {error.reason}", error.hint, status)
     except RecordsUnusable as error:
         what = f"cannot use the sealed records: {error.reason}"
-        return _refuse(what, error.hint, EX_UNAVAILABLE)
+        return _refuse(what, error.hint, EX_TEMPFAIL if error.passing else EX_UNAVAILABLE)
     except SocketUnusableError as error:
         return _refuse(f"cannot listen: {error}", "see socket_path", EX_UNAVAILABLE)
     except SadError as error:
         hint = str(getattr(error, "hint", "journalctl -u sad tells more"))
-        return _refuse(f"cannot start: {error}", hint, EX_UNAVAILABLE)
+        return _refuse(f"cannot start: {error}", hint, EX_TEMPFAIL)
     except OSError as error:
         hint = "check the settings: sad --check-config"
         return _refuse(f"cannot start: {error}", hint, EX_OSERR)

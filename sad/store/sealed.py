@@ -69,10 +69,19 @@ class SealedRecords:
             connection = sqlite3.connect(path, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise RecordsUnusable(
-                f"{path}: {error}", "check that the directory exists and belongs to sad's user"
+                f"{path}: {error}",
+                "check that the directory exists and belongs to sad's user",
+                passing=True,
             ) from error
         try:
             return cls(connection, _prepare(connection, path, key), path)
+        except sqlite3.OperationalError as error:
+            connection.close()
+            raise RecordsUnusable(
+                f"{path}: {error}",
+                "check free space and permissions of its directory",
+                passing=True,
+            ) from error
         except sqlite3.Error as error:
             connection.close()
             raise RecordsUnusable(

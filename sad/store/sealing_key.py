@@ -23,12 +23,16 @@ _ACL_GROUPS: Final = frozenset({0x04, 0x08})  # the owning group, other groups
 
 
 class RecordsUnusable(Exception):
-    """Sealed records or their key cannot be used; ``hint`` is the way out."""
+    """Sealed records or their key cannot be used; ``hint`` is the way out.
 
-    def __init__(self, reason: str, hint: str) -> None:
+    ``passing``: the file itself may be whole, as with a full disk or a lock.
+    """
+
+    def __init__(self, reason: str, hint: str, *, passing: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
+        self.passing = passing
 
 
 def find_sealing_key(environment: Mapping[str, str]) -> Secret | None:
