@@ -27,6 +27,7 @@ from sad.config import Settings, to_gids
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp
 from sad.mechanisms.probe import NodeUnfit, probe
 from sad.model.association import Association
+from sad.model.errors import JournalUnavailable
 from sad.runtime import state
 from sad.runtime.endings import Endings
 from sad.runtime.reconciler import Reconciler
@@ -54,7 +55,8 @@ async def run(
 
     Raises NodeUnfit, JournalUnreadable, RecordsUnusable or OSError if it cannot start.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
+    reload_wanted = asyncio.Event()  # also of what was changed while it started
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_wanted.set)
     async with contextlib.AsyncExitStack() as stack:
         # The socket first: a second daemon is refused by it before it touches the journal.
         listening = _listen(settings, manager)
@@ -138,7 +140,15 @@ async def run(
             ignored_port=kernel.port_id,
         )
         stack.callback(events.close)
-        clock_set = ClockSetNotice(reconciler.clock_was_set)
+
+        def clock_was_set() -> None:
+            reconciler.clock_was_set()
+            try:
+                journal.note_began(clock.realtime() - clock.boottime())
+            except JournalUnavailable as error:
+                shared.tell_refusal("when this boot began could not be noted", error)
+
+        clock_set = ClockSetNotice(clock_was_set)
         stack.callback(clock_set.close)
         manager.status("comparing the kernel with the journal")
         report = await restore(shared, reconciler, rows)
@@ -151,6 +161,7 @@ async def run(
         gc.freeze()
         reload = Reload(
             settings,
+            wanted=reload_wanted,
             read=read_again,
             probe=probe_parts,
             missing=missing,
@@ -252,7 +263,6 @@ async def _until_stopped(
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, reload.request)
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(reconciler.run()),

@@ -25,12 +25,13 @@ Probe = Callable[[Parts], Awaitable[MutableMapping[str, str]]]
 
 
 class Reload:
-    """Reads settings again on demand. ``read`` reads them as the start did."""
+    """Reads settings again when that is ``wanted``. ``read`` reads them as the start did."""
 
     def __init__(
         self,
         running: Settings,
         *,
+        wanted: asyncio.Event,
         read: Callable[[], Settings],
         probe: Probe,
         missing: MutableMapping[str, str],
@@ -47,11 +48,7 @@ class Reload:
         self._service = service
         self._methods = methods
         self._reloading = reloading
-        self._wanted = asyncio.Event()
-
-    def request(self) -> None:
-        """Have it done soon; the signal's handler."""
-        self._wanted.set()
+        self._wanted = wanted
 
     async def run(self, manager: ServiceManager) -> None:
         """Serve requests until cancelled; the service manager hears of begin and end."""

@@ -138,6 +138,19 @@ class Journal:
                 damaged=False,
             ) from error
 
+    def note_began(self, began: float) -> None:
+        """Note anew when this boot began: the real-time clock was set.
+
+        Else the next boot would move every deadline by the step. A journal that was opened
+        without such an instant keeps none. Raises JournalUnavailable.
+        """
+        try:
+            self._connection.execute(
+                "UPDATE meta SET value = ? WHERE key = 'began'", (repr(began),)
+            )
+        except sqlite3.Error as error:
+            raise self._unavailable(str(error)) from error
+
     async def record(self, writes: Sequence[JournalWrite]) -> None:
         """Record; on return the writes survive the death of this process.
 
@@ -156,10 +169,8 @@ class Journal:
         try:
             self._write([write for writes, _ in pending for write in writes])
         except Exception as cause:  # noqa: BLE001 - none of the callers may wait for ever
-            error = JournalUnavailable(
-                reason=str(cause) if isinstance(cause, sqlite3.Error) else type(cause).__name__,
-                hint=f"check free space and permissions of {self._path.parent}",
-            )
+            known = isinstance(cause, sqlite3.Error)
+            error = self._unavailable(str(cause) if known else type(cause).__name__)
         for _, future in pending:
             if future.done():
                 continue
@@ -184,6 +195,10 @@ class Journal:
             with contextlib.suppress(sqlite3.Error):  # a full disk may have rolled back itself
                 execute("ROLLBACK")
             raise
+
+    def _unavailable(self, reason: str) -> JournalUnavailable:
+        hint = f"check free space and permissions of {self._path.parent}"
+        return JournalUnavailable(reason=reason, hint=hint)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,5 +1,6 @@
 """A reload that the kernel does not follow at once: the settings hold in every part."""
 
+import asyncio
 import errno
 from collections.abc import MutableMapping
 from typing import Any
@@ -41,6 +42,7 @@ async def test_who_may_do_what_is_taken_over_although_the_kernel_refuses() -> No
     methods = Methods(shell.service, parts_of(old).access)
     reload = Reload(
         old,
+        wanted=asyncio.Event(),
         read=lambda: new,
         probe=nothing_is_missing,
         missing={},

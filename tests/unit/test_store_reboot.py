@@ -55,6 +55,26 @@ async def test_deadlines_stay_where_they_were_on_the_wall_clock(path: Path) -> N
     assert loaded(path)[0].deadline_at == 200.0
 
 
+async def test_a_step_of_the_clock_moves_no_deadline_of_the_next_boot(path: Path) -> None:
+    """T24-P-12: a boot that began with a clock an hour ahead gives nobody an hour more."""
+    journal = Journal.open(path, f"one {INIT}", began=BEGAN + 3600)
+    await journal.record([Put(association())])
+    journal.note_began(BEGAN)
+    journal.close()
+
+    assert loaded(path) == [association(deadline_at=200.0, policies_until=699_200.0)]
+
+
+async def test_a_step_of_the_clock_is_no_reason_to_carry_rows_over(path: Path) -> None:
+    """Where sets cannot be rebuilt the journal remembers no beginning."""
+    journal = Journal.open(path, f"one {INIT}")
+    await journal.record([Put(association())])
+    journal.note_began(BEGAN)
+    journal.close()
+
+    assert loaded(path) == []
+
+
 @pytest.mark.parametrize(
     ("first", "boot_id", "began"),
     [
