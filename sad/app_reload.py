@@ -82,7 +82,8 @@ class Reload:
         configure_logging(settings.log_level)
         self._methods.policy = parts.access
         self._service.use(parts.access, parts.shell.limits)
-        await self._reloading.take_over(parts.shell)
+        # A stop in the middle waits for it: it must know whose block policies it may lift.
+        await self._shared.background.finish(self._reloading.take_over(parts.shell))
         log.info("settings read again: %d endpoints", len(parts.shell.endpoints))
         if waiting:
             self._shared.tell_problem(
