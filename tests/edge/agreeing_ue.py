@@ -28,7 +28,7 @@ from sip_hooks.secagree.transitions import ClientAction
 from tests.support.daemon import PATIENCE
 from tests.support.namespaces import Namespace
 from tests.ue.dialog import ack_of_failure, make_response, new_branch, new_tag
-from tests.ue.headers import parse_digest, render_digest
+from tests.ue.headers import host_text, parse_digest, render_digest
 from tests.ue.sip import Request, Response, parse
 
 Rows = Sequence[tuple[str, str]]
@@ -60,10 +60,11 @@ class AgreeingUe:
         self.agreement: ClientAgreement = begin(self._rules, self._offers)
         self._nonce, self._realm, self.count = "", "", 0
         self._seq = 0
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with namespace.enter():
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.bind((address, 0))
-        self.local: tuple[str, int] = self._socket.getsockname()
+        self.local: tuple[str, int] = self._socket.getsockname()[:2]
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +78,12 @@ class AgreeingUe:
 
     @property
     def contact(self) -> str:
-        return f"<sip:{self.user}@{self.local[0]}:{self.local[1]}>"
+        return f"<sip:{self.user}@{self.hostport}>"
+
+    @property
+    def hostport(self) -> str:
+        """Where it listens, as it stands in a URI or Via."""
+        return f"{host_text(self.local[0])}:{self.local[1]}"
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -86,13 +92,12 @@ class AgreeingUe:
     ) -> Request:
         """Write a request as anybody would, without a word of the agreement."""
         self._seq += 1
-        host, port = self.local
         if body:
             rows = (*rows, ("Content-Type", "text/plain"))
         if method in {"INVITE", "REGISTER", "SUBSCRIBE"}:
             rows = (*rows, ("Contact", self.contact))
         fixed = [
-            ("Via", f"SIP/2.0/UDP {host}:{port};branch={new_branch()}"),
+            ("Via", f"SIP/2.0/UDP {self.hostport};branch={new_branch()}"),
             ("Max-Forwards", "70"),
             ("From", f"<{self.aor}>;tag={new_tag()}"),
             ("To", f"<{to or (self.aor if method == 'REGISTER' else uri)}>"),

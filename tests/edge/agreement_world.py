@@ -17,6 +17,7 @@ from tests.support.namespaces import Namespace, connect
 
 EXAMPLE = HOOK / "kamailio/example-rfc3329.cfg"
 EDGE, PHONES, MEDDLER = "10.40.0.1", "10.40.0.2", "10.40.0.9"
+EDGE6, PHONES6 = "2001:db8:40::1", "2001:db8:40::2"
 SERVER = (EDGE, 5060)
 DOMAIN = "example.org"
 LIST = "digest;q=0.2;d-alg=MD5;d-qop=auth"
@@ -28,7 +29,7 @@ def daemon_settings(*, security: str = "required", mechanisms: str = LIST) -> st
     """Settings of the first hop's daemon."""
     return (
         f'socket_mode = 0o660\nsocket_group = "{USER}"\n'
-        f'[[endpoint]]\nname = "access"\naddresses = ["{EDGE}"]\nserver_port = 5064\n'
+        f'[[endpoint]]\nname = "access"\naddresses = ["{EDGE}", "{EDGE6}"]\nserver_port = 5064\n'
         f'client_ports = "5068-5071"\nusers = ["{USER}", {os.getuid()}]\n'
         f'profile = "rfc3329"\nsecurity = "{security}"\nmechanisms = ["{mechanisms}"]\n'
     )
@@ -46,8 +47,8 @@ class AgreementWorld:
 
     def ue(self, user: str = "alice", **settings: Any) -> AgreeingUe:
         """Return a phone of one of the users."""
-        given: dict[str, Any] = {"server": SERVER, "domain": DOMAIN} | settings
-        return AgreeingUe(self.phones, PHONES, user=user, **given)
+        given: dict[str, Any] = {"address": PHONES, "server": SERVER, "domain": DOMAIN}
+        return AgreeingUe(self.phones, user=user, **given | settings)
 
     def set_policy(self, **settings: str) -> None:
         """Have the daemon read other settings, and Kamailio hear of them."""
@@ -64,7 +65,9 @@ def agreement_world(**settings: str) -> Iterator[AgreementWorld]:
         folder.chmod(0o755)
         edge = stack.enter_context(Namespace("hop"))
         phones = stack.enter_context(Namespace("handsets"))
-        cable = connect(edge, phones, (f"{EDGE}/24", f"{PHONES}/24"), None)
+        cable = connect(
+            edge, phones, (f"{EDGE}/24", f"{PHONES}/24"), (f"{EDGE6}/64", f"{PHONES6}/64")
+        )
         phones.run(["ip", "address", "add", f"{MEDDLER}/24", "dev", cable.b])
         daemon = Daemon(edge, folder / "sad", daemon_settings(**settings))
         daemon.folder.chmod(0o755)
@@ -73,6 +76,7 @@ def agreement_world(**settings: str) -> Iterator[AgreementWorld]:
         loader = install_hook(folder, "sad_rfc3329.py")
         values = {
             "_ACCESS4_": EDGE,
+            "_ACCESS6_": EDGE6,
             "_DOMAIN_": DOMAIN,
             "sad.socket": str(daemon.socket),
             "sad.timeout_ms": "3000",

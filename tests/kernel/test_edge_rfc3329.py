@@ -5,7 +5,14 @@ import signal
 import socket
 
 from tests.edge.agreeing_ue import AgreeingUe
-from tests.edge.agreement_world import DOMAIN, LIST, SERVER, AgreementWorld
+from tests.edge.agreement_world import (
+    DOMAIN,
+    EDGE6,
+    LIST,
+    PHONES6,
+    SERVER,
+    AgreementWorld,
+)
 from tests.edge.sipp import KINDS, run_kinds
 from tests.support.daemon import PATIENCE, wait_until
 from tests.ue.dialog import Dialog, new_branch
@@ -18,7 +25,7 @@ HOP, BOB = f"sip:{DOMAIN}", f"sip:bob@{DOMAIN}"
 def in_dialog(ue: AgreeingUe, dialog: Dialog, method: str, number: int) -> Request:
     """Write a request of a dialog, with Via, and with what the agreement wants."""
     request = dialog.request(method, seq=number)
-    via = f"SIP/2.0/UDP {ue.local[0]}:{ue.local[1]};branch={new_branch()}"
+    via = f"SIP/2.0/UDP {ue.hostport};branch={new_branch()}"
     return ue.with_proof(request.prepend("Via", via))
 
 
@@ -152,6 +159,19 @@ def test_edge_rfc3329_every_method_alike(first_hop: AgreementWorld, alice: Agree
             request = request.with_rows("To", request.one("To") + tag)
             assert alice.exchange(request).status == 421, request.start_line
     assert alice.violations == []
+
+
+def test_edge_rfc3329_over_ipv6(first_hop: AgreementWorld, alice: AgreeingUe) -> None:
+    """R3329-2.3.1-p: the same between two IP versions, for a call to a phone at the other one."""
+    alice.agree()
+    with first_hop.ue("bob", address=PHONES6, server=(EDGE6, 5060)) as bob:
+        bob.register()
+        request = alice.secured("MESSAGE", BOB, body=b"hello")
+        alice.send(request)
+        bob.answer(bob.next_request())
+        assert alice.final(request).status == 200
+        assert (alice.violations, bob.violations) == ([], [])
+    first_hop.kamailio.rpc("ul.rm", "location", "bob")
 
 
 def test_edge_rfc3329_over_tcp(first_hop: AgreementWorld, alice: AgreeingUe) -> None:
