@@ -11,8 +11,12 @@ from typing import Any, Final, TypeAlias
 
 REG_AWAIT_AUTH: Final = 240.0
 MARGIN: Final = 30.0
-RETIRING: Final = 128.0  # 64*T1
+RETIRING: Final = 576.0  # 64*T1 with the T1 of SETTINGS
 BACKSTOP: Final = 15.0
+LINGER: Final = 600
+
+#: Nothing may end by itself while a busy machine plays a scenario with all its restarts.
+SETTINGS: Final = "[lifetimes]\nt1_milliseconds = 9000\nmax_linger_seconds = 600\n"
 
 Span: TypeAlias = tuple[float, float]
 

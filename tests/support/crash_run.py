@@ -21,7 +21,7 @@ from tests.support.crash_check import (
     set_of,
 )
 from tests.support.crash_daemon import CrashDaemon, name_of
-from tests.support.crash_model import Call, World, after, outcomes
+from tests.support.crash_model import SETTINGS, Call, World, after, outcomes
 from tests.support.crash_scenario import CLIENT_PORTS, EDGE, SERVER_PORT, Step
 from tests.support.daemon import ASSOCIATIONS, CONTROL, endpoint_settings
 from tests.support.namespaces import Namespace
@@ -253,8 +253,8 @@ def crash_run(folder: Path) -> Iterator[Run]:
             # An empty key is an argument of its own.
             namespace.run(["ip", "xfrm", *words.split(" ")])
         before = Kernel.look(namespace)
-        settings = endpoint_settings("access", tuple(EDGE.values()), SERVER_PORT, CLIENT_PORTS)
-        daemon = CrashDaemon(namespace, folder, settings)
+        endpoint = endpoint_settings("access", tuple(EDGE.values()), SERVER_PORT, CLIENT_PORTS)
+        daemon = CrashDaemon(namespace, folder, SETTINGS + endpoint)
         try:
             assert daemon.try_start()
             standing = Standing.of(Kernel.look(namespace))

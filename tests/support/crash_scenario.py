@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from tests.support.crash_model import REG_AWAIT_AUTH, Call, SetModel, World
+from tests.support.crash_model import LINGER, REG_AWAIT_AUTH, Call, SetModel, World
 from tests.support.make import CK, IK, security_client
 
 EDGE: Final = {4: "10.10.0.1", 6: "2001:db8:1::1"}
@@ -145,7 +145,7 @@ def installed(version: int) -> list[Step]:
     return [
         Step(f"v{version} install", p.install),
         Step(f"v{version} lengthen", lambda w: p.confirm(w, 600)),
-        Step(f"v{version} linger", lambda w: p.release(w, 60)),
+        Step(f"v{version} linger", lambda w: p.release(w, LINGER)),
         Step(f"v{version} release", p.release),
     ]
 
@@ -168,7 +168,7 @@ def registered(version: int) -> list[Step]:
         ("confirm after a reboot", lambda w: p.confirm(w, 600)),
         ("offer on it", lambda w: p.offer(w, (6308, 6310), on=0)),
         ("confirm it", lambda w: p.confirm(w, 900)),
-        ("release all with linger", lambda w: p.release(w, 60, whole=True, number=0)),
+        ("release all with linger", lambda w: p.release(w, LINGER, whole=True, number=0)),
         ("release all", lambda w: p.release(w, whole=True, number=0)),
     ]
     return [Step(f"v{version} {name}", call) for name, call in steps]
