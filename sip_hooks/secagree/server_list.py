@@ -58,7 +58,7 @@ class ServerList:
         if len(signalling) > 1 and any(m.preference is None for m in signalling):
             hint = "give each mechanism a q of its own"
             raise PolicyError("a mechanism has no q", "INTEROP-8", hint)
-        equal = repeated_preference(signalling) if len(signalling) > 1 else None
+        equal = repeated_preference(signalling)
         if equal is not None:
             hint = "give each mechanism a q of its own"
             raise PolicyError(f"two mechanisms have q {equal / 1000:g}", "R3329-2.2-g", hint)

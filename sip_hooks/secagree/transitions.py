@@ -232,14 +232,22 @@ def step(
 
 
 def diagram(table: Mapping[_StateT, Mapping[_EventT, _TransitionT]]) -> str:
-    """Return the table as a Mermaid state diagram: an arrow for each entry that changes state."""
+    """Return the changes of state as a Mermaid state diagram: an arrow for each two states.
+
+    An arrow bears every event that leads along it; what is done then stands in the listing.
+    """
     lines: List[str] = ["stateDiagram-v2", f"    [*] --> {next(iter(table)).value}"]
     for state, entries in table.items():
+        arrows: Dict[str, List[str]] = {}
         for event, entry in entries.items():
             if entry.state != state:
-                # what ends a label or a statement there
-                text = f"{event.value} / {entry.action.value}".replace(":", " -").replace(";", ",")
-                lines.append(f"    {state.value} --> {entry.state.value} : {text}")
+                # what would end a label there, or a statement
+                text = event.value.replace(":", " -").replace(";", ",")
+                arrows.setdefault(entry.state.value, []).append(text)
+        lines += [
+            f"    {state.value} --> {after} : {'<br/>'.join(texts)}"
+            for after, texts in arrows.items()
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -73,6 +73,16 @@ def test_a_list_that_cannot_hold_does_not_start(text: str, rule: str) -> None:
     assert caught.value.hint
 
 
+def test_withdrawn_algorithms_need_their_switch() -> None:
+    """Off unless it is said (T33-H-b), whichever way the list is made."""
+    listed = parse_header("ipsec-3gpp;alg=hmac-md5-96")
+
+    with pytest.raises(PolicyError, match="T33-H-b"):
+        ServerList(listed, STRONG)
+    given = read_server_list("ipsec-3gpp;alg=hmac-md5-96", STRONG, accept_withdrawn=True)
+    assert given == ServerList(listed, STRONG, accept_withdrawn=True)
+
+
 def test_an_empty_list_does_not_start() -> None:
     """Security-Server needs a mechanism (R3329-2.2-a)."""
     with pytest.raises(PolicyError, match="empty"):
