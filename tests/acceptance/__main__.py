@@ -6,6 +6,7 @@ libvirt, box and sad's files, ``vagrant up``, scenarios, ``vagrant destroy``. Lo
 
 import argparse
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from tests.acceptance import libvirt
 from tests.acceptance.capture import Capture
 from tests.acceptance.edge import Edge
 from tests.acceptance.handsets import Handsets
-from tests.acceptance.machines import Failed, Vagrant, connected
+from tests.acceptance.machines import Vagrant, connected
 from tests.acceptance.runner import Result, Scenario, play, save, scenarios, table, verdict
 from tests.acceptance.scenarios import failures, last, registration, service
 from tests.acceptance.world import World
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         with libvirt.running(ROOT / "build/vagrant/host") as how:
             say(begun, how)
             run(wanted, results, begun, keep=options.keep)
-    except (Failed, libvirt.HostError) as error:
+    except (AssertionError, OSError, libvirt.HostError, subprocess.SubprocessError) as error:
         print(f"acceptance: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("acceptance: interrupted", file=sys.stderr)
