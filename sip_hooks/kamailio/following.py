@@ -100,7 +100,11 @@ class Follower:
             if reply.get("event") == "resync":
                 self._hang_up()  # the next turn begins anew
                 return False
-            self._take(reply)
+            try:
+                self._take(reply)
+            except (AttributeError, KeyError, TypeError):
+                # Who did not understand all of them must not take out what was not listed.
+                raise BadReply("an event that makes no sense") from None
         return False
 
     def _take(self, reply: Dict[str, Any]) -> None:
