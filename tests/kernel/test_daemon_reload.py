@@ -21,24 +21,18 @@ ACCESS = endpoint_settings("access", (EDGE,), 5064, "5068-5071")
 SECOND = endpoint_settings("second", (OTHER,), 6064, "6068-6071")
 
 
-class Reloaded(Daemon):
-    """A daemon whose settings are written again."""
-
-    def reload(self, settings: str) -> None:
-        """Write settings, send SIGHUP, and wait until it has been dealt with."""
-        own = [line for line in self.config.read_text().splitlines() if " = " in line][:2]
-        self.config.write_text("\n".join(own) + "\n" + settings)
-        before = self.words().count("settings")
-        os.kill(self.pid, signal.SIGHUP)
-        wait_until(lambda: self.words().count("settings") > before, "the settings are read")
+def settings_with(edge: Daemon, endpoints: str) -> str:
+    """Its own paths, and other endpoints or sections."""
+    own = [line for line in edge.config.read_text().splitlines() if " = " in line][:2]
+    return "\n".join(own) + "\n" + endpoints
 
 
 @pytest.fixture
-def edge(tmp_path: Path) -> Iterator[Reloaded]:
+def edge(tmp_path: Path) -> Iterator[Daemon]:
     with Namespace("edge") as namespace:
         for address in (EDGE, OTHER):
             namespace.run(["ip", "addr", "add", f"{address}/24", "dev", "lo"])
-        daemon = Reloaded(namespace, tmp_path / "edge", ACCESS)
+        daemon = Daemon(namespace, tmp_path / "edge", ACCESS)
         daemon.start()
         yield daemon
         assert daemon.stop() == 0, daemon.words()
@@ -73,18 +67,18 @@ def blocked(edge: Daemon) -> set[str]:
     return {a for a in (EDGE, OTHER) if any(f"{a}/32" in p for p in blocks)}
 
 
-def test_endpoints_come_and_go_and_associations_live_on(edge: Reloaded) -> None:
+def test_endpoints_come_and_go_and_associations_live_on(edge: Daemon) -> None:
     """Design 2: the blocks follow the endpoints; what no endpoint serves any more ends."""
     first = install(edge, "access", EDGE, 1)
     with pytest.raises(CallError, match="NoSuchEndpoint"):
         install(edge, "second", OTHER, 2)
 
-    edge.reload(ACCESS + SECOND)
+    edge.reload(settings_with(edge, ACCESS + SECOND))
     assert blocked(edge) == {EDGE, OTHER}
     second = install(edge, "second", OTHER, 2)
     assert {a["id"] for a in edge.associations()} == {first["id"], second["id"]}
 
-    edge.reload(SECOND)
+    edge.reload(settings_with(edge, SECOND))
     wait_until(lambda: blocked(edge) == {OTHER}, "the blocks of the gone endpoint go")
     assert {a["id"] for a in edge.associations()} == {second["id"]}
     assert len(eye.states(edge.namespace)) == 4
@@ -96,7 +90,7 @@ def test_endpoints_come_and_go_and_associations_live_on(edge: Reloaded) -> None:
     assert {a["id"] for a in edge.associations()} == {second["id"]}
 
 
-def test_settings_with_an_error_change_nothing(edge: Reloaded) -> None:
+def test_settings_with_an_error_change_nothing(edge: Daemon) -> None:
     """The old ones hold in every part, status says what is wrong and the way out."""
     first = install(edge, "access", EDGE, 1)
     for settings in (
@@ -104,7 +98,7 @@ def test_settings_with_an_error_change_nothing(edge: Reloaded) -> None:
         ACCESS + SECOND.replace(str(os.getuid()), '"nobody-of-this-name"'),
         "endpoint = [",
     ):
-        edge.reload(settings)
+        edge.reload(settings_with(edge, settings))
         assert edge.status()["lastProblem"].startswith("the settings were not read again")
         assert "--check-config" in edge.status()["lastProblemHint"]
         assert blocked(edge) == {EDGE}
@@ -119,29 +113,28 @@ def test_settings_with_an_error_change_nothing(edge: Reloaded) -> None:
     assert [a["id"] for a in edge.associations()] == [first["id"]]
 
 
-def test_lifetimes_and_users_are_taken_over(edge: Reloaded) -> None:
+def test_lifetimes_and_users_are_taken_over(edge: Daemon) -> None:
     """Kernel limits follow a new backstop; who is no user any more is refused."""
     association = install(edge, "access", EDGE, 1)
     assert {s.hard_add for s in eye.states(edge.namespace)} == {315}
 
-    edge.reload(
-        "[lifetimes]\nbackstop_seconds = 60\nlongest_registration_seconds = 900\n" + ACCESS
-    )
+    longer = "[lifetimes]\nbackstop_seconds = 60\nlongest_registration_seconds = 900\n"
+    edge.reload(settings_with(edge, longer + ACCESS))
     wait_until(lambda: edge.status()["lastReconcile"]["reason"] == "reload", "it is compared")
     with pytest.raises(CallError, match="BadParameter"):
         edge.call("Confirm", id=association["id"], expiresSeconds=901)
     edge.call("Confirm", id=association["id"], expiresSeconds=600)
 
-    edge.reload(ACCESS.replace(f"users = [{os.getuid()}]", "users = [4711]"))
+    edge.reload(settings_with(edge, ACCESS.replace(f"users = [{os.getuid()}]", "users = [4711]")))
     with pytest.raises(CallError, match="NotPermitted"):
         edge.call("Confirm", id=association["id"], expiresSeconds=700)
     edge.call("Release", id=association["id"])  # root may control
     assert eye.states(edge.namespace) == []
 
 
-def test_what_only_a_restart_takes_up_is_named(edge: Reloaded) -> None:
+def test_what_only_a_restart_takes_up_is_named(edge: Daemon) -> None:
     """It keeps its value until then, everything else holds."""
-    edge.reload("[kernel]\nreplay_window = 64\n" + ACCESS + SECOND)
+    edge.reload(settings_with(edge, "[kernel]\nreplay_window = 64\n" + ACCESS + SECOND))
 
     assert "kernel.replay_window" in edge.status()["lastProblem"]
     assert "restart" in edge.status()["lastProblemHint"]

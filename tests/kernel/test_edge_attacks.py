@@ -254,11 +254,15 @@ async def test_edge_attacks_a_flood_costs_others_nothing(world: EdgeWorld) -> No
     """Design section 6: 503 with Retry-After beyond the rate; established UEs are served."""
     ue = await world.new_ue(42)
     await within(ue.register())
+    usual = world.daemon.config.read_text()
+    # So few that the slowest machine sends more.
+    world.daemon.reload(usual + "\n[limits]\noffers_per_second_per_address = 1\n")
     with RawClient(world.ue, (UE[4], 0), ACCESS) as raw:
         for number in range(400):
             raw.send(register(43, raw.local, client=[offer(port=20000 + number)]))
         assert (await within(ue.message(home.public_identity(42), "in the flood"))).status == 200
         answers = await asyncio.to_thread(raw.receive_all)
+    world.daemon.reload(usual)
     busy = [a for a in answers if a.status == 503]
     assert busy
     assert all(a.rows("Retry-After") for a in busy)

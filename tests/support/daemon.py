@@ -88,6 +88,13 @@ class Daemon:
         assert self._process is not None
         return self._process.pid
 
+    def reload(self, config: str) -> None:
+        """Write the settings file anew, have it read, and wait until that was done or refused."""
+        before = self.words().count("settings")
+        self.config.write_text(config)
+        os.kill(self.pid, signal.SIGHUP)
+        wait_until(lambda: self.words().count("settings") > before, "the settings are read")
+
     def kill(self) -> None:
         """SIGKILL, at once."""
         assert self._process is not None
