@@ -87,13 +87,22 @@ class Edge:
         self.machine.write(SETTINGS, self.settings)
         self.machine.shell(
             f"rm -f {DROP_IN}; systemctl daemon-reload; "
-            "systemctl reset-failed sad.service kamailio.service sad-guard.service; "
-            "systemctl start sad-guard.service sad.service kamailio.service"
+            "systemctl start sad-guard.service kamailio.service"
         )
-        self.wait_ready()
+        self.start()
         for association in self.associations():
             self.machine.run(SADCTL, "release", association["id"], check=False)
         self.wait_empty()
+
+    def start(self) -> None:
+        """Have sad run, also when it does not want to: its callers start it by its socket."""
+        self.machine.shell(
+            "systemctl --quiet is-active sad.service || "
+            "{ systemctl stop sad.socket sad.service; "
+            "systemctl reset-failed sad.socket sad.service; "
+            "systemctl start sad.socket sad.service; }"
+        )
+        self.wait_ready()
 
     def evidence(self) -> str:
         """What an operator would look at; no keys."""
