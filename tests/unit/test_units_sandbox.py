@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sad.config import Settings
+from sad.store.sealing_key import CREDENTIAL
 
 UNITS = Path(__file__).resolve().parents[2] / "systemd"
 SYSTEM_UNITS = Path("/usr/lib/systemd/system")
@@ -148,3 +149,19 @@ def test_sysusers_makes_the_user_of_the_unit() -> None:
 def test_no_python_lies_among_the_units() -> None:
     """A module here would shadow the package of systemd-python (style section 5)."""
     assert not list(UNITS.rglob("*.py"))
+
+
+def test_the_example_of_a_credential_is_a_drop_in_of_the_daemon(
+    installed: Path, tmp_path: Path
+) -> None:
+    """It names the credential that the daemon looks for, and systemd understands it."""
+    example = UNITS / "credentials.conf.example"
+    assert f"LoadCredential={CREDENTIAL}:/etc/sad/" in example.read_text()
+    root = shutil.copytree(installed, tmp_path / "root", symlinks=True)
+    drop_in = root / "etc/systemd/system/sad.service.d/credentials.conf"
+    drop_in.parent.mkdir()
+    shutil.copy(example, drop_in)
+
+    done = analyze("verify", "--man=no", f"--root={root}", "sad.service")
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
