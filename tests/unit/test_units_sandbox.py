@@ -66,7 +66,12 @@ def test_systemd_finds_nothing_to_complain_of(installed: Path) -> None:
     names = [
         path.name for path in (installed / "etc/systemd/system").glob("*.s*") if path.is_file()
     ]
-    assert sorted(names) == ["sad-guard.service", "sad.service", "sad.socket"]
+    assert sorted(names) == [
+        "sad-guard.service",
+        "sad-refused.service",
+        "sad.service",
+        "sad.socket",
+    ]
 
     done = analyze("verify", "--man=no", f"--root={installed}", *names, *FOREIGN)
 
@@ -165,3 +170,14 @@ def test_the_example_of_a_credential_is_a_drop_in_of_the_daemon(
     done = analyze("verify", "--man=no", f"--root={root}", "sad.service")
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_a_start_that_is_refused_for_good_closes_the_socket() -> None:
+    """Else each caller would start in vain what settings or kernel do not let start."""
+    service = settings_of("sad.service")
+
+    assert service["Unit"]["OnFailure"] == "sad-refused.service"
+    assert service["Service"]["RestartPreventExitStatus"].split() == ["69", "78"]
+    closing = settings_of("sad-refused.service")["Service"]["ExecStart"]
+    assert closing.endswith("stop sad.socket")
+    assert service["Unit"]["Requires"] == "sad.socket"  # a start by hand opens it again

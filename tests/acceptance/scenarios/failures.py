@@ -1,6 +1,6 @@
 """What an operator does wrong: the failure is clear, and nothing opens."""
 
-from tests.acceptance.edge import SETTINGS
+from tests.acceptance.edge import SETTINGS, Edge
 from tests.acceptance.machines import wait_until
 from tests.acceptance.plan import PATIENCE
 from tests.acceptance.runner import scenario
@@ -24,6 +24,7 @@ def configuration(world: World) -> None:
     said = edge.since(cursor)
     assert "status=78/CONFIG" in said, said
     assert "sad.toml:13: endpoint[0].server_port: 70000" in said, said
+    assert_given_up(edge, cursor, "78")
     assert phones.call("message", ue="alice", to="alice") == {"status": 200, "received": True}
     world.assert_blocked(4, 5064)
     world.look("sad does not run")
@@ -47,11 +48,31 @@ def capability(world: World) -> None:
     assert "status=69/UNAVAILABLE" in said, said
     assert "cannot start without the capability CAP_NET_ADMIN" in said, said
     assert "AmbientCapabilities" in said, said
+    assert_given_up(edge, cursor, "69")
     world.assert_blocked(6, 5064)
     wait_until(
         lambda: world.phones.call("message", ue="alice", to="alice")["received"], "calls go on"
     )
     world.assert_protected()
+
+
+def assert_given_up(edge: Edge, cursor: str, status: str) -> None:
+    """It was tried once, and nobody who calls starts it again."""
+    shown = edge.machine.run(
+        "systemctl", "show", "sad.service", "--property=ExecMainStatus,ActiveState,NRestarts"
+    ).stdout
+    assert f"ExecMainStatus={status}" in shown, shown
+    assert "ActiveState=failed" in shown, shown
+    assert "NRestarts=0" in shown, shown
+    wait_until(
+        lambda: (
+            not edge.machine.run(
+                "systemctl", "is-active", "sad.socket", check=False
+            ).stdout.startswith("active")
+        ),
+        "the socket is closed",
+    )
+    assert edge.since(cursor).count(f"status={status}/") == 1
 
 
 @scenario("network cut")
