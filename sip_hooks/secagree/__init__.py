@@ -19,6 +19,7 @@ The map, from letters to decisions:
 ``client_role``      the client's way: what to send, what an answer means
 ``starting``         what a client starts for the mechanism it chose
 ``digest``           d-ver: computed, checked
+``certificate``      whether a TLS certificate is the domain's (RFC 5922)
 ``explanation``      of one list: what is taken, and why not each other element
 ``transitions``      both roles as tables; ``STATES.md`` is made of them
 ``option_tags``      ``sec-agree`` in Require, Proxy-Require, Supported
