@@ -95,7 +95,9 @@ class EndpointSettings(BaseModel):
     mechanisms: Annotated[tuple[str, ...], BeforeValidator(split_text)] = Field(
         default=(),
         description="The list of profile rfc3329 as in Security-Server, each mechanism with its "
-        'own q, e.g. ["digest;q=0.2;d-alg=MD5;d-qop=auth"]',
+        'own q, e.g. ["tls;q=0.3", "digest;q=0.2;d-alg=MD5;d-qop=auth"]. tls is the connection '
+        "that the SIP server itself terminates: the daemon keeps no association for it yet, and "
+        "does not end it with the registration",
     )
 
     @property

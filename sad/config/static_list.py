@@ -11,12 +11,16 @@ from typing import Final, NamedTuple
 from sad.model.errors import MechanismUnavailable
 from sip_hooks.secagree import HeaderError, PolicyError, SecMechanism, parse_header, render_header
 from sip_hooks.secagree.server_list import ServerList
+from sip_hooks.secagree.starting import MINIMUM_TLS
 from sip_hooks.secagree.strength import Assurances, find_weaknesses
 
 #: Mechanisms of a static list that have a driver; a new driver adds its name.
-DRIVERS: Final = frozenset({"digest"})
-#: The hook takes no credentials without qop, nc and d-ver, and no nonce of another's.
-ASSURANCES: Final = Assurances(digest_verify=True, digest_nonce_count=True)
+DRIVERS: Final = frozenset({"digest", "tls"})
+#: The hook takes no credentials without qop, nc and d-ver, and no nonce of another's; nothing that
+#: came by TLS of a lower version counts as protected.
+ASSURANCES: Final = Assurances(
+    digest_verify=True, digest_nonce_count=True, tls_version=MINIMUM_TLS
+)
 
 _ELSEWHERE: Final = {
     "ipsec-3gpp": 'its keys come with the 401 of AKA: write profile = "ims", and algorithms',

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Optional, Sequence, Tuple
 
 from sip_hooks.kamailio import message
-from sip_hooks.kamailio.agreement import Agreement, AgreementSource
+from sip_hooks.kamailio.agreement import AgreementSource
 from sip_hooks.kamailio.agreement_settings import AgreementSettings
 from sip_hooks.kamailio.credentials import Credentials, credentials_of, without
 from sip_hooks.kamailio.message import Dropped, Refused
 from sip_hooks.secagree import strip_sec_agree
 from sip_hooks.secagree.digest import DigestUse
-from sip_hooks.secagree.mechanism import DIGEST
+from sip_hooks.secagree.mechanism import DIGEST, TLS, SecMechanism
 from sip_hooks.secagree.prediction import Need
 from sip_hooks.secagree.profiles import UNANSWERED_METHODS
 from sip_hooks.secagree.requests import Protection, Request
@@ -32,7 +32,9 @@ _REASONS = {
     494: "Security Agreement Required",
     502: "Bad Gateway",
 }
-_PROVEN = "1"
+_PROVEN, _UNPROVEN = "1", "0"
+#: UPD-8996: what Kamailio's tls module calls the versions that ``tls`` may mean.
+_TLS_VERSIONS = frozenset({"TLSv1.2", "TLSv1.3"})
 #: qop and algorithm of every digest that can stand in the list here.
 _LISTED = ("auth", "md5")
 
@@ -53,13 +55,13 @@ class Agreeing:
         agreement = self._source.get()
         headers = tuple((name, row) for name in _READ for row in message.rows(name))
         method = message.value("$rm")
-        credentials = self._credentials(method, agreement)
-        protection, mechanism = self._protection(method, credentials)
+        credentials = self._credentials(method)
+        protection, mechanism = _protection(method, credentials, agreement.mechanisms)
         decision = decide_request(
             Request(method, headers, protection, mechanism),
             self._settings.rules(required=agreement.required),
             agreement.mechanisms,
-            None if credentials is None else _use(method, credentials),
+            _use(method, credentials) if credentials and mechanism == DIGEST else None,
         )
         if decision.difference is not None:
             # Maybe somebody in the middle: an operator wants to know (R3329-5-c).
@@ -67,34 +69,29 @@ class Agreeing:
         if decision.action is ServerAction.DROP:
             raise Dropped
         if decision.status:
-            raise _refusal(decision)
+            raise _refusal(decision, agreement.mechanisms)
         if decision.action is ServerAction.ACCEPT or method in {"ACK", "PRACK"}:
             self._strip(method)
 
-    def _credentials(self, method: str, agreement: Agreement) -> Optional[Credentials]:
-        """Return the credentials that Kamailio has found good, if they are what was agreed."""
+    def _credentials(self, method: str) -> Optional[Credentials]:
+        """Return the credentials that Kamailio has found good, if they are for this request.
+
+        Else the user counts as unproven from here on, whatever protects the request.
+        """
         if method in UNANSWERED_METHODS or message.value("$var(sad_proven)") != _PROVEN:
             return None
         rows = message.rows(_credentials_header(method))
         found = credentials_of(rows, self._settings.realm)
-        listed = any(m.name.lower() == DIGEST for m in agreement.mechanisms)
-        if found is None or not listed:
+        # R3329-2.2-h: another qop or algorithm than was listed is bidding down. RFC 2617 3.2.2.5:
+        # the first hop sees the Request-URI as the client wrote it.
+        if (
+            found is None
+            or (found.qop.lower(), found.algorithm.lower()) != _LISTED
+            or found.uri != message.value("$ou")
+        ):
+            message.set_value("$var(sad_proven)", _UNPROVEN)
             return None
-        if (found.qop.lower(), found.algorithm.lower()) != _LISTED:
-            return None  # R3329-2.2-h: another one than was listed is bidding down
-        # RFC 2617 3.2.2.5: the first hop sees the Request-URI as the client wrote it.
-        return found if found.uri == message.value("$ou") else None
-
-    def _protection(
-        self, method: str, credentials: Optional[Credentials]
-    ) -> Tuple[Protection, Optional[str]]:
-        if credentials is not None:
-            return Protection.AGREED, DIGEST
-        if method in UNANSWERED_METHODS and message.value("$var(sad_proven)") == _PROVEN:
-            return Protection.AGREED, DIGEST  # of an INVITE that was let pass (GAP-2)
-        if message.value("$pr") in {"tls", "wss"}:
-            return Protection.TLS, None
-        return Protection.NONE, None
+        return found
 
     def _strip(self, method: str) -> None:
         """R3329-2.3.1-p, R3329-2.6-a, RFC 3261 22.3: what was of this hop does not go on."""
@@ -106,6 +103,33 @@ class Agreeing:
         name = _credentials_header(method)
         rows = message.rows(name)
         _put(name, rows, without(rows, self._settings.realm))
+
+
+def _protection(
+    method: str, credentials: Optional[Credentials], listed: Sequence[SecMechanism]
+) -> Tuple[Protection, Optional[str]]:
+    """Return what protects a request, and the name of the mechanism if it is an agreed one.
+
+    By a connection with TLS it is tls where that is listed: credentials then say who the user is,
+    and need no d-ver (RFC 3329 2.4).
+    """
+    over_tls = _is_over_tls()
+    if over_tls and _lists(listed, TLS):
+        return Protection.TLS, None
+    if credentials is not None and _lists(listed, DIGEST):
+        return Protection.AGREED, DIGEST
+    if method in UNANSWERED_METHODS and message.value("$var(sad_proven)") == _PROVEN:
+        return Protection.AGREED, DIGEST  # of an INVITE that was let pass (GAP-2)
+    return (Protection.TLS if over_tls else Protection.NONE), None
+
+
+def _is_over_tls() -> bool:
+    over_tls = message.value("$pr") in {"tls", "wss"}
+    return over_tls and message.value("$tls_version") in _TLS_VERSIONS
+
+
+def _lists(mechanisms: Sequence[SecMechanism], name: str) -> bool:
+    return any(m.name.lower() == name for m in mechanisms)
 
 
 def _put(name: str, before: Sequence[str], after: Sequence[str]) -> None:
@@ -129,7 +153,10 @@ def _use(method: str, credentials: Credentials) -> DigestUse:
     )
 
 
-def _refusal(decision: ServerDecision) -> Refused:
+def _refusal(decision: ServerDecision, listed: Sequence[SecMechanism]) -> Refused:
+    """Return the answer; who takes digest, or may take it, is challenged (R3329-2.3.2-f)."""
     rows = "\r\n".join("{}: {}".format(name, text) for name, text in decision.headers)
-    kind = Challenged if decision.need is Need.CHALLENGE else Refused
+    unforeseen = decision.prediction is not None and decision.prediction.own_index is None
+    challenges = decision.need is Need.CHALLENGE or (unforeseen and _lists(listed, DIGEST))
+    kind = Challenged if challenges else Refused
     return kind(decision.status, _REASONS[decision.status], rows)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
+from sip_hooks.kamailio.agreement_settings import AgreementSettings
 from sip_hooks.kamailio.daemon import DaemonCalls
 from sip_hooks.kamailio.message import Refused
 from sip_hooks.secagree import SecMechanism, parse_header
-from sip_hooks.secagree.mechanism import DIGEST
 
 _REFRESH_SECONDS = 1.0
 
@@ -27,9 +27,9 @@ class Agreement(NamedTuple):
 class AgreementSource:
     """Asks the daemon now and then; what was sent meanwhile is told apart by Security-Verify."""
 
-    def __init__(self, calls: DaemonCalls, endpoint: str) -> None:
+    def __init__(self, calls: DaemonCalls, settings: AgreementSettings) -> None:
         self._calls = calls
-        self._endpoint = endpoint
+        self._settings = settings
         self._known: Optional[Agreement] = None
         self._asked_at = 0.0
 
@@ -39,23 +39,21 @@ class AgreementSource:
         if self._known is None or now - self._asked_at >= _REFRESH_SECONDS:
             self._asked_at = now
             try:
-                answer = self._calls.call("GetAgreement", endpoint=self._endpoint)
+                answer = self._calls.call("GetAgreement", endpoint=self._settings.endpoint)
             except Refused:
                 if self._known is None:
                     raise
             else:
                 self._known = None  # should it be of no use, the one before is none either
-                self._known = _usable(answer)
+                self._known = _usable(answer, self._settings)
         return self._known
 
 
-def _usable(answer: Dict[str, Any]) -> Agreement:
+def _usable(answer: Dict[str, Any], settings: AgreementSettings) -> Agreement:
     if answer["profile"] != "rfc3329":
         raise Refused(503, "Service Unavailable", why="sad.endpoint is not of profile rfc3329")
     mechanisms = parse_header(answer["securityServer"])
-    for mechanism in mechanisms:
-        qop = mechanism.get("d-qop")
-        if mechanism.name.lower() == DIGEST and (qop is None or (qop[1] or "").lower() != "auth"):
-            why = "Kamailio checks digest with d-qop=auth only: correct the list in sad.toml"
-            raise Refused(503, "Service Unavailable", why=why)
+    fault = settings.fault_of(mechanisms)
+    if fault is not None:
+        raise Refused(503, "Service Unavailable", why=fault)
     return Agreement(mechanisms, answer["required"])

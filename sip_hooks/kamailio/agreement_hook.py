@@ -53,6 +53,6 @@ class AgreementHook:
                 settings = read_agreement_settings(message.parameter)
             except SettingError as error:
                 raise Refused(503, "Service Unavailable", why=str(error)) from None
-            source = AgreementSource(DaemonCalls(settings), settings.endpoint)
+            source = AgreementSource(DaemonCalls(settings), settings)
             self._agreeing = Agreeing(settings, source)
         return self._agreeing

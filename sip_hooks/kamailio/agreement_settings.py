@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Optional, Sequence
 
 from sip_hooks.kamailio.settings import SettingError
 from sip_hooks.secagree.digest import Reading
+from sip_hooks.secagree.mechanism import DIGEST, TLS, SecMechanism
 from sip_hooks.secagree.profiles import Use
 from sip_hooks.secagree.server_role import ServerRules
 
@@ -23,7 +24,8 @@ class AgreementSettings:
     """What the hook must know without asking the daemon.
 
     ``realm`` is that of the digest challenge. ``accept_tls`` serves who came by TLS without an
-    agreement (R3329-3-b). ``timeout`` bounds one call of the daemon, in seconds.
+    agreement (R3329-3-b). ``has_tls``: Kamailio listens with TLS, so the list may have tls.
+    ``timeout`` bounds one call of the daemon, in seconds.
     """
 
     socket: str
@@ -31,6 +33,7 @@ class AgreementSettings:
     realm: str
     timeout: float
     accept_tls: bool
+    has_tls: bool
     reading: Reading
     lenient: bool
 
@@ -42,6 +45,16 @@ class AgreementSettings:
             reading=self.reading,
             lenient=self.lenient,
         )
+
+    def fault_of(self, mechanisms: Sequence[SecMechanism]) -> Optional[str]:
+        """Return why this Kamailio cannot keep a list, with the way out; None if it can."""
+        for mechanism in mechanisms:
+            name, qop = mechanism.name.lower(), mechanism.get("d-qop")
+            if name == DIGEST and (qop is None or (qop[1] or "").lower() != "auth"):
+                return "Kamailio checks digest with d-qop=auth only: correct the list in sad.toml"
+            if name == TLS and not self.has_tls:
+                return "sad.has_tls is not 1: have Kamailio listen with TLS, or list no tls"
+        return None
 
 
 def read_agreement_settings(parameter: Callable[[str], str]) -> AgreementSettings:
@@ -65,6 +78,7 @@ def read_agreement_settings(parameter: Callable[[str], str]) -> AgreementSetting
         realm=text("realm"),
         timeout=int(timeout) / 1000,
         accept_tls=parameter("accept_tls").strip() == "1",
+        has_tls=parameter("has_tls").strip() == "1",
         reading=reading[0],
         lenient=reading[1],
     )

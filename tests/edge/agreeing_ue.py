@@ -1,5 +1,7 @@
 """A user agent of RFC 3329: the client role of ``sip_hooks`` over one UDP socket, and strict.
 
+:mod:`tests.edge.tls_ue` goes on over TLS.
+
 What a first hop must not do is noted in :attr:`AgreeingUe.violations`.
 """
 
@@ -27,7 +29,7 @@ from sip_hooks.secagree.starting import Challenge, Circumstances, StartDigest
 from sip_hooks.secagree.transitions import ClientAction
 from tests.support.daemon import PATIENCE
 from tests.support.namespaces import Namespace
-from tests.ue.dialog import ack_of_failure, make_response, new_branch, new_tag
+from tests.ue.dialog import Dialog, ack_of_failure, make_response, new_branch, new_tag
 from tests.ue.headers import host_text, parse_digest, render_digest
 from tests.ue.sip import Request, Response, parse
 
@@ -37,6 +39,10 @@ _AGREEMENT = ("Security-Client", "Security-Server", "Security-Verify")
 
 class AgreeingUe:
     """One user of ``domain`` at ``address``, whose first hop is at ``server``."""
+
+    transport = "UDP"
+    #: Whether what comes is protected by what was agreed; digest protects no answers.
+    is_protected = False
 
     def __init__(
         self,
@@ -58,7 +64,7 @@ class AgreeingUe:
         self._rules = rules or ClientRules(use=Use.REQUIRED)
         self._offers = parse_header(offers)
         self.agreement: ClientAgreement = begin(self._rules, self._offers)
-        self._nonce, self._realm, self.count = "", "", 0
+        self.nonce, self._realm, self.count = "", "", 0
         self._seq = 0
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with namespace.enter():
@@ -97,7 +103,7 @@ class AgreeingUe:
         if method in {"INVITE", "REGISTER", "SUBSCRIBE"}:
             rows = (*rows, ("Contact", self.contact))
         fixed = [
-            ("Via", f"SIP/2.0/UDP {self.hostport};branch={new_branch()}"),
+            ("Via", f"SIP/2.0/{self.transport} {self.hostport};branch={new_branch()}"),
             ("Max-Forwards", "70"),
             ("From", f"<{self.aor}>;tag={new_tag()}"),
             ("To", f"<{to or (self.aor if method == 'REGISTER' else uri)}>"),
@@ -119,22 +125,33 @@ class AgreeingUe:
         request = self.build(method, uri, rows, to=to, body=body)
         return self.with_proof(request)
 
+    def in_dialog(self, dialog: Dialog, method: str, number: int) -> Request:
+        """Write a request of a dialog, with Via, and with what the agreement wants."""
+        via = f"SIP/2.0/{self.transport} {self.hostport};branch={new_branch()}"
+        return self.with_proof(dialog.request(method, seq=number).prepend("Via", via))
+
     def with_proof(self, request: Request) -> Request:
         """Add credentials of the next count, and what the agreement wants."""
         start = self.agreement.start
         assert isinstance(start, StartDigest)
-        qop = start.qop or ""
+        use, proof = self.credentials(request, start.algorithm, start.qop or "")
+        wanted = headers_for(self.agreement, request.method, use)
+        rows = (*request.headers, proof, *wanted)
+        return Request(rows, request.body, request.method, request.uri)
+
+    def credentials(
+        self, request: Request, algorithm: str, qop: str
+    ) -> tuple[DigestUse, tuple[str, str]]:
+        """Return credentials of the next count for a request, and their header row."""
         self.count += 1
         method, uri = request.method, request.uri
         nc, cnonce = f"{self.count:08x}", secrets.token_hex(4)
-        use = DigestUse(self.ha1, method, uri, self._nonce, qop, nc, cnonce, request.body)
-        given = {"username": self.user, "realm": self._realm, "nonce": self._nonce, "uri": uri}
-        given |= {"response": _response(use), "algorithm": start.algorithm, "cnonce": cnonce}
+        use = DigestUse(self.ha1, method, uri, self.nonce, qop, nc, cnonce, request.body)
+        given = {"username": self.user, "realm": self._realm, "nonce": self.nonce, "uri": uri}
+        given |= {"response": _response(use), "algorithm": algorithm, "cnonce": cnonce}
         given |= {"qop": qop, "nc": nc}
         name = "Authorization" if method == "REGISTER" else "Proxy-Authorization"
-        wanted = headers_for(self.agreement, method, use)
-        rows = (*request.headers, (name, render_digest(given)), *wanted)
-        return Request(rows, request.body, method, uri)
+        return use, (name, render_digest(given))
 
     # --- the wire --------------------------------------------------------------------------------
 
@@ -213,15 +230,18 @@ class AgreeingUe:
         challenge: Challenge | None = None
         if response.rows(name):
             given = parse_digest(response.one(name))
-            self._nonce, self._realm, self.count = given["nonce"], given["realm"], 0
+            self.nonce, self._realm, self.count = given["nonce"], given["realm"], 0
             qop = tuple(given.get("qop", "").split(","))
             challenge = Challenge(given.get("algorithm"), qop)
         circumstances = Circumstances(request.uri, challenge)
-        answer = Answer(response.status, response.headers)
+        answer = Answer(response.status, response.headers, self.is_protected)
         self.agreement = receive(self.agreement, answer, circumstances)
         outcome = self.agreement.outcome
         if outcome is not None and outcome.action is ClientAction.START:
-            self.agreement = started(self.agreement)  # digest has nothing else to start
+            self._start()
+
+    def _start(self) -> None:
+        self.agreement = started(self.agreement)  # digest has nothing else to start
 
     def register(self) -> None:
         """Agree, and register for ten minutes."""

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from typing import Any
 
 from sip_hooks.secagree.digest import hash_a1
 from tests.edge.agreeing_ue import AgreeingUe
+from tests.edge.certificates import Authority
 from tests.edge.kamailio import HOOK, USER, Kamailio, configuration, install_hook
-from tests.support.daemon import PATIENCE, Daemon
+from tests.edge.tls_ue import TlsUe
+from tests.support.daemon import PATIENCE, Daemon, wait_until
 from tests.support.namespaces import Namespace, connect
 
 EXAMPLE = HOOK / "kamailio/example-rfc3329.cfg"
@@ -22,8 +25,10 @@ SERVER = (EDGE, 5060)
 DOMAIN = "example.org"
 LIST = "digest;q=0.2;d-alg=MD5;d-qop=auth"
 USERS = ("alice", "bob")
+TLS_PORT = 5061
 #: A nonce's life is too long for a test to wait for the end of it; a guest has one CPU.
 _OURS = (
+    ("\n##!define WITH_TLS", "\n#!define WITH_TLS"),
     ('"nonce_expire", 300', f'"nonce_expire", {round(PATIENCE / 5)}'),
     ("\nchildren=4", "\nchildren=2"),
     ("\ntcp_children=4", "\ntcp_children=1"),
@@ -31,12 +36,13 @@ _OURS = (
 
 
 def daemon_settings(*, security: str = "required", mechanisms: str = LIST) -> str:
-    """Settings of the first hop's daemon."""
+    """Settings of the first hop's daemon; ``mechanisms`` as in Security-Server."""
+    listed = ", ".join(f'"{mechanism}"' for mechanism in mechanisms.split(", "))
     return (
         f'socket_mode = 0o660\nsocket_group = "{USER}"\n'
         f'[[endpoint]]\nname = "access"\naddresses = ["{EDGE}", "{EDGE6}"]\nserver_port = 5064\n'
         f'client_ports = "5068-5071"\nusers = ["{USER}", {os.getuid()}]\n'
-        f'profile = "rfc3329"\nsecurity = "{security}"\nmechanisms = ["{mechanisms}"]\n'
+        f'profile = "rfc3329"\nsecurity = "{security}"\nmechanisms = [{listed}]\n'
     )
 
 
@@ -49,16 +55,37 @@ class AgreementWorld:
     phones: Namespace
     daemon: Daemon
     kamailio: Kamailio
+    authority: Authority
 
     def ue(self, user: str = "alice", **settings: Any) -> AgreeingUe:
         """Return a phone of one of the users."""
         given: dict[str, Any] = {"address": PHONES, "server": SERVER, "domain": DOMAIN}
         return AgreeingUe(self.phones, user=user, **given | settings)
 
+    def tls_ue(self, user: str = "alice", **settings: Any) -> TlsUe:
+        """Return a phone that knows tls and digest, and trusts our authority."""
+        given: dict[str, Any] = {"address": PHONES, "server": SERVER, "domain": DOMAIN}
+        given |= {"offers": "tls, digest", "at": (EDGE, TLS_PORT)}
+        given["authority"] = self.authority.certificate
+        return TlsUe(self.phones, user=user, **given | settings)
+
     def set_policy(self, **settings: str) -> None:
         """Have the daemon read other settings, and Kamailio hear of them."""
         head = self.daemon.config.read_text().partition("socket_mode")[0]
         self.daemon.config.write_text(head + daemon_settings(**settings))
+
+    def set_list(self, mechanisms: str) -> None:
+        """Have the first hop require another list; return when each worker tells it."""
+        self.set_policy(mechanisms=mechanisms)
+        os.kill(self.daemon.pid, signal.SIGHUP)
+        with self.ue() as ue:
+
+            def told() -> list[str]:
+                request = ue.build("OPTIONS", f"sip:{DOMAIN}")
+                ue.send(request)
+                return ue.final(request).rows("Security-Server")
+
+            wait_until(lambda: all(told() == [mechanisms] for _ in range(16)), "the list is told")
 
 
 @contextlib.contextmanager
@@ -79,10 +106,15 @@ def agreement_world(**settings: str) -> Iterator[AgreementWorld]:
         stack.callback(daemon.stop)
         daemon.spawn()
         loader = install_hook(folder, "sad_rfc3329.py")
+        authority = Authority()
+        issued = authority.issue(f"URI:sip:{DOMAIN}", f"DNS:{DOMAIN}").write(folder)
+        shutil.chown(issued.key, USER, USER)
         values = {
             "_ACCESS4_": EDGE,
             "_ACCESS6_": EDGE6,
             "_DOMAIN_": DOMAIN,
+            "_CERTIFICATE_": str(issued.certificate),
+            "_KEY_": str(issued.key),
             "sad.socket": str(daemon.socket),
             "sad.timeout_ms": "3000",
         }
@@ -98,7 +130,7 @@ def agreement_world(**settings: str) -> Iterator[AgreementWorld]:
             ha1 = hash_a1(user, DOMAIN, "secret")
             kamailio.rpc("htable.sets", "sad_users", f"{user}@{DOMAIN}", ha1)
         try:
-            yield AgreementWorld(folder, edge, phones, daemon, kamailio)
+            yield AgreementWorld(folder, edge, phones, daemon, kamailio, authority)
         except BaseException:
             _keep_words(daemon, kamailio)
             raise

@@ -15,18 +15,11 @@ from tests.edge.agreement_world import (
 )
 from tests.edge.sipp import KINDS, run_kinds
 from tests.support.daemon import PATIENCE, wait_until
-from tests.ue.dialog import Dialog, new_branch
+from tests.ue.dialog import Dialog
 from tests.ue.headers import parse_digest
 from tests.ue.sip import Request, Response, StreamFramer, parse
 
 HOP, BOB = f"sip:{DOMAIN}", f"sip:bob@{DOMAIN}"
-
-
-def in_dialog(ue: AgreeingUe, dialog: Dialog, method: str, number: int) -> Request:
-    """Write a request of a dialog, with Via, and with what the agreement wants."""
-    request = dialog.request(method, seq=number)
-    via = f"SIP/2.0/UDP {ue.hostport};branch={new_branch()}"
-    return ue.with_proof(request.prepend("Via", via))
 
 
 def test_edge_rfc3329_client_initiated_call(
@@ -58,11 +51,11 @@ def test_edge_rfc3329_client_initiated_call(
     assert accepted.status == 200
 
     dialog = Dialog.of_caller(invite, accepted)
-    ack = in_dialog(alice, dialog, "ACK", invite.cseq.number)
+    ack = alice.in_dialog(dialog, "ACK", invite.cseq.number)
     assert ack.rows("Security-Verify")
     alice.send(ack)
     assert bob.next_request().method == "ACK"
-    bye = in_dialog(alice, dialog, "BYE", invite.cseq.number + 1)
+    bye = alice.in_dialog(dialog, "BYE", invite.cseq.number + 1)
     alice.send(bye)
     bob.answer(bob.next_request())
     assert alice.final(bye).status == 200
@@ -82,7 +75,7 @@ def test_edge_rfc3329_server_initiated_call(
     answer = bob.answer(received)
     assert alice.final(again).status == 200
     # Who was called has an agreement of his own, and says so in each request (R3329-2.3.1-l).
-    bye = in_dialog(bob, Dialog.of_callee(received, answer.to.tag or ""), "BYE", 1)
+    bye = bob.in_dialog(Dialog.of_callee(received, answer.to.tag or ""), "BYE", 1)
     bob.send(bye)
     alice.answer(alice.next_request())
     assert bob.final(bye).status == 200

@@ -7,9 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from sad.config import EndpointSettings, Settings, to_endpoints
-from sad.config.static_list import DRIVERS, faults_of
+from sad.config.static_list import ASSURANCES, DRIVERS, faults_of
 from sad.model.endpoint import Profile
+from sip_hooks.secagree import parse_header
 from sip_hooks.secagree.mechanism import MECHANISMS
+from sip_hooks.secagree.strength import find_weaknesses
 from tests.unit.test_config_check import GOOD, check, resolve
 
 DIGEST = "digest;q=0.2;d-alg=MD5;d-qop=auth"
@@ -47,6 +49,15 @@ def test_an_endpoint_carries_its_list_to_the_daemon() -> None:
     assert not endpoint.security_required
 
 
+def test_tls_stands_in_a_list_by_itself_and_beside_digest() -> None:
+    """R3329-5-a, UPD-8996: TLS 1.2 and later protects Security-Verify, so it weakens no list."""
+    for listed in (["tls"], [DIGEST, "tls;q=0.3"]):
+        (endpoint,) = to_endpoints(Settings(endpoint=(settings(mechanisms=listed),)), resolve)
+
+        assert endpoint.security_server == ", ".join(listed)
+    assert find_weaknesses(parse_header("tls"), ASSURANCES._replace(tls_version=(1, 1)))
+
+
 def test_the_profile_is_ims_and_required_unless_said_otherwise() -> None:
     """GAP-1: what stood before there were profiles goes on as it was."""
     (endpoint,) = to_endpoints(
@@ -72,6 +83,13 @@ def test_the_profile_is_ims_and_required_unless_said_otherwise() -> None:
         (["digest;d-qop=auth, tls"], "2 mechanisms in one element"),
         (['digest;d-qop=auth;d-ver="' + "a" * 32 + '"'], "leave d-ver out of the list"),
         (["ipsec-3gpp;alg=hmac-sha-1-96"], 'write profile = "ims"'),
+        (["tls", "digest;q=0.2;d-qop=auth"], "has no q (INTEROP-8); give each mechanism a q"),
+        (
+            ["tls;q=0.2", "digest;q=0.200;d-qop=auth"],
+            "two mechanisms have q 0.2 (R3329-2.2-g)",
+        ),
+        (["tls;q=0.2", "digest;q=0.1"], "an old request can be replayed (R3329-5-a); set d-qop"),
+        (["tls;q=0.2", "TLS;q=0.1"], "tls is listed twice"),
         (["carrier-pigeon"], "has no driver for a static list in this version; list digest"),
     ],
 )

@@ -11,6 +11,7 @@ import sip_hooks
 from sip_hooks.kamailio.agreement_settings import read_agreement_settings
 from sip_hooks.kamailio.credentials import Credentials, credentials_of, without
 from sip_hooks.kamailio.settings import SettingError
+from sip_hooks.secagree import parse_header
 from sip_hooks.secagree.digest import Reading
 from sip_hooks.secagree.profiles import Use
 
@@ -26,6 +27,7 @@ SETTINGS = {
     "realm": "example.org",
     "timeout_ms": "200",
     "accept_tls": "0",
+    "has_tls": "1",
     "dver": "either",
 }
 
@@ -75,8 +77,29 @@ def test_the_settings_become_the_librarys_rules() -> None:
     rules = settings.rules(required=False)
 
     assert (settings.timeout, rules.use, rules.accept_tls) == (0.2, Use.OPTIONAL, False)
+    assert settings.has_tls
     assert (rules.reading, rules.lenient) == (Reading.WITH_NAME, True)
     assert settings.rules(required=True).use is Use.REQUIRED
+
+
+@pytest.mark.parametrize(
+    ("has_tls", "listed", "fault"),
+    [
+        ("1", "tls;q=0.3, digest;q=0.2;d-qop=auth", None),
+        ("0", "digest;d-qop=AUTH", None),
+        ("0", "digest;q=0.2;d-qop=auth, TLS;q=0.1", "sad.has_tls is not 1: have Kamailio listen"),
+        ("1", "tls;q=0.3, digest;q=0.2", "Kamailio checks digest with d-qop=auth only"),
+        ("1", "digest;d-qop=auth-int", "Kamailio checks digest with d-qop=auth only"),
+    ],
+)
+def test_a_list_that_kamailio_cannot_keep_is_not_offered(
+    has_tls: str, listed: str, fault: str | None
+) -> None:
+    """R3329-2.3.2-f: nothing is listed that nobody could start."""
+    settings = read_agreement_settings((SETTINGS | {"has_tls": has_tls}).__getitem__)
+
+    found = settings.fault_of(parse_header(listed))
+    assert found is None if fault is None else fault in str(found)
 
 
 @pytest.mark.parametrize(
@@ -94,16 +117,23 @@ def test_a_setting_that_is_wrong_is_named(name: str, value: str, reason: str) ->
         read_agreement_settings((SETTINGS | {name: value}).__getitem__)
 
 
-@pytest.mark.parametrize("example", ["example-ims.cfg", "example-rfc3329.cfg"])
-def test_the_examples_are_well_formed(example: str, tmp_path: Path) -> None:
-    """README, Kamailio: ``kamailio -c`` takes what users paste, as it is shipped."""
+@pytest.mark.parametrize(
+    ("example", "switches"),
+    [
+        ("example-ims.cfg", []),
+        ("example-rfc3329.cfg", []),
+        ("example-rfc3329.cfg", ["-A", "WITH_TLS"]),
+    ],
+)
+def test_the_examples_are_well_formed(example: str, switches: list[str], tmp_path: Path) -> None:
+    """README, Kamailio: ``kamailio -c`` takes what users paste, as it is shipped, and with TLS."""
     for path in FOLDER.glob("*.cfg"):
         shutil.copy(path, tmp_path)
 
     kamailio = shutil.which("kamailio", path=f"{os.environ['PATH']}:/usr/sbin")
     assert kamailio is not None
     done = subprocess.run(
-        [kamailio, "-c", "-f", str(tmp_path / example)],
+        [kamailio, *switches, "-c", "-f", str(tmp_path / example)],
         capture_output=True,
         text=True,
         check=False,
