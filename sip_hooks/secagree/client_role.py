@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Optional, Sequence, Tuple
 
+from sip_hooks.secagree.comparison import same_meaning
 from sip_hooks.secagree.digest import DigestUse, Reading, compute_d_ver
 from sip_hooks.secagree.errors import (
     HeaderError,
@@ -248,6 +249,8 @@ def _receive_protected(
     if not (answer.is_protected or is_digest):
         return agreement
     if answer.status in LIST_STATUSES:
+        if is_digest and _is_challenged_anew(agreement, answer, given):
+            return security_ended(agreement)
         text = "the first hop had sent another list: somebody changed it on the way"
         return _go(agreement, ClientEvent.VERIFY_REFUSED, text=text)
     if answer.status in {401, 407}:
@@ -257,6 +260,17 @@ def _receive_protected(
         if is_digest:
             return security_ended(agreement)
     return _go(agreement, ClientEvent.ACCEPTED)
+
+
+def _is_challenged_anew(agreement: ClientAgreement, answer: Answer, given: Circumstances) -> bool:
+    """Whether only the nonce is too old (R3329-2.5): the list is the one that was mirrored."""
+    if given.challenge is None or not given.challenge.stale:
+        return False
+    try:
+        listed = parse_header(rows_of(answer.headers, HeaderName.SERVER))
+    except HeaderError:
+        return False
+    return same_meaning(agreement.listed, listed)
 
 
 def _take_list(

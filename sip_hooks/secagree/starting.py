@@ -31,10 +31,14 @@ MINIMUM_TLS: Final = (1, 2)
 
 
 class Challenge(NamedTuple):
-    """What the Digest challenge of the same response says; ``qop`` in its order, maybe empty."""
+    """What the Digest challenge of the same response says; ``qop`` in its order, maybe empty.
+
+    ``stale``: the credentials were good but for the age of their nonce (RFC 2617 3.2.1).
+    """
 
     algorithm: Optional[str] = None
     qop: Tuple[str, ...] = ()
+    stale: bool = False
 
 
 class StartTls(NamedTuple):

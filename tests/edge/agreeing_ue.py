@@ -232,7 +232,8 @@ class AgreeingUe:
             given = parse_digest(response.one(name))
             self.nonce, self._realm, self.count = given["nonce"], given["realm"], 0
             qop = tuple(given.get("qop", "").split(","))
-            challenge = Challenge(given.get("algorithm"), qop)
+            stale = given.get("stale", "").lower() == "true"
+            challenge = Challenge(given.get("algorithm"), qop, stale)
         circumstances = Circumstances(request.uri, challenge)
         answer = Answer(response.status, response.headers, self.is_protected)
         self.agreement = receive(self.agreement, answer, circumstances)

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 
+from sip_hooks.secagree.transitions import ClientEvent
 from tests.edge.agreeing_ue import AgreeingUe
 from tests.edge.agreement_world import (
     DOMAIN,
@@ -201,6 +202,8 @@ def test_edge_rfc3329_a_foreign_client_at_200_calls_a_second(
         pass
     assert answer.status == 494
     assert parse_digest(answer.one("Proxy-Authenticate"))["stale"].lower() == "true"
+    assert alice.agreement.outcome is not None
+    assert alice.agreement.outcome.event is ClientEvent.SECURITY_ENDED
     alice.agree()
     assert alice.exchange(alice.secured("OPTIONS", HOP)).status == 200
 

@@ -432,6 +432,26 @@ def test_a_new_challenge_ends_the_agreement_of_digest_only() -> None:
     assert receive(agreed(), Answer(401, is_protected=True), GIVEN).state is ClientState.AGREED
 
 
+@pytest.mark.parametrize(
+    ("row", "stale", "event"),
+    [
+        ("Digest ;Q=0.20;d-qop=auth", True, ClientEvent.SECURITY_ENDED),
+        ("digest;q=0.2;d-qop=auth", False, ClientEvent.VERIFY_REFUSED),
+        ("digest;q=0.3;d-qop=auth", True, ClientEvent.VERIFY_REFUSED),
+        ("digest;", True, ClientEvent.VERIFY_REFUSED),
+    ],
+)
+def test_a_nonce_that_is_too_old_is_no_attack(row: str, stale: bool, event: ClientEvent) -> None:
+    """R3329-2.5: a 494 with the list that was mirrored and a stale nonce challenges anew."""
+    given = Circumstances(PROXY, Challenge("MD5", ("auth",)))
+    first = listed(494, "digest;q=0.2;d-qop=auth")
+    verifying = started(receive(asked(offers="digest"), first, given))
+    again = Circumstances(PROXY, Challenge("MD5", ("auth",), stale=stale))
+
+    for agreement in (verifying, receive(verifying, Answer(200), given)):
+        assert outcome_of(receive(agreement, listed(494, row), again))[0] is event
+
+
 def test_a_registration_that_is_challenged_anew_brings_a_new_list() -> None:
     """The 401 on the set carries the list of the next one (T24-P-6, GAP-1)."""
     answer = listed(401, "ipsec-ike;q=0.5", is_protected=True)
