@@ -24,7 +24,7 @@ from sip_hooks.secagree.transitions import ServerAction
 
 _READ = ("Via", "Require", "Proxy-Require", "Supported", "Security-Client", "Security-Verify")
 _TAGS = ("Require", "Proxy-Require")
-_OF_THIS_HOP = ("Security-Client", "Security-Verify")
+_OF_THIS_HOP = ("Security-Client", "Security-Verify", "Security-Server")
 _REASONS = {
     403: "Forbidden",
     420: "Bad Extension",
@@ -70,8 +70,7 @@ class Agreeing:
             raise Dropped
         if decision.status:
             raise _refusal(decision, agreement.mechanisms)
-        if decision.action is ServerAction.ACCEPT or method in {"ACK", "PRACK"}:
-            self._strip(method)
+        self._strip(method)
 
     def _credentials(self, method: str) -> Optional[Credentials]:
         """Return the credentials that Kamailio has found good, if they are for this request.

@@ -50,8 +50,11 @@ class AgreementSettings:
         """Return why this Kamailio cannot keep a list, with the way out; None if it can."""
         for mechanism in mechanisms:
             name, qop = mechanism.name.lower(), mechanism.get("d-qop")
+            algorithm = mechanism.get("d-alg")
             if name == DIGEST and (qop is None or (qop[1] or "").lower() != "auth"):
                 return "Kamailio checks digest with d-qop=auth only: correct the list in sad.toml"
+            if name == DIGEST and algorithm and (algorithm[1] or "").lower() != "md5":
+                return "Kamailio checks digest with d-alg=MD5 only: correct the list in sad.toml"
             if name == TLS and not self.has_tls:
                 return "sad.has_tls is not 1: have Kamailio listen with TLS, or list no tls"
         return None

@@ -4,6 +4,8 @@ import os
 import signal
 import socket
 
+import pytest
+
 from sip_hooks.secagree.transitions import ClientEvent
 from tests.edge.agreeing_ue import AgreeingUe
 from tests.edge.agreement_world import (
@@ -38,6 +40,7 @@ def test_edge_rfc3329_client_initiated_call(
     assert parse_digest(first.one("Proxy-Authenticate"))["realm"] == DOMAIN
 
     tags = [("Require", "Sec-Agree , x-other"), ("Proxy-Require", "sec-agree")]
+    tags.append(("Security-Server", "tls"))  # of no request (R3329-2.6-a)
     invite = alice.secured("INVITE", BOB, [("Supported", "100rel, sec-agree")])
     # Other option tags survive, in any case and over several rows.
     invite = invite.without("Require", "Proxy-Require")
@@ -142,6 +145,25 @@ def test_edge_rfc3329_who_is_not_proven_is_not_served(
     assert bob.silence(0.3)
 
 
+@pytest.mark.parametrize("user", ["alice", "bob"])
+def test_edge_rfc3329_one_header_says_who_it_is(
+    first_hop: AgreementWorld, alice: AgreeingUe, bob: AgreeingUe, user: str
+) -> None:
+    """RFC 3261 22.1: a password looked up for one header must not prove the name in the other.
+
+    ``$au`` is of Proxy-Authorization, a REGISTER is checked by Authorization.
+    """
+    alice.agree("REGISTER")
+    aor = f"sip:{user}@{DOMAIN}"
+    request = alice.build("REGISTER", HOP, [("Expires", "600")], to=aor)
+    request = alice.with_proof(request.with_rows("From", f"<{aor}>;tag=1"))
+    own = request.one("Authorization")
+    named = own.replace('"alice"', f'"{user}"')
+    request = request.with_rows("Authorization", named).prepend("Proxy-Authorization", own)
+
+    assert alice.exchange(request).status == 494
+
+
 def test_edge_rfc3329_every_method_alike(first_hop: AgreementWorld, alice: AgreeingUe) -> None:
     """R3329-2.3.2-c, R3329-2.6-c: whatever can be answered is, in a dialog and outside."""
     methods = (
@@ -236,6 +258,7 @@ def test_edge_rfc3329_policy_and_an_absent_daemon(
         with first_hop.ue("alice") as ue:
             assert ue.agree().rows("Security-Server") == [new]
             assert ue.exchange(ue.secured("OPTIONS", HOP)).status == 200
+        _assert_only_the_proven_act(first_hop, alice)
         # What Kamailio cannot check is not put up with, nor is the list of before gone on with.
         first_hop.set_policy(mechanisms="digest;d-qop=auth-int")
         os.kill(first_hop.daemon.pid, signal.SIGHUP)
@@ -247,6 +270,27 @@ def test_edge_rfc3329_policy_and_an_absent_daemon(
     wait_until(
         lambda: all(_plain(alice).status == 421 for _ in range(16)), "the agreement is required"
     )
+
+
+def _assert_only_the_proven_act(first_hop: AgreementWorld, alice: AgreeingUe) -> None:
+    """R3329-3-a: whoever needs no agreement needs a password all the same, as everywhere.
+
+    R3329-2.6-a, RFC 3261 22.3: what was for this hop does not go on, asked for or not.
+    """
+    register = alice.build("REGISTER", HOP, [("Expires", "600")], to=BOB)
+    register = register.with_rows("From", f"<{BOB}>;tag=1")
+    assert alice.exchange(register).status == 401
+    assert alice.exchange(alice.build("MESSAGE", BOB, body=b"hello")).status == 407
+    with first_hop.ue("bob") as bob:
+        bob.register()
+        alice.agree()
+        request = alice.secured("MESSAGE", BOB, [("Security-Client", "tls")], body=b"hello")
+        request = request.without("Security-Verify", "Require", "Proxy-Require")
+        alice.send(request)
+        bob.answer(bob.next_request())
+        assert alice.final(request).status == 200
+        assert bob.violations == []
+    first_hop.kamailio.rpc("ul.rm", "location", "bob")
 
 
 def _plain(ue: AgreeingUe) -> Response:

@@ -89,6 +89,7 @@ def test_the_settings_become_the_librarys_rules() -> None:
         ("0", "digest;d-qop=AUTH", None),
         ("0", "digest;q=0.2;d-qop=auth, TLS;q=0.1", "sad.has_tls is not 1: have Kamailio listen"),
         ("1", "tls;q=0.3, digest;q=0.2", "Kamailio checks digest with d-qop=auth only"),
+        ("1", "digest;d-alg=MD5-sess;d-qop=auth", "Kamailio checks digest with d-alg=MD5 only"),
         ("1", "digest;d-qop=auth-int", "Kamailio checks digest with d-qop=auth only"),
     ],
 )
