@@ -40,7 +40,11 @@ class Explained(TypedDict):
 
 def explain(session: Session, args: Namespace) -> None:
     """Print what would be taken of a header, and why not the rest."""
-    from sip_hooks.secagree import HeaderError, LocalAgreementError  # noqa: PLC0415 - see above
+    from sip_hooks.secagree import (  # noqa: PLC0415 - see above
+        HeaderError,
+        LocalAgreementError,
+        ParameterError,
+    )
 
     try:
         explained = explained_header(args)
@@ -52,6 +56,9 @@ def explain(session: Session, args: Namespace) -> None:
     except LocalAgreementError as error:
         rule = f" ({error.rule})" if error.rule else ""
         raise Failure(f"{error.reason}{rule}", error.hint, Exit.USAGE) from error
+    except ParameterError as error:  # of --list; what is wrong with the header is explained
+        way_out = "list what the client offers, e.g. tls, digest"
+        raise Failure(f"{error.text} ({error.rule})", way_out, Exit.USAGE) from error
     if session.output.is_json:
         session.output.document(explained)
     else:

@@ -121,6 +121,9 @@ def test_digest_and_ike_of_a_server_list_can_be_started(
         ),
         (["tls", "--algorithms", "rot13/null"], 2, "rot13/null is unknown (T33-H-a)"),
         (["tls", "--list", "tls, digest"], 2, "a mechanism has no q"),
+        (["Security-Server: tls", "--list", "tls, foo"], 2, "the mechanism 'foo' is not known"),
+        (["Security-Server: tls", "--list", "tls;a;a"], 2, "the parameter 'a' stands twice"),
+        (["Security-Verify: tls", "--list", "ipsec-3gpp"], 2, "alg is mandatory (R3329-A-a)"),
     ],
 )
 def test_what_cannot_be_explained_is_a_failure_with_a_way_out(
