@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, List, Optional, Tuple
 
-from sip_hooks.secagree.digest import is_md5_family
+from sip_hooks.secagree.digest import QOPS, is_md5_family
 from sip_hooks.secagree.errors import ParameterError, PolicyError
 from sip_hooks.secagree.grammar import shorten
 from sip_hooks.secagree.headers import parse_header
@@ -143,6 +143,10 @@ def _check_digest(mechanism: SecMechanism) -> None:
     if algorithm is not None and not is_md5_family(algorithm[1] or ""):
         text = f"d-ver has no room for the digests of {shorten(algorithm[1] or '')}"
         raise PolicyError(text, "GAP-4", "use d-alg=MD5, or leave digest out of the list")
+    qop = mechanism.get("d-qop")
+    if qop is not None and (qop[1] or "").lower() not in QOPS:
+        text = f"{shorten(qop[1] or '')} is no qop that d-ver is defined for"
+        raise PolicyError(text, "R3329-2.2-h", "use d-qop=auth or d-qop=auth-int")
     if mechanism.get("d-ver") is not None:
         text = "d-ver is the client's"
         raise PolicyError(text, "R3329-2.4-digest-b", "leave d-ver out of the list")

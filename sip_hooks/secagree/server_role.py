@@ -216,6 +216,8 @@ def _d_ver_difference(
     places = [i for i, m in enumerate(received) if m.name.lower() == DIGEST]
     index = next((i for i in places if received[i].get("d-ver") is not None), places[0])
     given = received[index].get("d-ver")
+    if (received[index].repeated_parameter or "").lower() == "d-ver":  # RFC 3261 7.3.1
+        return Difference(index, "'d-ver' stands twice")
     if given is None:
         return Difference(index, "without 'd-ver'")
     if digest is None:

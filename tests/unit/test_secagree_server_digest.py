@@ -62,6 +62,7 @@ def test_a_right_d_ver_is_accepted() -> None:
     [
         (None, USE, "without 'd-ver'"),
         ("0" * 32, USE, "another value of 'd-ver'"),
+        (f'{compute_d_ver(USE, [TEXT])}";D-Ver="{"0" * 32}', USE, "'d-ver' stands twice"),
         (compute_d_ver(USE, ["tls;q=0.1"]), USE, "another value of 'd-ver'"),
         (compute_d_ver(USE, [TEXT]), None, "'d-ver' cannot be checked: no H(A1)"),
         (

@@ -53,6 +53,7 @@ def test_a_list_that_holds_is_sent_as_it_is_written(text: str) -> None:
         ("kerberos", "R3329-2.2-f"),
         ("tls;x=1;x=2", "RFC 3261 7.3.1"),
         ("digest;d-alg=SHA-256;d-qop=auth", "GAP-4"),
+        ("digest;d-qop=none", "R3329-2.2-h"),
         (f'digest;d-qop=auth;d-ver="{"0" * 32}"', "R3329-2.4-digest-b"),
         ("ipsec-3gpp", "R3329-A-a"),
         ("ipsec-3gpp;alg=hmac-sha-1-96;spi-c=1000", "GAP-6"),
