@@ -255,7 +255,7 @@ def _receive_protected(
         return _go(agreement, ClientEvent.VERIFY_REFUSED, text=text)
     if answer.status in {401, 407}:
         rows = rows_of(answer.headers, HeaderName.SERVER)
-        if rows and agreement.state is ClientState.AGREED:
+        if rows:
             return _take_list(agreement, rows, given)
         if is_digest:
             return security_ended(agreement)

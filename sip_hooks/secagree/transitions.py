@@ -185,6 +185,11 @@ _ON_LIST: Final[Mapping[ClientEvent, ClientTransition]] = {
     _CE.UNAVAILABLE: ClientTransition(_CS.FAILED, _CA.ABORT, "R3261-20.29-a"),
     _CE.UNAVAILABLE_OPTIONAL: ClientTransition(_CS.NONE, _CA.GO_ON_WITHOUT, "R3261-20.29-a"),
 }
+# ims: a registration is challenged anew and brings a new list (T24-P-6)
+_ON_NEW_LIST: Final[Mapping[ClientEvent, ClientTransition]] = {
+    event: _ON_LIST[event]
+    for event in (_CE.CHOSEN, _CE.NOTHING_COMMON, _CE.INCOMPLETE, _CE.UNREADABLE)
+}
 _CHANGED: Final = ClientTransition(_CS.FAILED, _CA.ABORT, "R3329-5-c")
 _OVER: Final = ClientTransition(_CS.NONE, _CA.FORGET, "R3329-2.5")
 
@@ -200,16 +205,13 @@ CLIENT_TRANSITIONS: Final[Mapping[ClientState, Mapping[ClientEvent, ClientTransi
         _CE.ACCEPTED: ClientTransition(_CS.AGREED, _CA.GO_ON, "R3329-2.1-a"),
         _CE.VERIFY_REFUSED: _CHANGED,
         _CE.SECURITY_ENDED: _OVER,
+        **_ON_NEW_LIST,
     },
     _CS.AGREED: {
         _CE.ACCEPTED: ClientTransition(_CS.AGREED, _CA.GO_ON, "R3329-2.3.1-l"),
         _CE.VERIFY_REFUSED: _CHANGED,
         _CE.SECURITY_ENDED: _OVER,
-        # ims: the registration is challenged anew and brings a new list (T24-P-6)
-        _CE.CHOSEN: _ON_LIST[_CE.CHOSEN],
-        _CE.NOTHING_COMMON: _ON_LIST[_CE.NOTHING_COMMON],
-        _CE.INCOMPLETE: _ON_LIST[_CE.INCOMPLETE],
-        _CE.UNREADABLE: _ON_LIST[_CE.UNREADABLE],
+        **_ON_NEW_LIST,
     },
     _CS.FAILED: {_CE.ASKING: _ASK, _CE.LED_TO_TLS: _BY_TLS},
 }

@@ -455,7 +455,26 @@ def test_a_nonce_that_is_too_old_is_no_attack(row: str, stale: bool, event: Clie
 def test_a_registration_that_is_challenged_anew_brings_a_new_list() -> None:
     """The 401 on the set carries the list of the next one (T24-P-6, GAP-1)."""
     answer = listed(401, "ipsec-ike;q=0.5", is_protected=True)
-    agreement = receive(agreed(), answer, GIVEN)
+    verifying = started(receive(asked(), listed(494, *ROWS), GIVEN))
+    for before in (verifying, agreed()):  # a wrong response is challenged anew, too
+        agreement = receive(before, answer, GIVEN)
 
-    assert agreement.state is ClientState.STARTING
-    assert render_header(agreement.listed) == "ipsec-ike;q=0.5"
+        assert agreement.state is ClientState.STARTING
+        assert render_header(agreement.listed) == "ipsec-ike;q=0.5"
+
+
+@pytest.mark.parametrize(
+    ("row", "event"),
+    [
+        ("kerberos", ClientEvent.NOTHING_COMMON),
+        ("tls;", ClientEvent.UNREADABLE),
+        ("tls;x;x", ClientEvent.INCOMPLETE),
+    ],
+)
+def test_a_new_list_of_no_use_ends_the_agreement(row: str, event: ClientEvent) -> None:
+    """R3329-2.3.1-k: as with the first list, whenever it comes."""
+    verifying = started(receive(asked(), listed(494, *ROWS), GIVEN))
+    for before in (verifying, agreed()):
+        agreement = receive(before, listed(401, row, is_protected=True), GIVEN)
+
+        assert (agreement.state, outcome_of(agreement)[0]) == (ClientState.FAILED, event)
