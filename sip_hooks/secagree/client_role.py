@@ -52,6 +52,10 @@ from sip_hooks.secagree.transitions import (
 )
 
 _DEMANDS: Final = (("Require", SEC_AGREE), ("Proxy-Require", SEC_AGREE))
+_OTHER_LIST: Final = "the first hop has another list: it was changed on the way, or since"
+_NOT_TAKEN: Final = (
+    "the list is right: Security-Verify was changed on the way, or the password is wrong"
+)
 _UNDER_PROTECTION: Final = frozenset({ClientState.VERIFYING, ClientState.AGREED})
 
 
@@ -249,9 +253,10 @@ def _receive_protected(
     if not (answer.is_protected or is_digest):
         return agreement
     if answer.status in LIST_STATUSES:
-        if is_digest and _is_challenged_anew(agreement, answer, given):
+        is_mirrored = is_digest and _is_mirrored(agreement, answer)
+        if is_mirrored and given.challenge is not None and given.challenge.stale:  # R3329-2.5
             return security_ended(agreement)
-        text = "the first hop had sent another list: somebody changed it on the way"
+        text = _NOT_TAKEN if is_mirrored else _OTHER_LIST
         return _go(agreement, ClientEvent.VERIFY_REFUSED, text=text)
     if answer.status in {401, 407}:
         rows = rows_of(answer.headers, HeaderName.SERVER)
@@ -262,10 +267,8 @@ def _receive_protected(
     return _go(agreement, ClientEvent.ACCEPTED)
 
 
-def _is_challenged_anew(agreement: ClientAgreement, answer: Answer, given: Circumstances) -> bool:
-    """Whether only the nonce is too old (R3329-2.5): the list is the one that was mirrored."""
-    if given.challenge is None or not given.challenge.stale:
-        return False
+def _is_mirrored(agreement: ClientAgreement, answer: Answer) -> bool:
+    """Whether the list of an answer says what was mirrored."""
     try:
         listed = parse_header(rows_of(answer.headers, HeaderName.SERVER))
     except HeaderError:

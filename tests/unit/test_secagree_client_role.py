@@ -452,6 +452,26 @@ def test_a_nonce_that_is_too_old_is_no_attack(row: str, stale: bool, event: Clie
         assert outcome_of(receive(agreement, listed(494, row), again))[0] is event
 
 
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ("digest;q=0.20;d-qop=auth", "the password is wrong"),
+        ("digest;q=0.3;d-qop=auth", "has another list"),
+        ("", "has another list"),
+    ],
+)
+def test_who_is_refused_is_told_what_may_be_wrong(row: str, text: str) -> None:
+    """R3329-2.3.1-r, R3329-5-c: a password that is wrong is no list that somebody changed."""
+    given = Circumstances(PROXY, Challenge("MD5", ("auth",)))
+    first = listed(494, "digest;q=0.2;d-qop=auth")
+    verifying = started(receive(asked(offers="digest"), first, given))
+
+    outcome = receive(verifying, listed(494, row), given).outcome
+    assert outcome is not None
+    assert outcome.event is ClientEvent.VERIFY_REFUSED
+    assert text in outcome.text
+
+
 def test_a_registration_that_is_challenged_anew_brings_a_new_list() -> None:
     """The 401 on the set carries the list of the next one (T24-P-6, GAP-1)."""
     answer = listed(401, "ipsec-ike;q=0.5", is_protected=True)
