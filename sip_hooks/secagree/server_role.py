@@ -36,9 +36,7 @@ from sip_hooks.secagree.transitions import (
     step,
 )
 
-_SECURITY_HEADERS: Final = frozenset(
-    {HeaderName.CLIENT.value.lower(), HeaderName.VERIFY.value.lower()}
-)
+_SECURITY_HEADERS: Final = frozenset(name.value.lower() for name in HeaderName)
 
 
 @dataclass(frozen=True)
@@ -266,7 +264,8 @@ def _offers(request: Request) -> Tuple[SecMechanism, ...]:
 def _forwarded(headers: Sequence[HeaderField], rules: ServerRules) -> Tuple[HeaderField, ...]:
     """Return a verified request's headers as they go on (R3329-2.3.1-p, R3329-2.6-a).
 
-    Security-Client and -Verify have done their work at this hop; a proxy may delete them.
+    Security-Client and -Verify have done their work at this hop, Security-Server has none in a
+    request; a proxy may delete them.
     """
     if not rules.is_proxy:
         return tuple(headers)

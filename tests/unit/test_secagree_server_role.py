@@ -146,6 +146,7 @@ def test_a_proxy_takes_sec_agree_out_and_nothing_else() -> None:
             "Proxy-Require: sec-agree",
             "Proxy-Require: privacy",
             "Security-Client: tls",
+            "Security-Server: tls",  # of no request (R3329-2.6-a)
             "To: <sip:bob@example.com>",
         ),
         REQUIRED,
