@@ -29,6 +29,7 @@ def reload(world: World) -> None:
     wait_until(
         lambda: "7064" in edge.machine.out("nft", "list", "ruleset"), "the guard stands before it"
     )
+    world.look("the second endpoint is there")
     world.assert_blocked(4, 7064)
 
     edge.machine.write(SETTINGS, edge.settings.replace("5064", '"many"'))
