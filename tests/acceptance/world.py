@@ -45,9 +45,13 @@ class World:
 
     def assert_blocked(self, version: int, port: int) -> None:
         """Clear text to a protected port has no answer, and the kernel counts it."""
-        before = self.drops()
-        assert not self.phones.call("probe", version=version, port=port)["answered"]
-        wait_until(lambda: self.drops() > before, f"clear text to port {port} is counted")
+
+        def counted() -> bool:
+            before = self.drops()  # a guard that is applied anew counts from nothing
+            assert not self.phones.call("probe", version=version, port=port)["answered"]
+            return self.drops() > before
+
+        wait_until(counted, f"clear text to port {port} is counted")
 
     def drops(self) -> int:
         """Packets that the edge's guard and block policies have dropped."""
