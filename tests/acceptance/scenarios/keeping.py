@@ -9,7 +9,7 @@ from tests.acceptance.world import World
 
 _SECOND = """
 [[endpoint]]
-name = "second"
+name = "annex"
 addresses = ["10.20.0.10"]
 server_port = 7064
 client_ports = "7068-7071"
@@ -25,7 +25,7 @@ def reload(world: World) -> None:
     before = edge.show("sad.service", "MainPID")
     edge.machine.write(SETTINGS, edge.settings + _SECOND)
     edge.machine.run("systemctl", "reload", "sad.service")
-    wait_until(lambda: "second" in edge.machine.out(SADCTL, "status"), "the endpoint is served")
+    wait_until(lambda: "annex" in edge.machine.out(SADCTL, "status"), "the endpoint is served")
     wait_until(
         lambda: "7064" in edge.machine.out("nft", "list", "ruleset"), "the guard stands before it"
     )
@@ -36,11 +36,11 @@ def reload(world: World) -> None:
     assert edge.machine.run("systemctl", "reload", "sad.service", check=False).returncode != 0
     assert edge.show("sad.service", "MainPID") == before
     assert phones.call("message", ue="alice", to="alice") == {"status": 200, "received": True}
-    assert "second" in edge.machine.out(SADCTL, "status")
+    assert "annex" in edge.machine.out(SADCTL, "status")
 
     edge.machine.write(SETTINGS, edge.settings)
     edge.machine.run("systemctl", "reload", "sad.service")
-    wait_until(lambda: "second" not in edge.machine.out(SADCTL, "status"), "it is gone again")
+    wait_until(lambda: "annex" not in edge.machine.out(SADCTL, "status"), "it is gone again")
     assert phones.call("register", ue="alice")["status"] == 200
     world.assert_protected()
 
