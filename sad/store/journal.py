@@ -4,8 +4,6 @@ It lives in /run and describes this boot's kernel, so it needs no fsync: it must
 death of the process, not of the machine. All writes of one loop turn share one transaction.
 """
 
-import asyncio
-import contextlib
 import importlib.resources
 import sqlite3
 from collections.abc import Sequence
@@ -15,8 +13,8 @@ from typing import Final
 import msgspec
 
 from sad.model.association import Association
-from sad.model.errors import JournalUnavailable
 from sad.model.journal import Forget, JournalWrite, Put
+from sad.store.batches import Batches, Statement
 from sad.store.reboot import enter_boot
 
 #: Each script brings a journal from the version of its place to the next: a journal of an older
@@ -55,7 +53,7 @@ class Journal:
         self._path = path
         self._encoder = msgspec.json.Encoder()
         self._decoder = msgspec.json.Decoder(Association)
-        self._pending: list[tuple[Sequence[JournalWrite], asyncio.Future[None]]] = []
+        self._batches = Batches(connection, path)
 
     @classmethod
     def open(cls, path: Path, boot_id: str, *, began: float | None = None) -> "Journal":
@@ -130,7 +128,7 @@ class Journal:
     def begin_with(self, associations: Sequence[Association]) -> None:
         """Record at once what a new journal begins with. Raises JournalUnreadable."""
         try:
-            self._write([Put(a) for a in associations])
+            self._batches.execute([self._statement(Put(a)) for a in associations])
         except sqlite3.Error as error:
             raise JournalUnreadable(
                 f"{self._path}: {error}",
@@ -149,56 +147,26 @@ class Journal:
                 "UPDATE meta SET value = ? WHERE key = 'began'", (repr(began),)
             )
         except sqlite3.Error as error:
-            raise self._unavailable(str(error)) from error
+            raise self._batches.unavailable(error) from error
 
     async def record(self, writes: Sequence[JournalWrite]) -> None:
         """Record; on return the writes survive the death of this process.
 
         Raises JournalUnavailable and records nothing of this call.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        if not self._pending:
-            loop.call_soon(self._flush)
-        self._pending.append((writes, future))
-        await future
-
-    def _flush(self) -> None:
-        pending, self._pending = self._pending, []
-        error: JournalUnavailable | None = None
         try:
-            self._write([write for writes, _ in pending for write in writes])
-        except Exception as cause:  # noqa: BLE001 - none of the callers may wait for ever
-            known = isinstance(cause, sqlite3.Error)
-            error = self._unavailable(str(cause) if known else type(cause).__name__)
-        for _, future in pending:
-            if future.done():
-                continue
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
+            statements = [self._statement(write) for write in writes]
+        except Exception as error:
+            raise self._batches.unavailable(error) from error
+        await self._batches.write(statements)
 
-    def _write(self, writes: Sequence[JournalWrite]) -> None:
-        execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
-        try:
-            for write in writes:
-                match write:
-                    case Put(association):
-                        body = self._encoder.encode(association)
-                        execute("REPLACE INTO association VALUES (?, ?)", (association.id, body))
-                    case Forget(association_id):
-                        execute("DELETE FROM association WHERE id = ?", (association_id,))
-            execute("COMMIT")
-        except Exception:
-            with contextlib.suppress(sqlite3.Error):  # a full disk may have rolled back itself
-                execute("ROLLBACK")
-            raise
-
-    def _unavailable(self, reason: str) -> JournalUnavailable:
-        hint = f"check free space and permissions of {self._path.parent}"
-        return JournalUnavailable(reason=reason, hint=hint)
+    def _statement(self, write: JournalWrite) -> Statement:
+        match write:
+            case Put(association):
+                body = self._encoder.encode(association)
+                return "REPLACE INTO association VALUES (?, ?)", (association.id, body)
+            case Forget(association_id):
+                return "DELETE FROM association WHERE id = ?", (association_id,)
 
     def close(self) -> None:
         """Close the file."""

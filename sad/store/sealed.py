@@ -6,15 +6,13 @@ for another one. Beside the journal and not in it, which holds no keys (design 8
 record is overwritten, and no log of the database keeps a copy.
 """
 
-import asyncio
-import contextlib
 import logging
 import os
 import sqlite3
 import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -24,9 +22,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from netlink.secret import Secret
 from sad.model.association import Association
-from sad.model.errors import JournalUnavailable
 from sad.model.journal import Forget, JournalWrite
 from sad.model.key_record import KeyRecord
+from sad.store.batches import Batches
 from sad.store.sealing_key import (
     CREDENTIAL,
     KEY_BYTES,
@@ -48,8 +46,6 @@ _SALT_BYTES: Final = 16
 _NONCE_BYTES: Final = 12  # random: safe for 2^32 records of one file
 _BODY: Final = struct.Struct(">IIIB")  # leaps, received (client, server), length of IK
 
-_Statement: TypeAlias = tuple[str, tuple[str | bytes, ...]]
-
 
 class SealedRecords:
     """The records of one file, or of memory. Open with :meth:`open`."""
@@ -58,7 +54,7 @@ class SealedRecords:
         self._connection = connection
         self._cipher = cipher
         self._path = path
-        self._pending: list[tuple[Sequence[_Statement], asyncio.Future[None]]] = []
+        self._batches = Batches(connection, path, "sealed records: ")
 
     @classmethod
     def open(cls, path: Path, key: Secret) -> "SealedRecords":
@@ -108,7 +104,9 @@ class SealedRecords:
             sealed = nonce + self._cipher.encrypt(nonce, body, _bound_to(association))
         finally:
             body[:] = bytes(len(body))
-        await self._write([("REPLACE INTO record VALUES (?, ?)", (association.id, sealed))])
+        await self._batches.write(
+            [("REPLACE INTO record VALUES (?, ?)", (association.id, sealed))]
+        )
 
     def get(self, association: Association) -> KeyRecord | None:
         """Return the record of an association, None if there is none that opens for it.
@@ -120,7 +118,7 @@ class SealedRecords:
                 "SELECT sealed FROM record WHERE id = ?", (association.id,)
             ).fetchone()
         except sqlite3.Error as error:
-            raise self._unavailable(error) from error
+            raise self._batches.unavailable(error) from error
         if row is None:
             return None
         nonce, sealed = row[0][:_NONCE_BYTES], row[0][_NONCE_BYTES:]
@@ -133,62 +131,21 @@ class SealedRecords:
     async def delete(self, association_ids: Collection[str]) -> None:
         """Delete records; unknown ids are ignored. Raises JournalUnavailable."""
         if association_ids:
-            await self._write([("DELETE FROM record WHERE id = ?", (i,)) for i in association_ids])
+            await self._batches.write(
+                [("DELETE FROM record WHERE id = ?", (i,)) for i in association_ids]
+            )
 
     async def retain(self, association_ids: Iterable[str]) -> None:
         """Delete every record but these. Raises JournalUnavailable."""
         try:
             rows = self._connection.execute("SELECT id FROM record").fetchall()
         except sqlite3.Error as error:
-            raise self._unavailable(error) from error
+            raise self._batches.unavailable(error) from error
         await self.delete({row[0] for row in rows} - set(association_ids))
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
-
-    # --- one transaction for each turn of the loop -----------------------------------------------
-
-    async def _write(self, statements: Sequence[_Statement]) -> None:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        if not self._pending:
-            loop.call_soon(self._flush)
-        self._pending.append((statements, future))
-        await future
-
-    def _flush(self) -> None:
-        pending, self._pending = self._pending, []
-        error: JournalUnavailable | None = None
-        try:
-            self._execute([s for statements, _ in pending for s in statements])
-        except sqlite3.Error as cause:
-            error = self._unavailable(cause)
-        for _, future in pending:
-            if future.done():
-                continue
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
-
-    def _execute(self, statements: Sequence[_Statement]) -> None:
-        execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
-        try:
-            for sql, values in statements:
-                execute(sql, values)
-            execute("COMMIT")
-        except sqlite3.Error:
-            with contextlib.suppress(sqlite3.Error):  # a full disk may have rolled back itself
-                execute("ROLLBACK")
-            raise
-
-    def _unavailable(self, cause: sqlite3.Error) -> JournalUnavailable:
-        return JournalUnavailable(
-            reason=f"sealed records: {cause}",
-            hint=f"check free space and permissions of {self._path.parent}",
-        )
 
 
 class RecordingPort(Protocol):
