@@ -210,6 +210,7 @@ class IpXfrm:
             stdin, stderr = self._process.stdin, self._process.stderr
             assert stdin is not None
             assert stderr is not None
+            first = self._line + 1
             self._line += len(commands) + 1
             stdin.write("\n".join([*commands, self._FENCE, ""]).encode())
             complaints = []
@@ -217,6 +218,10 @@ class IpXfrm:
                 failed = self._FAILED.search(line)
                 if failed and int(failed.group(1)) == self._line:
                     break
+                if failed and int(failed.group(1)) < first:
+                    # Of a group whose caller was cancelled before it had read the answers.
+                    complaints.clear()
+                    continue
                 complaints.append(line.decode(errors="replace").strip())
             else:
                 await self._process.wait()
