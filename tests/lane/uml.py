@@ -18,13 +18,14 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from tests.lane.confinement import NOBODY, Confinement, confinement_argv, find_confinement
-from tests.lane.decision import EX_LANE, Lane
+from tests.lane.decision import EX_LANE, Lane, LaneError
 from tests.lane.environment import hides, inner_environment
 from tests.lane.guest import init_script, kernel_complaints, modprobe_script
 from tests.lane.relay import Relay, end_guest, follow
 
 BINARY: Final = "linux.uml"
 MODULES_FOLDER: Final = Path("/usr/lib/uml/modules")
+_SHIM: Final = Path(__file__).with_name("xstate.c")
 
 
 def kernel_argv(control: Path, own: Path, memory: str, output: int, errors: int) -> list[str]:
@@ -53,6 +54,23 @@ def write_control(control: Path, init: str) -> None:
     (control / "lib").mkdir()
     (control / "lib/modules").symlink_to(MODULES_FOLDER)
     (control / "own").mkdir()
+
+
+def shim_argv(control: Path, processor: str) -> list[str]:
+    """Return what goes before the kernel on a processor with more registers than it knows of.
+
+    Such are those with AMX: ``processor`` is /proc/cpuinfo.
+    """
+    if " amx_tile" not in processor:
+        return []
+    shim = control / "xstate.so"
+    command = ["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", str(shim), str(_SHIM)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        words = getattr(error, "stderr", "") or str(error)
+        raise LaneError(f"this processor needs {_SHIM.name}, compiled: {words.strip()}") from error
+    return ["env", f"LD_PRELOAD={shim}"]
 
 
 def give_to_nobody(control: Path, scratch: Path) -> None:
@@ -116,6 +134,7 @@ def run(
             failed=EX_LANE,
         )
         write_control(control, init)
+        shim = shim_argv(control, Path("/proc/cpuinfo").read_text())
         uid = os.getuid()
         confinement = find_confinement(uid, scratch, control)
         if confinement is Confinement.NOBODY:
@@ -124,7 +143,7 @@ def run(
         own = Path("/dev/shm") if bubble else control / "own"
         memory = outer.get("SAD_LANE_MEMORY") or "2048M"
         pipes = Pipes()
-        kernel = kernel_argv(control, own, memory, pipes.output[1], pipes.errors[1])
+        kernel = [*shim, *kernel_argv(control, own, memory, pipes.output[1], pipes.errors[1])]
         confined = confinement_argv(confinement, uid, scratch, control)
         return _run_guest(boot(confined, kernel, pipes), pipes, marker, timeout)
 

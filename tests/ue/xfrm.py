@@ -213,7 +213,7 @@ class IpXfrm:
             first = self._line + 1
             self._line += len(commands) + 1
             stdin.write("\n".join([*commands, self._FENCE, ""]).encode())
-            complaints = []
+            complaints: list[str] = []
             while line := await stderr.readline():
                 failed = self._FAILED.search(line)
                 if failed and int(failed.group(1)) == self._line:

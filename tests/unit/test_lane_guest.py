@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lane.guest import Splitter, explain_death, init_script, kernel_complaints
+from tests.lane.uml import shim_argv
 
 MARKER = "\x1e0123456789abcdef"
 WORDS = st.text(st.characters(min_codepoint=1, codec="utf-8"), max_size=30)
@@ -140,3 +141,11 @@ def test_lane_guest_kernel_faults_are_complaints_and_noise_is_not() -> None:
     console = "sysrq: Power Off\nWARNING: CPU: 0 PID: 1 at net/xfrm/x.c:1 f+0x1\nreboot: bye\n"
 
     assert kernel_complaints(console) == ["WARNING: CPU: 0 PID: 1 at net/xfrm/x.c:1 f+0x1"]
+
+
+def test_processors_with_more_registers_than_the_guest_knows_get_a_shim(tmp_path: Path) -> None:
+    """Setting only part of them is refused by the host: the guest would die at its start."""
+    assert shim_argv(tmp_path, "flags\t\t: fpu avx512f\n") == []
+    before = shim_argv(tmp_path, "flags\t\t: fpu amx_bf16 amx_tile\n")
+    assert before == ["env", f"LD_PRELOAD={tmp_path}/xstate.so"]
+    assert subprocess.run([*before, "true"], check=True, capture_output=True).stderr == b""
