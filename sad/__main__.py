@@ -1,7 +1,7 @@
 """``sad``: the daemon's command line.
 
-Exit status 78: settings; 69: the node lacks something; 71 and 75: it may go well the next time,
-and ``systemd/sad.service`` tries.
+What each exit status says stands in ``EXIT_STATUS``; ``systemd/sad.service`` tries again where it
+may go well the next time.
 """
 
 import asyncio
@@ -24,6 +24,17 @@ from sad.store.sealing_key import RecordsUnusable
 EX_UNAVAILABLE: Final = 69  # sysexits.h
 EX_OSERR: Final = 71
 EX_TEMPFAIL: Final = 75
+
+#: For the manual page; a test compares it with what the unit tries again.
+EXIT_STATUS: Final = {
+    0: "stopped as asked",
+    2: "the command line is wrong",
+    EX_UNAVAILABLE: "the node lacks something: a capability, an algorithm, a usable journal; "
+    "it is not tried again",
+    EX_OSERR: "the system refused something; it is tried again",
+    EX_TEMPFAIL: "something passing, such as a full disk; it is tried again",
+    EX_CONFIG: "the settings are wrong; it is not tried again",
+}
 
 log = logging.getLogger("sad")
 

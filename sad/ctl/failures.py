@@ -6,7 +6,7 @@ Counterparts: the ``error`` lines of ``sad/api/*.varlink`` and the exceptions of
 
 import enum
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from sad.ctl.words import printable
 
@@ -14,12 +14,21 @@ from sad.ctl.words import printable
 class Exit(enum.IntEnum):
     """Exit codes of ``sadctl``; part of its interface."""
 
-    OK = 0
-    REFUSED = 1  # the daemon said no, or what was asked for does not exist
-    USAGE = 2
-    UNREACHABLE = 3
-    NOT_PERMITTED = 4
-    INTERRUPTED = 130  # 128 + SIGINT, as shells count
+    meaning: str
+
+    OK = 0, "done"
+    REFUSED = 1, "refused, or what was asked for does not exist"
+    USAGE = 2, "the command line is wrong"
+    UNREACHABLE = 3, "sad cannot be reached, or does not answer"
+    NOT_PERMITTED = 4, "not permitted"
+    INTERRUPTED = 130, "interrupted"  # 128 + SIGINT, as shells count
+
+    def __new__(cls, value: int, meaning: str) -> Self:
+        """Let a code carry its meaning."""
+        code = int.__new__(cls, value)
+        code._value_ = value
+        code.meaning = meaning
+        return code
 
 
 class Failure(Exception):

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from sad import __version__
 from sad.ctl import arguments, changing, explaining, looking, watching
+from sad.ctl.failures import Exit
 from sad.ctl.session import Session
 
 _PROGRAM: Final = "sadctl"
@@ -17,9 +18,9 @@ _PROGRAM: Final = "sadctl"
 _EPILOG: Final = (
     "With --json status, show, find, release and reconcile print one JSON document, list and "
     "monitor one object per line: the replies of the varlink interfaces org.sipsad.Associations "
-    "and org.sipsad.Control as they are; explain prints a document of its own. Exit codes: "
-    "0 done, 1 refused or not found, 2 usage, 3 sad cannot be reached, 4 not permitted, "
-    "130 interrupted."
+    "and org.sipsad.Control as they are; explain prints a document of its own. Exit status: "
+    + "; ".join(f"{int(code)} {code.meaning}" for code in Exit)
+    + "."
 )
 
 

@@ -95,6 +95,16 @@ def test_the_hook_runs_in_the_systems_python(root: Path) -> None:
     assert told.stdout.startswith(str(share))
 
 
+def test_manual_pages_and_completions_are_installed(root: Path) -> None:
+    """Made of the installed code; they name the place where it stands."""
+    installed = files_of(root)
+    for page in ("man1/sadctl.1", "man5/sad.toml.5", "man7/sad-socket.7", "man8/sad.8"):
+        assert f"usr/local/share/man/{page}" in installed
+    assert "usr/local/share/bash-completion/completions/sadctl" in installed
+    assert "usr/local/share/zsh/site-functions/_sadctl" in installed
+    assert "reg_await_auth_seconds" in (root / "usr/local/share/man/man5/sad.toml.5").read_text()
+
+
 def test_an_upgrade_replaces_the_programs_and_keeps_the_settings(root: Path) -> None:
     """Whoever runs keeps its files until it is restarted: the link turns, nothing is rewritten."""
     settings = root / "etc/sad/sad.toml"
