@@ -20,9 +20,12 @@ The map, from pure to edge:
 ``chunks``         its books: who asked for what, in which send
 ``tables``         whole tables, read in slices
 ``kernel``         :class:`~netlink.kernel.KernelIpsec`: commit, dump, get (the face)
-``events``         asyncio event stream of expiry, SA and policy notices; overrun is an event
+``notices``        asyncio stream of a multicast group's notices; overrun is an event
+``events``         the notices of XFRM: expiry, SAs and policies
+``tcp``            TCP connections with cookie and state as immutable values
 ``diag``           questions and answers of NETLINK_SOCK_DIAG about TCP
-``connections``    destroying TCP connections by address and port, never a listener
+``connections``    finding TCP connections and ending them, never a listener
+``connection_events``  the notices of TCP connections that have ended
 ``statistics``     the kernel's counters of IPsec errors
 ``addresses``      the node's own addresses, kept current
 =================  ==============================================================================

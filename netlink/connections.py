@@ -1,10 +1,11 @@
-"""Ends TCP connections of this network namespace by their addresses and ports (SOCK_DESTROY).
+"""Finds TCP connections of this network namespace and ends them (SOCK_DESTROY).
 
-Two steps. First an exact lookup: one hash, no walk over the node's 100 000 sockets, as a dump
-would be. Then the destruction of what was found, by its cookie. A destruction by ports alone would
-be one step, but where the connection has gone meanwhile, or never was, the kernel resolves the
-same ports to the *listener* and ends that: the SIP server would be deaf. What listens is left
-alone, and the cookie makes sure that what is destroyed is what was looked at.
+Ending one by its addresses and ports takes two steps. First an exact lookup: one hash, no walk
+over the node's 100 000 sockets, as a dump would be. Then the destruction of what was found, by
+its cookie. A destruction by ports alone would be one step, but where the connection has gone
+meanwhile, or never was, the kernel resolves the same ports to the *listener* and ends that: the
+SIP server would be deaf. What listens is left alone, and the cookie makes sure that what is
+destroyed is what was looked at. Who knows the cookie already names it, and saves the first step.
 
 As with XFRM the kernel works requests off inside ``send``, and every answer lies in the receive
 buffer when it returns. Callers of one loop turn share their sends.
@@ -15,6 +16,7 @@ Sockets bound to an interface (SO_BINDTODEVICE) are not found: the daemon has no
 import asyncio
 import collections
 import errno
+import functools
 import itertools
 import logging
 import socket
@@ -27,6 +29,8 @@ from netlink import decode, diag
 from netlink.errors import KernelClosed, KernelError, OutcomeUnknown
 from netlink.model import TcpConnection
 from netlink.sockets import open_socket
+from netlink.tables import TableReader
+from netlink.tcp import OPEN_STATES, ConnectionId, ObservedConnection, TcpState
 from netlink.uapi import (
     AF_INET,
     AF_INET6,
@@ -38,30 +42,35 @@ from netlink.uapi import (
 
 log = logging.getLogger(__name__)
 
+#: Either name: that of whatever lies between these ports now, or of one connection for ever.
+Named: TypeAlias = TcpConnection | ConnectionId
+
 #: Connections worked on in one turn of the loop; destroying one takes up to 0.1 ms.
 CHUNK: Final = 128
 RECEIVE_BUFFER: Final = 1 << 20
 
+_FAMILIES: Final = (AF_INET, AF_INET6)
 _ANSWER_COST: Final = 4096  # receive buffer charged for a socket with its attributes
 _BUFFER_BYTES: Final = 65536
 _MAX_SEQUENCE: Final = 0xFFFF_FFFF
 _STATUS: Final = struct.Struct("=i")
 
-_Answer: TypeAlias = diag.FoundSocket | KernelError | OutcomeUnknown | None
+_Answer: TypeAlias = ObservedConnection | KernelError | OutcomeUnknown | None
 _Encode: TypeAlias = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class _Errand:
-    connections: Sequence[TcpConnection]
+    connections: Sequence[Named]
     future: asyncio.Future[int]
 
 
 class KernelConnections:
     """The real :class:`~netlink.interface.Connections`; its methods keep that contract."""
 
-    def __init__(self, opened: socket.socket) -> None:
+    def __init__(self, opened: socket.socket, tables: TableReader | None = None) -> None:
         self._socket = opened
+        self._tables = tables
         room = opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         self._chunk = max(1, min(CHUNK, room // _ANSWER_COST))
         self._pending: collections.deque[_Errand] = collections.deque()
@@ -69,28 +78,63 @@ class KernelConnections:
         self._sequence = 0
         self._scheduled = False
         self._closed = False
-        self._able = True
+        self.can_destroy = True
+        self.can_look_up = True
 
     @classmethod
     def open(cls, *, receive_buffer: int = RECEIVE_BUFFER) -> Self:
         """Open a socket in the network namespace of this thread. Raises OSError."""
-        return cls(open_socket(receive_buffer, family=NETLINK_SOCK_DIAG))
+        opened = open_socket(receive_buffer, family=NETLINK_SOCK_DIAG)
+        try:
+            dumping = open_socket(receive_buffer, family=NETLINK_SOCK_DIAG)
+        except BaseException:
+            opened.close()
+            raise
+        return cls(opened, TableReader(dumping, family=NETLINK_SOCK_DIAG))
 
     def probe(self) -> KernelError | None:
-        """Return why this kernel cannot do it, None if it can.
+        """Return why this kernel cannot end connections, None if it can.
 
         If it cannot, :meth:`destroy` does nothing from then on. The kernel may load modules
         meanwhile, so this is for the time before anybody waits.
         """
-        lacking = next(filter(None, map(self._lacks, (AF_INET, AF_INET6))), None)
-        self._able = lacking is None
+        lacking = next(filter(None, map(self._lacks_destruction, _FAMILIES)), None)
+        self.can_destroy = lacking is None
         return lacking
 
-    async def destroy(self, connections: Collection[TcpConnection]) -> int:
+    def probe_lookups(self) -> KernelError | None:
+        """Return why this kernel cannot find connections either, None if it can."""
+        lacking = next(filter(None, map(self._lacks_lookups, _FAMILIES)), None)
+        self.can_look_up = lacking is None
+        return lacking
+
+    async def look_up(self, connection: TcpConnection) -> ObservedConnection | None:
+        """Return what connection there is between these ports, None if there is none."""
+        if self._closed:
+            raise KernelClosed
+        (answer,) = self._exchange([functools.partial(diag.lookup, connection)])
+        if isinstance(answer, ObservedConnection):
+            return None if answer.state is TcpState.LISTEN else answer
+        if isinstance(answer, Exception) and not _is_absence(answer):
+            raise answer
+        return None
+
+    async def dump(self, local_ports: Collection[int]) -> list[ObservedConnection]:
+        """Return the open connections with these local ports, by one walk for each port."""
+        if self._closed or self._tables is None:
+            raise KernelClosed
+        found: dict[ConnectionId, ObservedConnection] = {}
+        for port, family in itertools.product(local_ports, _FAMILIES):
+            encode = functools.partial(diag.dump, family, OPEN_STATES, port)
+            part = await self._tables.read_dump(encode, diag.observed)
+            found.update((connection.id, connection) for connection in part)
+        return list(found.values())
+
+    async def destroy(self, connections: Collection[Named]) -> int:
         """End these connections; return how many there were."""
         if self._closed:
             raise KernelClosed
-        if not self._able:
+        if not self.can_destroy:
             return 0
         wanted = iter(connections)
         loop = asyncio.get_running_loop()
@@ -110,6 +154,8 @@ class KernelConnections:
         """Close the socket; what was not yet sent fails with KernelClosed."""
         self._closed = True
         self._socket.close()
+        if self._tables is not None:
+            self._tables.close()
         while self._pending:
             _settle(self._pending.popleft(), KernelClosed())
 
@@ -153,17 +199,24 @@ class KernelConnections:
 
     # --- the two steps ---------------------------------------------------------------------------
 
-    def _destroy(self, wanted: Sequence[TcpConnection]) -> list[bool | Exception]:
+    def _destroy(self, wanted: Sequence[Named]) -> list[bool | Exception]:
         """Return for each whether it was there, or why nobody knows."""
         outcomes: list[bool | Exception] = [False] * len(wanted)
-        found: dict[int, bytes] = {}
-        for i, answer in enumerate(self._exchange([_lookup_of(c) for c in wanted])):
+        found: dict[int, ConnectionId] = {}
+        looked_for: dict[int, _Encode] = {}
+        for i, named in enumerate(wanted):
+            if isinstance(named, ConnectionId):
+                found[i] = named
+            else:
+                looked_for[i] = functools.partial(diag.lookup, named)
+        answers = self._exchange([*looked_for.values()])
+        for i, answer in zip(looked_for, answers, strict=True):
             match answer:
-                case diag.FoundSocket(listening=False):
-                    found[i] = answer.cookie
+                case ObservedConnection() if answer.state is not TcpState.LISTEN:
+                    found[i] = answer.id
                 case Exception() if not _is_absence(answer):
                     outcomes[i] = answer
-        answers = self._exchange([_destruction_of(wanted[i], c) for i, c in found.items()])
+        answers = self._exchange([functools.partial(diag.destruction, n) for n in found.values()])
         for i, answer in zip(found, answers, strict=True):
             match answer:
                 case None:
@@ -172,13 +225,17 @@ class KernelConnections:
                     outcomes[i] = answer
         return outcomes
 
-    def _lacks(self, family: int) -> KernelError | None:
+    def _lacks_destruction(self, family: int) -> KernelError | None:
         """Return what the kernel says against ending connections of a family."""
-        (answer,) = self._exchange([lambda sequence: diag.harmless_destruction(family, sequence)])
+        (answer,) = self._exchange([functools.partial(diag.harmless_destruction, family)])
         if isinstance(answer, KernelError) and answer.errno != errno.ENOENT:
             return answer
         # The modules may be missing all the same: they too are "not there".
-        (answer,) = self._exchange([lambda sequence: diag.empty_dump(family, sequence)])
+        return self._lacks_lookups(family)
+
+    def _lacks_lookups(self, family: int) -> KernelError | None:
+        """Return what the kernel says against finding connections of a family."""
+        (answer,) = self._exchange([functools.partial(diag.empty_dump, family)])
         return answer if isinstance(answer, KernelError) else None
 
     # --- one send and its answers ----------------------------------------------------------------
@@ -227,7 +284,7 @@ class KernelConnections:
 
     def _read(self, message: decode.Message) -> _Answer:
         if message.type == SOCK_DIAG_BY_FAMILY:
-            return diag.found(self._buffer, message.start, message.end)
+            return diag.observed(self._buffer, message.start, message.end)
         if message.type == NLMSG_ERROR:
             number, words = decode.answer(self._buffer, message)
             return KernelError(number, words) if number else None
@@ -235,14 +292,6 @@ class KernelConnections:
             (status,) = _STATUS.unpack_from(self._buffer, message.start)
             return KernelError(-status, "the dump broke off") if status else None
         raise decode.MalformedMessage(f"an answer of type {message.type}")
-
-
-def _lookup_of(connection: TcpConnection) -> _Encode:
-    return lambda sequence: diag.lookup(connection, sequence)
-
-
-def _destruction_of(connection: TcpConnection, cookie: bytes) -> _Encode:
-    return lambda sequence: diag.destruction(connection, cookie, sequence)
 
 
 def _is_absence(answer: _Answer) -> bool:

@@ -1,15 +1,22 @@
-"""Messages of NETLINK_SOCK_DIAG about one TCP socket (linux/inet_diag.h). Pure.
+"""Messages of NETLINK_SOCK_DIAG about TCP sockets (linux/inet_diag.h). Pure.
 
 A lookup has exactly one answer, the socket or an error; so has a destruction. The fence of
-:mod:`netlink.requests` is not needed: whoever counts the answers knows that he has them all.
+:mod:`netlink.requests` is not needed: whoever counts the answers knows that he has them all. A
+dump ends as those of XFRM do.
+
+IPv4 connections of a socket that listens on ``::`` are IPv6 sockets with mapped addresses. They
+are found by their IPv4 addresses, and told by them.
 """
 
+import functools
+import ipaddress
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Final
 
 from netlink.decode import Buffer, MalformedMessage
 from netlink.model import TcpConnection, family_of, packed_address
+from netlink.tcp import ConnectionId, ObservedConnection, TcpState
 from netlink.uapi import (
     AF_INET,
     AF_INET6,
@@ -21,34 +28,26 @@ from netlink.uapi import (
     NLMSG_HDRLEN,
     SOCK_DESTROY,
     SOCK_DIAG_BY_FAMILY,
-    TCP_LISTEN,
 )
+
+#: Where the local port lies in an answer or a notice, in network order.
+LOCAL_PORT_OFFSET: Final = NLMSG_HDRLEN + 4
 
 _HEADER: Final = struct.Struct("=IHHII")
 _QUERY: Final = struct.Struct("=BBBxI")  # of inet_diag_req_v2: family, protocol, ext, states
 _PORTS: Final = struct.Struct(">HH")
-_SOCKET_ID: Final = struct.Struct("=4s16s16sI8s")  # ports, source, destination, interface, cookie
-_ANSWER: Final = struct.Struct("=xB2x40x8s20x")  # of inet_diag_msg: state, cookie
+_SOCKET_ID: Final = struct.Struct("=4s16s16sIII")  # ports, source, destination, interface, cookie
+_ANSWER: Final = struct.Struct("=BB2x4s16s16s4xII20x")  # inet_diag_msg: family, state, its id
 _SIZE: Final = NLMSG_HDRLEN + _QUERY.size + _SOCKET_ID.size
 _ALL_STATES: Final = 0xFFFF_FFFF
-_NO_COOKIE_OF_ANYBODY: Final = bytes(8)  # the kernel counts them from 1
+_COOKIE_OF_NOBODY: Final = 0  # the kernel counts them from 1
 
 # RFC 5737 and RFC 3849 documentation addresses: nobody has a connection between them.
 _NOBODY: Final = {
     AF_INET: TcpConnection("192.0.2.1", 9, "192.0.2.2", 9),
     AF_INET6: TcpConnection("2001:db8::1", 9, "2001:db8::2", 9),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class FoundSocket:
-    """What a lookup found. ``cookie`` is the kernel's own name of it, never given twice.
-
-    A connection keeps its cookie from the first SYN to the end of TIME_WAIT.
-    """
-
-    cookie: bytes
-    listening: bool
+_UNSPECIFIED: Final = {AF_INET: "0.0.0.0", AF_INET6: "::"}  # noqa: S104  # nothing is bound to it
 
 
 def lookup(connection: TcpConnection, sequence: int) -> bytes:
@@ -56,14 +55,15 @@ def lookup(connection: TcpConnection, sequence: int) -> bytes:
     return _request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, connection, INET_DIAG_NOCOOKIE, sequence)
 
 
-def destruction(connection: TcpConnection, cookie: bytes, sequence: int) -> bytes:
-    """Ask to end a socket that a lookup found."""
-    return _request(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, connection, cookie, sequence)
+def destruction(named: ConnectionId, sequence: int) -> bytes:
+    """Ask to end this connection and no other."""
+    flags = NLM_F_REQUEST | NLM_F_ACK
+    return _request(SOCK_DESTROY, flags, named.connection, named.cookie, sequence)
 
 
 def harmless_destruction(family: int, sequence: int) -> bytes:
     """Ask to end a socket that cannot exist: tells whether the kernel knows how."""
-    return destruction(_NOBODY[family], _NO_COOKIE_OF_ANYBODY, sequence)
+    return destruction(ConnectionId(_NOBODY[family], _COOKIE_OF_NOBODY), sequence)
 
 
 def empty_dump(family: int, sequence: int) -> bytes:
@@ -71,9 +71,19 @@ def empty_dump(family: int, sequence: int) -> bytes:
 
     A lookup does not tell: without tcp_diag its answer is that of a connection not there.
     """
-    flags = NLM_F_REQUEST | NLM_F_DUMP
+    return dump(family, (), 0, sequence)
+
+
+def dump(family: int, states: Iterable[TcpState], local_port: int, sequence: int) -> bytes:
+    """Ask for the sockets in these states with this local port; 0 means any."""
+    address = _UNSPECIFIED[family]  # a dump does not look at it
     return _request(
-        SOCK_DIAG_BY_FAMILY, flags, _NOBODY[family], INET_DIAG_NOCOOKIE, sequence, states=0
+        SOCK_DIAG_BY_FAMILY,
+        NLM_F_REQUEST | NLM_F_DUMP,
+        TcpConnection(address, local_port, address, 0),
+        INET_DIAG_NOCOOKIE,
+        sequence,
+        states=sum(1 << state for state in states),
     )
 
 
@@ -81,7 +91,7 @@ def _request(
     kind: int,
     flags: int,
     connection: TcpConnection,
-    cookie: bytes,
+    cookie: int,
     sequence: int,
     *,
     states: int = _ALL_STATES,
@@ -95,14 +105,34 @@ def _request(
             packed_address(c.local_address),
             packed_address(c.peer_address),
             0,
-            cookie,
+            cookie & 0xFFFF_FFFF,
+            cookie >> 32,
         )
     )
 
 
-def found(buffer: Buffer, start: int, end: int) -> FoundSocket:
-    """Decode ``struct inet_diag_msg``, the answer to a lookup."""
+def observed(buffer: Buffer, start: int, end: int) -> ObservedConnection:
+    """Decode ``struct inet_diag_msg``: the answer to a lookup, a part of a dump, a notice."""
     if end - start < _ANSWER.size:
         raise MalformedMessage(f"a struct of {_ANSWER.size} bytes in {end - start}")
-    state, cookie = _ANSWER.unpack_from(buffer, start)
-    return FoundSocket(cookie=cookie, listening=state == TCP_LISTEN)
+    family, number, ports, local, peer, low, high = _ANSWER.unpack_from(buffer, start)
+    local_port, peer_port = _PORTS.unpack(ports)
+    try:
+        state = TcpState(number)
+        connection = TcpConnection(
+            _address(local, family), local_port, _address(peer, family), peer_port
+        )
+    except ValueError:
+        raise MalformedMessage(f"a socket of family {family} in state {number}") from None
+    return ObservedConnection(ConnectionId(connection, low | high << 32), state)
+
+
+@functools.lru_cache(maxsize=65536)
+def _address(packed: bytes, family: int) -> str:
+    """Return an address of a 16-byte field as canonical text, a mapped one as the IPv4 it is."""
+    if family == AF_INET:
+        return ipaddress.IPv4Address(packed[:4]).compressed
+    if family != AF_INET6:
+        raise ValueError
+    address = ipaddress.IPv6Address(packed)
+    return (address.ipv4_mapped or address).compressed

@@ -17,6 +17,7 @@ from netlink.model import (
     SaId,
     TcpConnection,
 )
+from netlink.tcp import ConnectionId, ObservedConnection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +66,40 @@ class Kernel(Protocol):
 
 
 class Connections(Protocol):
-    """The TCP connections of one network namespace."""
+    """The TCP connections of one network namespace.
 
-    async def destroy(self, connections: Collection[TcpConnection]) -> int:
+    Every method raises :class:`~netlink.errors.KernelClosed` after :meth:`close`.
+    """
+
+    @property
+    def can_destroy(self) -> bool:
+        """False once it is known that this kernel cannot end connections."""
+
+    @property
+    def can_look_up(self) -> bool:
+        """False once it is known that this kernel cannot find connections."""
+
+    async def look_up(self, connection: TcpConnection) -> ObservedConnection | None:
+        """Return what connection there is between these ports, open or not; None if none.
+
+        Never a listener. Raises KernelError, OutcomeUnknown.
+        """
+
+    async def dump(self, local_ports: Collection[int]) -> list[ObservedConnection]:
+        """Return the open connections with these local ports.
+
+        One that comes or goes meanwhile may be in it or not, and the kernel may pass over one:
+        what is missing must be looked up. Raises KernelError, DumpInterrupted, MalformedMessage.
+        """
+
+    async def destroy(self, connections: Collection[TcpConnection | ConnectionId]) -> int:
         """End these connections; return how many there were. A RST goes to the peer of each.
 
-        What does not exist is no error, and a listener is never touched. An error stops none of
+        By a name with a cookie exactly that one ends, and no later one in its place. What does
+        not exist is no error, and a listener is never touched. An error stops none of
         the others of one call. Raises the first KernelError, OutcomeUnknown if answers were lost
-        (it may be called again), KernelClosed after :meth:`close`. A kernel of which it is known
-        that it cannot do this is not asked.
+        (it may be called again). A kernel of which it is known that it cannot do this is not
+        asked.
         """
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from netlink import decode
 from netlink.errors import DumpInterrupted, KernelClosed, KernelError
 from netlink.reference import dump_request
 from netlink.sockets import open_socket
-from netlink.uapi import NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR
+from netlink.uapi import NETLINK_XFRM, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR
 
 T = TypeVar("T")
 
@@ -31,8 +31,9 @@ _STATUS: Final = struct.Struct("=i")
 class TableReader:
     """Reads whole tables over one socket of its own."""
 
-    def __init__(self, opened: socket.socket) -> None:
+    def __init__(self, opened: socket.socket, *, family: int = NETLINK_XFRM) -> None:
         self._socket = opened
+        self._family = family
         self._turn = asyncio.Lock()
         self._sequence = 0
         self._unfinished = False
@@ -42,7 +43,15 @@ class TableReader:
     async def read(
         self, message_type: int, decoder: Callable[[decode.Buffer, int, int], T | None]
     ) -> list[T]:
-        """Return every entry that the decoder has words for.
+        """Return every entry of a table of XFRM; as :meth:`read_dump`."""
+        return await self.read_dump(lambda number: dump_request(message_type, number), decoder)
+
+    async def read_dump(
+        self,
+        encode: Callable[[int], bytes],
+        decoder: Callable[[decode.Buffer, int, int], T | None],
+    ) -> list[T]:
+        """Send a request for a dump; return every entry that the decoder has words for.
 
         Raises KernelError, MalformedMessage, KernelClosed, DumpInterrupted.
         """
@@ -50,7 +59,7 @@ class TableReader:
             if self._unfinished:  # its caller was cancelled: the kernel has more to say
                 await self._collect(lambda _buffer, _start, _end: None)
             for _ in range(ATTEMPTS):
-                self._send(message_type)
+                self._send(encode)
                 found, consistent = await self._collect(decoder)
                 if consistent:
                     return found
@@ -61,12 +70,12 @@ class TableReader:
         self._closed = True
         self._socket.close()
 
-    def _send(self, message_type: int) -> None:
+    def _send(self, encode: Callable[[int], bytes]) -> None:
         if self._closed:
             raise KernelClosed
         self._sequence = self._sequence % 0xFFFF_FFFF + 1
         try:
-            self._socket.send(dump_request(message_type, self._sequence))
+            self._socket.send(encode(self._sequence))
         except OSError as error:
             raise KernelError(error.errno or errno.EIO, "the send was refused") from error
         self._unfinished = True
@@ -119,7 +128,9 @@ class TableReader:
     def _replace(self) -> None:
         size = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         self._socket.close()
-        self._socket = open_socket(size // 2)  # the kernel doubles what is asked for
+        self._socket = open_socket(
+            size // 2, family=self._family
+        )  # the kernel doubles what is asked for
 
     def _end(self, message: decode.Message) -> None:
         """Note the end of the dump; raise what the kernel ended it with."""

@@ -13,13 +13,12 @@ AF_INET6: Final = 10
 IPPROTO_TCP: Final = 6
 IPPROTO_ESP: Final = 50
 
-# net/tcp_states.h
-TCP_LISTEN: Final = 10
-
 # linux/sock_diag.h and linux/inet_diag.h
 SOCK_DIAG_BY_FAMILY: Final = 20
 SOCK_DESTROY: Final = 21
-INET_DIAG_NOCOOKIE: Final = b"\xff" * 8  # "whatever the cookie"
+INET_DIAG_NOCOOKIE: Final = 0xFFFF_FFFF_FFFF_FFFF  # "whatever the cookie"
+SKNLGRP_INET_TCP_DESTROY: Final = 1
+SKNLGRP_INET6_TCP_DESTROY: Final = 3
 
 # linux/netlink.h
 NETLINK_SOCK_DIAG: Final = 4

@@ -1,23 +1,34 @@
 """Ending real TCP connections: the named ones and no others, and never a listener (design 7)."""
 
+import contextlib
 import errno
 import socket
+import struct
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from netlink import decode, diag, uapi
-from netlink.model import TcpConnection
+from netlink import connection_events, decode, diag, uapi
+from netlink.connection_events import ConnectionEvents
+from netlink.model import Overrun, TcpConnection
 from netlink.sockets import open_socket
+from netlink.tcp import (
+    ConnectionEnded,
+    ConnectionEvent,
+    ConnectionId,
+    ObservedConnection,
+    TcpState,
+)
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp
 from tests.support.connections_contract import VERSIONS, ConnectionsContract, nobodys
 from tests.support.daemon import wait_until
+from tests.support.event_sink import EventSink
 from tests.support.fake_kernel import FakeKernel, FakeTables
 from tests.support.make import LAYOUT, LIFETIMES, association, sa_set
-from tests.support.tcp_world import EDGE, NOBODY, UE, TcpWorld, state_of
+from tests.support.tcp_world import EDGE, NOBODY, SERVER_PORT, UE, TcpWorld, state_of
 
-TCP_SYN_SENT, TCP_CLOSE = 2, 7
+SO_COOKIE = 57  # asm-generic/socket.h
 
 
 @pytest.fixture
@@ -39,13 +50,8 @@ class Asking:
             self._socket = open_socket(1 << 16, family=uapi.NETLINK_SOCK_DIAG)
         world.keep(self._socket)
 
-    def cookie_of(self, connection: TcpConnection) -> bytes:
-        data = self._answer(diag.lookup(connection, 1))
-        (message,) = decode.messages(data, len(data))
-        return diag.found(data, message.start, message.end).cookie
-
-    def destroy(self, connection: TcpConnection, cookie: bytes) -> int:
-        data = self._answer(diag.destruction(connection, cookie, 2))
+    def destroy(self, connection: TcpConnection, cookie: int) -> int:
+        data = self._answer(diag.destruction(ConnectionId(connection, cookie), 2))
         (message,) = decode.messages(data, len(data))
         return decode.answer(data, message)[0]
 
@@ -81,24 +87,10 @@ async def test_by_its_ports_alone_a_listener_would_be_ended(world: TcpWorld, ver
     alive = world.open(version)
     gone = nobodys(alive)
     assert await world.connections.destroy([gone]) == 0
-    assert state_of(world.listeners[version]) == uapi.TCP_LISTEN
+    assert state_of(world.listeners[version]) == TcpState.LISTEN
 
     assert Asking(world).destroy(gone, uapi.INET_DIAG_NOCOOKIE) == 0
-    assert state_of(world.listeners[version]) == TCP_CLOSE
-
-
-async def test_a_connection_in_the_place_of_an_older_one_is_not_the_older_one(
-    world: TcpWorld,
-) -> None:
-    """A cookie is never given twice: what came between lookup and destruction lives."""
-    first = world.open(4, own_port=40000)
-    old = Asking(world).cookie_of(first)
-    assert await world.connections.destroy([first]) == 1
-    second = world.open(4, own_port=40000)
-    assert second == first
-
-    assert Asking(world).destroy(second, old) == errno.ENOENT
-    assert world.is_alive(second)
+    assert state_of(world.listeners[version]) == TcpState.CLOSE
 
 
 async def test_a_connection_that_nobody_accepted_yet_ends(world: TcpWorld) -> None:
@@ -107,7 +99,7 @@ async def test_a_connection_that_nobody_accepted_yet_ends(world: TcpWorld) -> No
 
     assert await world.connections.destroy([named]) == 1
     assert error_of(ue) == errno.ECONNRESET
-    assert state_of(world.listeners[4]) == uapi.TCP_LISTEN
+    assert state_of(world.listeners[4]) == TcpState.LISTEN
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -119,7 +111,7 @@ async def test_a_handshake_under_way_ends(world: TcpWorld, version: int) -> None
 
     assert await world.connections.destroy([named]) == 1
     assert await world.connections.destroy([named]) == 0
-    assert state_of(late) == uapi.TCP_LISTEN
+    assert state_of(late) == TcpState.LISTEN
 
 
 async def test_a_connection_that_the_edge_is_opening_ends(world: TcpWorld) -> None:
@@ -129,7 +121,7 @@ async def test_a_connection_that_the_edge_is_opening_ends(world: TcpWorld) -> No
     opened.bind((EDGE[4], 5068))
     opened.setblocking(False)
     assert opened.connect_ex((NOBODY[4], 5060)) == errno.EINPROGRESS
-    assert state_of(opened) == TCP_SYN_SENT
+    assert state_of(opened) == TcpState.SYN_SENT
 
     named = TcpConnection(EDGE[4], 5068, NOBODY[4], 5060)
     assert await world.connections.destroy([named]) == 1
@@ -160,11 +152,77 @@ async def test_a_v4_connection_of_a_v6_listener_ends(world: TcpWorld) -> None:
     named, ue = world.dial(4, 5090)
     accepted = world.keep(listener.accept()[0])
 
-    assert await world.connections.destroy([nobodys(named)]) == 0
-    assert await world.connections.destroy([named]) == 1
-    assert error_of(accepted) == errno.ECONNABORTED
+    found = await world.connections.look_up(named)
+    assert found == ObservedConnection(name_of(named, accepted), TcpState.ESTABLISHED)
+    assert await world.connections.dump([5090]) == [found]
+    sink = EventSink[ConnectionEvent]()
+    with contextlib.closing(world.listen_for_endings(sink.take, [5090])):
+        assert await world.connections.destroy([nobodys(named)]) == 0
+        assert await world.connections.destroy([found.id]) == 1
+        assert error_of(accepted) == errno.ECONNABORTED
+        accepted.close()
+        assert await sink.wait_for_count(1) == [ConnectionEnded(found.id)]
     assert error_of(ue) == errno.ECONNRESET
-    assert state_of(listener) == uapi.TCP_LISTEN
+    assert state_of(listener) == TcpState.LISTEN
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_the_cookie_is_the_one_that_the_program_sees(world: TcpWorld, version: int) -> None:
+    """SO_COOKIE of the SIP server's own socket: all 64 bits, in order."""
+    named = world.open(version)
+    found = await world.connections.look_up(named)
+    edge = world.ends[named].edge
+
+    assert edge is not None
+    assert found is not None
+    assert found.id == name_of(named, edge)
+
+
+async def test_what_a_closed_connection_left_is_not_open(world: TcpWorld) -> None:
+    """TIME-WAIT bears the name on, but no program holds it: no dump tells it."""
+    named = world.open(4)
+    name = await world.connections.look_up(named)
+    ends = world.ends[named]
+    assert ends.edge is not None
+    assert name is not None
+    ends.edge.close()
+    ends.ue.close()
+    wait_until(lambda: waiting(world), "the edge's TIME-WAIT")
+
+    assert await world.connections.look_up(named) == ObservedConnection(
+        name.id, TcpState.TIME_WAIT
+    )
+    assert await world.connections.dump([SERVER_PORT]) == []
+
+
+async def test_endings_of_a_crowd_run_the_buffer_over_and_are_told_as_lost(
+    world: TcpWorld,
+) -> None:
+    """ENOBUFS: whoever listens must compare with a dump."""
+    opened = [world.open(4) for _ in range(200)]
+    sink = EventSink[ConnectionEvent]()
+    with world.edge.enter():
+        listening = ConnectionEvents(sink.take, [SERVER_PORT], buffer_bytes=8192)
+        told = world.keep(
+            open_socket(1 << 20, connection_events.GROUPS, family=uapi.NETLINK_SOCK_DIAG)
+        )
+    with contextlib.closing(listening):
+        for named in opened:
+            world.close(named)
+        for _ in opened:
+            told.recv(65536)  # all was told before the loop has its turn
+        last = world.open(4)
+        await sink.wait_for(Overrun())
+        name = await world.connections.look_up(last)
+        assert name is not None
+        world.close(last)
+        await sink.wait_for(ConnectionEnded(name.id))
+
+
+def name_of(named: TcpConnection, opened: socket.socket) -> ConnectionId:
+    """What the program itself reads of its socket."""
+    (cookie,) = struct.unpack("=Q", opened.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8))
+    return ConnectionId(named, cookie)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

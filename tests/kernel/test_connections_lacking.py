@@ -3,13 +3,17 @@
 What destroying does is proven on the host's kernel, in ``tests/host``.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from netlink.tcp import ConnectionEnded, ConnectionEvent
 from tests.support import eye
+from tests.support.connections_contract import looked_up
 from tests.support.daemon import endpoint_settings, running
+from tests.support.event_sink import EventSink
 from tests.support.make import CK, IK
 from tests.support.tcp_world import EDGE, SERVER_PORT, UE, TcpWorld
 
@@ -29,6 +33,23 @@ async def test_the_probe_tells_what_a_destruction_will_do(world: TcpWorld) -> No
 
     assert await world.connections.destroy(named) == 2 * able
     assert [world.is_alive(c) for c in named] == [not able] * 2
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_what_a_kernel_without_destruction_can(world: TcpWorld, version: int) -> None:
+    """It finds connections by a name for ever, dumps them, and tells when they have ended."""
+    assert world.connections.probe_lookups() is None
+    ending, staying = world.open(version), world.open(version)
+    names = {named: await looked_up(world, named) for named in (ending, staying)}
+    dumped = await world.connections.dump([SERVER_PORT])
+    assert {found.id.connection: found for found in dumped} == names
+
+    sink = EventSink[ConnectionEvent]()
+    with contextlib.closing(world.listen_for_endings(sink.take, [SERVER_PORT])):
+        world.close(ending)
+        (told,) = await sink.wait_for_count(1)
+    assert told == ConnectionEnded(names[ending].id)
+    assert await world.connections.dump([SERVER_PORT]) == [names[staying]]
 
 
 def test_a_daemon_that_cannot_end_connections_says_so_once(

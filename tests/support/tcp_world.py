@@ -2,12 +2,14 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
+from netlink.connection_events import ConnectionEvents
 from netlink.connections import KernelConnections
 from netlink.model import TcpConnection
+from netlink.tcp import ConnectionEvent
 from tests.support.daemon import PATIENCE
 from tests.support.namespaces import Namespace, connect
 
@@ -30,6 +32,8 @@ class Ends:
 
 class TcpWorld:
     """Implements the world of :mod:`tests.support.connections_contract`."""
+
+    server_port = SERVER_PORT
 
     def __init__(self, edge: Namespace, ue: Namespace, stack: contextlib.ExitStack) -> None:
         self.edge = edge
@@ -71,6 +75,25 @@ class TcpWorld:
         named, ue = self.dial(version, own_port=own_port)
         self.ends[named] = Ends(ue, self.keep(self.listeners[version].accept()[0]))
         return named
+
+    def reopen(self, connection: TcpConnection) -> None:
+        """Connect and accept between ports that were used before."""
+        version = 6 if ":" in connection.local_address else 4
+        assert self.open(version, own_port=connection.peer_port) == connection
+
+    def close(self, connection: TcpConnection) -> None:
+        """Have both programs close theirs, the user agent's first."""
+        ends = self.ends.pop(connection)
+        ends.ue.close()
+        if ends.edge is not None:
+            ends.edge.close()
+
+    def listen_for_endings(
+        self, deliver: Callable[[ConnectionEvent], None], local_ports: Collection[int]
+    ) -> ConnectionEvents:
+        """Hear the kernel of the edge."""
+        with self.edge.enter():
+            return ConnectionEvents(deliver, local_ports)
 
     def is_alive(self, connection: TcpConnection) -> bool:
         """Whether both ends are established; asks them, so that no error is used up."""

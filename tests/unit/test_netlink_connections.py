@@ -17,6 +17,7 @@ from netlink.connections import CHUNK, KernelConnections
 from netlink.decode import Message
 from netlink.errors import KernelClosed, KernelError, OutcomeUnknown
 from netlink.model import TcpConnection, packed_address
+from netlink.tcp import ConnectionId, TcpState
 from tests.support.connections_contract import ConnectionsContract
 from tests.support.fake_connections import FakeConnections
 from tests.support.kernel_messages import error
@@ -103,7 +104,7 @@ def test_requests_are_those_of_pyroute2(local: str, peer: str) -> None:
     named = TcpConnection(local, 5064, peer, 40001)
     for kind, flags, cookie, ours in (
         (20, 1, 2**64 - 1, diag.lookup(named, 7)),
-        (21, 5, COOKIE, diag.destruction(named, struct.pack("=Q", COOKIE), 7)),
+        (21, 5, COOKIE, diag.destruction(ConnectionId(named, COOKIE), 7)),
     ):
         request = inet_diag_req()
         request["header"] = {"type": kind, "flags": flags, "sequence_number": 7, "pid": 0}
@@ -146,7 +147,7 @@ async def test_a_turn_of_the_loop_does_one_chunk() -> None:
 
 async def test_a_listener_is_never_destroyed() -> None:
     """Ports without a connection resolve to the listener: it is looked at, not touched."""
-    scripted = ScriptedSocket(there(0, state=uapi.TCP_LISTEN))
+    scripted = ScriptedSocket(there(0, state=TcpState.LISTEN))
 
     assert await opened(scripted).destroy([connection(0)]) == 0
     assert kinds(scripted) == [[uapi.SOCK_DIAG_BY_FAMILY]]
@@ -334,17 +335,25 @@ async def test_a_kernel_that_cannot_says_so_once_and_is_not_asked_again(
 class FakeWorld:
     """Connections that are only names."""
 
+    server_port = 5064
+
     def __init__(self) -> None:
         self.connections = FakeConnections()
+        self.connections.programs_close = False
+        self.listen_for_endings = self.connections.listen
+        self.close = self.connections.close_socket
         self._opened = 0
 
     def open(self, version: int) -> TcpConnection:
         self._opened += 1
         addresses = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8::1", "2001:db8::2")}
         local, peer = addresses[version]
-        named = TcpConnection(local, 5064, peer, 1024 + self._opened)
-        self.connections.alive.add(named)
+        named = TcpConnection(local, self.server_port, peer, 1024 + self._opened)
+        self.reopen(named)
         return named
+
+    def reopen(self, named: TcpConnection) -> None:
+        self.connections.alive.add(named)
 
     def is_alive(self, named: TcpConnection) -> bool:
         return named in self.connections.alive

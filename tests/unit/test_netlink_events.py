@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from netlink import events, uapi
+from netlink import notices, uapi
 from netlink.events import EventStream
 from netlink.model import KernelEvent, Overrun, SaAdded, SadFlushed, SaExpired
 from netlink.schema import Head, encode_message
@@ -122,7 +122,7 @@ async def test_events_of_a_burst_let_the_loop_run(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wake-up reads only so many datagrams; the next turn reads on."""
-    monkeypatch.setattr(events, "DATAGRAMS_PER_WAKE_UP", 2)
+    monkeypatch.setattr(notices, "DATAGRAMS_PER_WAKE_UP", 2)
     stream = EventStream(pair.sink.take, opened=pair.ours)
     pair.say(*(expiry(spi) for spi in range(1, 8)))
     seen: list[int] = []

@@ -154,7 +154,7 @@ async def test_tables_of_a_dump_that_stopped_are_read_over_a_new_socket(
 ) -> None:
     """A dump whose end never comes would block its socket for ever (EBUSY)."""
     fresh = ScriptedSocket(dump(SAS))
-    monkeypatch.setattr(tables, "open_socket", lambda _size: fresh)
+    monkeypatch.setattr(tables, "open_socket", lambda _size, **_family: fresh)
     stuck = ScriptedSocket(dump(SAS[:10], end=False))
 
     assert await read(reader(stuck)) == SAS
