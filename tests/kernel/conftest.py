@@ -8,11 +8,15 @@ import pytest_asyncio
 from tests.edge.agreeing_ue import AgreeingUe
 from tests.edge.agreement_world import AgreementWorld, agreement_world
 from tests.edge.world import EdgeWorld, edge_world
+from tests.ike.world import RealWorld
+from tests.ike.world import two_charons as _two_charons
 from tests.support.namespaces import Namespace
 from tests.support.xfrm_world import XfrmWorld, xfrm_world
 
 # Shared suites whose failures should say what was compared.
-pytest.register_assert_rewrite("tests.support.contract_world", "tests.support.kernel_contract")
+pytest.register_assert_rewrite(
+    "tests.support.contract_world", "tests.support.kernel_contract", "tests.ike.contract"
+)
 
 
 @pytest.fixture
@@ -57,3 +61,10 @@ def bob(first_hop: AgreementWorld) -> Iterator[AgreeingUe]:
         ue.register()
         yield ue
     first_hop.kamailio.rpc("ul.rm", "location", "bob")
+
+
+@pytest.fixture(scope="session")
+def two_charons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealWorld]:
+    """Give the two charons that the tests of ipsec-ike share."""
+    with _two_charons(tmp_path_factory.mktemp("charons")) as built:
+        yield built
