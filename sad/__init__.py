@@ -6,6 +6,7 @@ One way for data: socket, request model, pure decision, pure plan, journal, kern
 ``model``          immutable values: endpoint, SA set, association, keys, requests
 ``core``           pure functions: validation, allocation, planning, lifecycle, reconcile
 ``store``          the journal (SQLite): what was meant and what was done, never keys
+``credentials``    the TLS credential sets: judged, kept, handed out
 ``mechanisms``     one module for each RFC 3329 mechanism
 ``runtime``        the imperative shell: service, deadlines, watch, service manager
 ``api``            the Varlink socket: interface files, framing, authorisation, methods

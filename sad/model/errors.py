@@ -77,6 +77,15 @@ class MechanismUnavailable(SadError):
 
 
 @dataclass(eq=False, kw_only=True)
+class NoCredential(SadError):
+    """The endpoint has no TLS credential set that may be used."""
+
+    endpoint: str
+    reason: str
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
 class FlowInUse(SadError):
     """A live association has this peer address and port, or this SPI."""
 

@@ -6,20 +6,15 @@ shape will do.
 
 import os
 import secrets
-import stat
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from netlink.secret import Secret
+from sad.model.file_access import is_open_to_others
 
 CREDENTIAL: Final = "sad-seal"
 KEY_BYTES: Final = 32
-
-_ACL_ENTRY: Final = struct.Struct("<HHI")  # tag, permissions, id: linux/posix_acl_xattr.h
-_ACL_HEADER_BYTES: Final = 4
-_ACL_GROUPS: Final = frozenset({0x04, 0x08})  # the owning group, other groups
 
 
 class RecordsUnusable(Exception):
@@ -70,19 +65,6 @@ def find_sealing_key(environment: Mapping[str, str]) -> Secret | None:
 def key_for_this_life() -> Secret:
     """Return a random key that only this process knows."""
     return Secret(secrets.token_bytes(KEY_BYTES))
-
-
-def is_open_to_others(mode: int, access_list: bytes | None) -> bool:
-    """Whether anybody but the owner, and users named in the access list, may use a file.
-
-    Where there is a list (systemd names the service's user in one) the group bits are its mask.
-    """
-    if mode & stat.S_IRWXO:
-        return True
-    if access_list is None:
-        return bool(mode & stat.S_IRWXG)
-    entries = _ACL_ENTRY.iter_unpack(access_list[_ACL_HEADER_BYTES:])
-    return any(tag in _ACL_GROUPS and permissions for tag, permissions, _ in entries)
 
 
 def _access_list(file: int) -> bytes | None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from sad.model.file_access import is_open_to_others
 from sad.store.sealing_key import (
     CREDENTIAL,
     RecordsUnusable,
     find_sealing_key,
-    is_open_to_others,
     key_for_this_life,
 )
 from tests.support.sealing import SEALING, credential
