@@ -178,7 +178,7 @@ class Keeper:
             )
         state = self._state(kept)
         held = kept.held
-        if held is None or state is not CredentialState.IN_FORCE:
+        if held is None or state is not CredentialState.VALID:
             raise _no_credential(kept, state)
         same = held.generation == known_generation
         try:
@@ -201,7 +201,7 @@ class Keeper:
     def generation(self, endpoint: str) -> str | None:
         """Return the generation in force, None if there is none."""
         kept = self._kept.get(endpoint)
-        if kept is None or self._state(kept) is not CredentialState.IN_FORCE:
+        if kept is None or self._state(kept) is not CredentialState.VALID:
             return None
         return kept.generation
 
@@ -276,7 +276,7 @@ class Keeper:
             return CredentialState.REVOKED
         if self._realtime() > kept.held.facts.valid_until:
             return CredentialState.EXPIRED
-        return CredentialState.IN_FORCE
+        return CredentialState.VALID
 
     def _view(self, kept: _Kept) -> CredentialView:
         held = kept.held

@@ -106,7 +106,7 @@ class CertificateFacts:
 class CredentialState(enum.StrEnum):
     """How an endpoint's set stands."""
 
-    IN_FORCE = "inForce"
+    VALID = "valid"
     EXPIRED = "expired"
     REVOKED = "revoked"
     MISSING = "missing"
