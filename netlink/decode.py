@@ -43,6 +43,7 @@ from netlink.uapi import (
     NLM_F_CAPPED,
     NLMSG_HDRLEN,
     NLMSGERR_ATTR_MSG,
+    XFRM_INF,
     XFRM_MSG_DELPOLICY,
     XFRM_MSG_DELSA,
     XFRM_MSG_EXPIRE,
@@ -72,7 +73,7 @@ _ATTRIBUTE_SIZE: Final = 4
 _ERROR: Final = struct.Struct("=iI")  # error, length of the echoed message
 _SELECTOR: Final = struct.Struct("=16s16s8sHBBB7xI")
 _PORTS: Final = struct.Struct(">HHHH")
-_SA: Final = struct.Struct("=16s4sB3x16s40xQ16x4Q4xII4xIHBB8x")  # from usersa_info.id on
+_SA: Final = struct.Struct("=16s4sB3x16s24xQ8xQ16x4Q4xII4xIHBB8x")  # from usersa_info.id on
 _POLICY: Final = struct.Struct("=40xQ16x16xQ8xIIBB6x")  # from userpolicy_info.lft on
 _TEMPLATE: Final = struct.Struct("=16s4xB3xH2x16sIB15x")
 _WORD: Final = struct.Struct("=I")
@@ -193,6 +194,7 @@ def sa(buffer: Buffer, start: int, end: int) -> ObservedSa | None:
         spi,
         protocol,
         source,
+        hard_packets,
         hard_add,
         byte_count,
         packet_count,
@@ -224,6 +226,7 @@ def sa(buffer: Buffer, start: int, end: int) -> ObservedSa | None:
         selector=selector,
         mode=mode,
         hard_add_seconds=hard_add,
+        hard_packets=0 if hard_packets == XFRM_INF else hard_packets,
         current=CurrentLifetime(
             bytes=byte_count, packets=packet_count, add_time=add_time, use_time=use_time
         ),

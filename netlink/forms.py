@@ -55,7 +55,7 @@ def _spi(path: str) -> Variable:
 
 
 def _key(path: str, size: int) -> tuple[Field, ...]:
-    """Return a key behind its attribute's head; the null cipher's key has no byte to learn."""
+    """Return a key behind its attribute's head; an empty key has no byte to learn."""
     return (CONSTANT, Variable((path,), f"{size}s", Secret(b"\xff" * size))) if size else ()
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from netlink.secret import Secret
+from netlink.transforms import Combined, Encryption, Integrity
 from netlink.uapi import AF_INET, AF_INET6, IPPROTO_ESP
 
 
@@ -92,44 +93,34 @@ class SaId:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Integrity:
-    """An integrity algorithm by its kernel name, e.g. ``hmac(sha1)`` 160 bits cut to 96."""
-
-    name: str
-    key_bits: int
-    icv_bits: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encryption:
-    """An encryption algorithm by its kernel name, e.g. ``cbc(aes)``; null has no key."""
-
-    name: str
-    key_bits: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityAssociation:
     """One unidirectional SA without its keys.
 
-    ``hard_add_seconds`` is the kernel's own time limit counted from the SA's add time, 0 for none.
-    ``replay_window`` is in packets; 0 switches replay protection off.
+    ``integrity`` is None beside a combined mode algorithm, and only there.
+    ``hard_add_seconds`` is the kernel's own time limit counted from the SA's add time, and
+    ``hard_packets`` its limit of packets; 0 for none. ``replay_window`` is in packets; 0 switches
+    replay protection off.
     """
 
     id: SaId
     source: str
     reqid: int
     selector: Selector
-    integrity: Integrity
-    encryption: Encryption
+    integrity: Integrity | None
+    encryption: Encryption | Combined
     replay_window: int
     hard_add_seconds: int
+    hard_packets: int = 0
     mode: Mode = Mode.TRANSPORT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaKeys:
-    """The keys of one SA; they never print."""
+    """The keys of one SA; they never print.
+
+    That of a combined mode algorithm, its salt included, is ``encryption``; ``integrity`` is
+    empty then, as ``encryption`` is with the null cipher.
+    """
 
     integrity: Secret
     encryption: Secret
@@ -207,7 +198,7 @@ class AddSa:
 class ShortenSa:
     """UPDSA with ``sa.hard_add_seconds`` and zero keys: the timer moves, the kernel's keys stay.
 
-    The new limit counts from the original add time.
+    The new limit counts from the original add time. ``sa.hard_packets`` is written too.
     """
 
     sa: SecurityAssociation
@@ -275,6 +266,7 @@ class ObservedSa:
     selector: Selector
     mode: Mode
     hard_add_seconds: int
+    hard_packets: int
     current: CurrentLifetime
     replay_window: int
     replay_failures: int

@@ -28,6 +28,7 @@ from netlink.model import (
     packed_address,
 )
 from netlink.schema import Head, encode_message
+from netlink.transforms import Combined
 from netlink.uapi import (
     NLM_F_CREATE,
     NLM_F_DUMP,
@@ -94,13 +95,13 @@ def selector_fields(selector: Selector, prefix: str = "sel") -> Fields:
     }
 
 
-def limit_fields(hard_add_seconds: int) -> Fields:
-    """Return ``struct xfrm_lifetime_cfg``: a time limit only, 0 for none (as in the kernel)."""
+def limit_fields(hard_add_seconds: int, hard_packets: int = 0) -> Fields:
+    """Return ``struct xfrm_lifetime_cfg``: limits of time and of packets, 0 for none."""
     return {
         "lft_soft_byte_limit": XFRM_INF,
         "lft_hard_byte_limit": XFRM_INF,
         "lft_soft_packet_limit": XFRM_INF,
-        "lft_hard_packet_limit": XFRM_INF,
+        "lft_hard_packet_limit": hard_packets or XFRM_INF,
         "lft_hard_add_expires_seconds": hard_add_seconds,
     }
 
@@ -122,7 +123,7 @@ def _sa_message(
     encryption_key: bytes,
     replay: ReplayState | None = None,
 ) -> bytes:
-    """Return NEWSA or UPDSA. A zero-length key (the null cipher) is an attribute without key."""
+    """Return NEWSA or UPDSA."""
     legacy = sa.replay_window if sa.replay_window <= LEGACY_REPLAY_WINDOW else 0
     fields: Fields = {
         **selector_fields(sa.selector),
@@ -130,33 +131,41 @@ def _sa_message(
         "id_spi": sa.id.spi,
         "id_proto": sa.id.protocol,
         "saddr": packed_address(sa.source),
-        **limit_fields(sa.hard_add_seconds),
+        **limit_fields(sa.hard_add_seconds, sa.hard_packets),
         "reqid": sa.reqid,
         "family": family_of(sa.id.destination),
         "mode": int(sa.mode),
         "replay_window": legacy,
     }
-    attributes: list[tuple[str, object]] = [
-        (
-            "XFRMA_ALG_AUTH_TRUNC",
-            {
-                "alg_name": sa.integrity.name.encode(),
-                "alg_key_len": sa.integrity.key_bits,
-                "alg_trunc_len": sa.integrity.icv_bits,
-                "alg_key": integrity_key,
-            },
-        ),
-        (
-            "XFRMA_ALG_CRYPT",
-            {
-                "alg_name": sa.encryption.name.encode(),
-                "alg_key_len": sa.encryption.key_bits,
-                "alg_key": encryption_key,
-            },
-        ),
-    ]
-    attributes += _replay_attribute(sa.replay_window, replay)
-    return encode_message(head, fields, tuple(attributes))
+    attributes = (
+        *_algorithm_attributes(sa, integrity_key, encryption_key),
+        *_replay_attribute(sa.replay_window, replay),
+    )
+    return encode_message(head, fields, attributes)
+
+
+def _algorithm_attributes(
+    sa: SecurityAssociation, integrity_key: bytes, encryption_key: bytes
+) -> Attributes:
+    """Return the algorithms. A zero-length key (the null cipher) is an attribute without key."""
+    cipher = {
+        "alg_name": sa.encryption.name.encode(),
+        "alg_key_len": sa.encryption.key_bits,
+        "alg_key": encryption_key,
+    }
+    if isinstance(sa.encryption, Combined):
+        if sa.integrity is not None:
+            raise ValueError("a combined mode algorithm stands alone")
+        return (("XFRMA_ALG_AEAD", cipher | {"alg_icv_len": sa.encryption.icv_bits}),)
+    if sa.integrity is None:
+        raise ValueError("an encryption algorithm needs one of integrity beside it")
+    integrity = {
+        "alg_name": sa.integrity.name.encode(),
+        "alg_key_len": sa.integrity.key_bits,
+        "alg_trunc_len": sa.integrity.icv_bits,
+        "alg_key": integrity_key,
+    }
+    return (("XFRMA_ALG_AUTH_TRUNC", integrity), ("XFRMA_ALG_CRYPT", cipher))
 
 
 def _replay_attribute(window: int, replay: ReplayState | None) -> Attributes:
@@ -231,7 +240,7 @@ def encode_reference(request: Request, sequence: int, port_id: int) -> bytes:
             added = head(XFRM_MSG_NEWSA, exclusive)
             return _sa_message(added, sa, integrity, encryption, replay)
         case ShortenSa(sa=sa):
-            integrity = bytes(sa.integrity.key_bits // 8)
+            integrity = bytes(0 if sa.integrity is None else sa.integrity.key_bits // 8)
             encryption = bytes(sa.encryption.key_bits // 8)
             return _sa_message(head(XFRM_MSG_UPDSA), sa, integrity, encryption)
         case MoveLifetime(id=sa_id, source=source, reqid=reqid, current=current):

@@ -23,6 +23,7 @@ from netlink.model import (
     packed_address,
 )
 from netlink.reference import GetInfo, GetPolicy, GetSa, Request
+from netlink.transforms import Combined
 
 LARGEST_MESSAGE: Final = 1152  # a NEWSA with the largest replay bitmap and keys of 64 bytes
 
@@ -97,12 +98,12 @@ def _sa_form(kind: type, sa: SecurityAssociation) -> _Form:
     return (
         kind,
         len(packed_address(sa.id.destination)),
-        integrity.name,
-        integrity.key_bits,
-        integrity.icv_bits,
+        None if integrity is None else (integrity.name, integrity.key_bits, integrity.icv_bits),
         encryption.name,
         encryption.key_bits,
+        encryption.icv_bits if isinstance(encryption, Combined) else None,
         sa.replay_window,
+        sa.hard_packets,
         sa.mode,
     )
 
@@ -110,12 +111,10 @@ def _sa_form(kind: type, sa: SecurityAssociation) -> _Form:
 def _add_sa(request: AddSa, buffer: bytearray, offset: int, sequence: int, port_id: int) -> int:
     sa, keys = request.sa, request.keys
     integrity, encryption = keys.integrity.reveal(), keys.encryption.reveal()
-    if (
-        8 * len(integrity) != sa.integrity.key_bits
-        or 8 * len(encryption) != sa.encryption.key_bits
-    ):
+    integrity_bits = 0 if sa.integrity is None else sa.integrity.key_bits
+    if 8 * len(integrity) != integrity_bits or 8 * len(encryption) != sa.encryption.key_bits:
         raise ValueError("a key's length is not that of its algorithm")
-    if not any(integrity) or (encryption and not any(encryption)):
+    if (integrity and not any(integrity)) or (encryption and not any(encryption)):
         raise ValueError("a key of zeros: it was wiped before it was used")
     replay = request.replay
     form = (*_sa_form(AddSa, sa), replay is None)
@@ -123,7 +122,10 @@ def _add_sa(request: AddSa, buffer: bytearray, offset: int, sequence: int, port_
     if template is None:
         template = _keep(form, forms.learn_add_sa(request, len(packed_address(sa.source))))
     keys_tail: tuple[bytes, ...]
-    if encryption:
+    if not integrity:
+        _, _, _, encryption_head, *rest = template.constants
+        keys_tail = (encryption_head, encryption)
+    elif encryption:
         _, _, _, integrity_head, encryption_head, *rest = template.constants
         keys_tail = (integrity_head, integrity, encryption_head, encryption)
     else:

@@ -105,6 +105,11 @@ def _endpoint_lines(endpoint: EndpointSettings) -> Iterator[str]:
     withdrawn = sorted({n for pair in endpoint.algorithms for n in pair.split("/")} & WITHDRAWN)
     if withdrawn:
         yield f"  warning: {', '.join(withdrawn)} withdrawn by TS 33.203 Annex H"
+    if any(pair in endpoint.algorithms for pair in ("null/aes-gcm", "aes-gmac/null")):
+        yield (
+            "  warning: aes-gcm and aes-gmac need user agents that use no IV twice in both of "
+            "their SAs (sad/core/NONCES.md)"
+        )
     if endpoint.accept_reserved_spi:
         yield "  warning: SPIs 1 to 255 of peers are accepted"
     if endpoint.security == "optional":

@@ -21,7 +21,7 @@ from sad.config.values import (
     SpiRange,
     split_text,
 )
-from sad.model.algorithms import WITHDRAWN
+from sad.model.algorithms import EXTENSIONS, WITHDRAWN
 from sad.model.endpoint import Profile, Role
 
 DEFAULT_ALGORITHMS: Final = ("hmac-sha-1-96/aes-cbc", "hmac-sha-1-96/null")
@@ -56,12 +56,20 @@ class EndpointSettings(BaseModel):
     algorithms: Annotated[tuple[AlgorithmName, ...], BeforeValidator(split_text)] = Field(
         default=DEFAULT_ALGORITHMS,
         min_length=1,
-        description="Pairs alg/ealg by RFC 3329 name, the most preferred first",
+        description="Pairs alg/ealg by RFC 3329 name, the most preferred first. The strongest of "
+        "TS 33.203 Annex H are null/aes-gcm and aes-gmac/null: four SAs then share one key and "
+        "salt, so list them for user agents that use no IV twice in both of their SAs "
+        "(sad/core/NONCES.md)",
     )
     accept_withdrawn_algorithms: bool = Field(
         default=False,
         description="Allow hmac-md5-96 and des-ede3-cbc in algorithms: withdrawn by TS 33.203 "
         "Annex H, and RFC 8221 forbids MD5",
+    )
+    accept_extension_algorithms: bool = Field(
+        default=False,
+        description="Allow hmac-sha-256-128 in algorithms: of no 3GPP release, so only user "
+        "agents that know it by this name offer it",
     )
     spi_range: SpiRange = Field(
         default=(65536, 2_147_483_647),
@@ -139,6 +147,16 @@ class EndpointSettings(BaseModel):
                         f"{' and '.join(sorted(withdrawn))} is withdrawn (TS 33.203 Annex H)",
                         "remove the pair, or set accept_withdrawn_algorithms = true if phones "
                         "have nothing better",
+                    )
+        if not self.accept_extension_algorithms:
+            for index, pair in enumerate(self.algorithms):
+                extension = EXTENSIONS.intersection(pair.split("/"))
+                if extension:  # T33-H-a
+                    yield BrokenRule(
+                        ("algorithms", index),
+                        f"{' and '.join(sorted(extension))} is of no 3GPP release",
+                        "remove the pair, or set accept_extension_algorithms = true if your user "
+                        "agents know it by this name",
                     )
 
     def _broken_profile(self) -> Iterator[BrokenRule]:

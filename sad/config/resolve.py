@@ -77,6 +77,7 @@ def to_limits(settings: Settings) -> Limits:
     return Limits(
         max_associations=limits.max_associations,
         max_sets_per_registration=limits.max_sets_per_registration,
+        max_sets_per_address_pair=limits.max_sets_per_address_pair,
         max_temporary_sets=limits.max_temporary_sets,
         max_temporary_sets_per_address=limits.max_temporary_sets_per_address,
         max_temporary_sets_per_identity=limits.max_temporary_sets_per_identity,

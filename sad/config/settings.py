@@ -175,6 +175,14 @@ class LimitSettings(BaseModel):
         description="SA sets of one registration: old, current, temporary (TS 33.203 7.1: six SAs "
         "per direction)",
     )
+    max_sets_per_address_pair: Count = Field(
+        default=256,
+        ge=3,
+        le=65_536,
+        description="SA sets between one address of the node and one of user agents (many behind "
+        "one NAT): the kernel walks all policies of such a pair for each packet and each change "
+        "of them",
+    )
     max_temporary_sets: Count = Field(
         default=20_000,
         ge=1,

@@ -184,7 +184,13 @@ EndpointName = Annotated[str, AfterValidator(_check_name)]
 
 def _check_algorithm(value: str) -> str:
     integrity, _, encryption = value.partition("/")
-    if not AlgorithmPair(integrity, encryption).known:
+    pair = AlgorithmPair(integrity, encryption)
+    if pair.illegal:  # T33-H-c
+        raise refused(
+            f'"{value}" must not be used together (TS 33.203 Annex H)',
+            "alg null goes with aes-gcm only, aes-gcm with alg null only, aes-gmac with null only",
+        )
+    if not pair.known:
         raise refused(
             f'"{value}" is no pair of algorithms that this version knows',
             'write alg/ealg by RFC 3329 name, e.g. "hmac-sha-1-96/aes-cbc"',

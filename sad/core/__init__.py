@@ -15,6 +15,7 @@
 ``lifecycle``      the one transition table, and deadlines
 ``desired``        associations and endpoints -> the SAs and policies that must lie in the kernel
 ``planning``       a change of associations -> kernel operations in a safe order
+``nonces``         how many packets and rebuilds aes-gcm and aes-gmac may have (NONCES.md)
 ``rebuilding``     how lost SAs are made again: no sequence number twice
 ``reconcile``      what should be against what the kernel holds -> findings
 =================  ==============================================================================

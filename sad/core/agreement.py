@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from sad.model.agreement import OfferRecord, Refusal
-from sad.model.algorithms import WITHDRAWN
+from sad.model.algorithms import EXTENSIONS, WITHDRAWN
 from sad.model.endpoint import Endpoint, Profile
 from sad.model.errors import (
     AlgorithmUnavailable,
@@ -104,7 +104,8 @@ def _require_ims(endpoint: Endpoint) -> None:
 def server_policy(endpoint: Endpoint, missing: AbstractSet[str]) -> ServerPolicy:
     """Return the endpoint's static list (R3329-2.1-c); raise AlgorithmUnavailable if it is empty.
 
-    Whether withdrawn algorithms may stand in the list was decided with the settings.
+    Whether withdrawn algorithms and extensions may stand in the list was decided with the
+    settings.
     """
     usable = tuple(p for p in endpoint.algorithms if "/".join(p) not in missing)
     if not usable:
@@ -116,6 +117,7 @@ def server_policy(endpoint: Endpoint, missing: AbstractSet[str]) -> ServerPolicy
     return ServerPolicy(
         algorithms=usable,
         accept_withdrawn=any(not WITHDRAWN.isdisjoint(pair) for pair in usable),
+        accept_extensions=any(not EXTENSIONS.isdisjoint(pair) for pair in usable),
         accept_reserved_spi=endpoint.accept_reserved_spi,
         accept_sip_port=endpoint.accept_sip_port,
     )

@@ -78,6 +78,7 @@ def decide_install(
         deadline_at=around.now + lifetime,
         policies_until=around.now + around.lifetimes.policies,
     )
+    _check_address_pair(draft, table, around.limits, leaving)
     check_against_table(draft, table, leaving=leaving, came_back=came_back)
     siblings = table.of_registration(draft.registration)
     # What it shares with older sets is not written again: it ends when theirs does.
@@ -93,6 +94,25 @@ def decide_install(
             hint="release an older set; six SAs per direction is the bound of TS 33.203 7.1",
         )
     return _with_reqids(draft, siblings, table, around.layout, randbelow)
+
+
+def _check_address_pair(
+    draft: Association, table: AssociationTable, limits: Limits, leaving: Collection[str]
+) -> None:
+    """Raise LimitExceeded unless the kernel's chain of this pair of addresses has room."""
+    s = draft.sa_set
+    held = sum(
+        a.sa_set.local_address == s.local_address and a.id not in leaving
+        for a in table.of_peer(s.peer_address)
+    )
+    if held >= limits.max_sets_per_address_pair:
+        raise LimitExceeded(
+            limit=f"SA sets between {s.local_address} and {s.peer_address}",
+            maximum=limits.max_sets_per_address_pair,
+            hint="so many user agents at one address are behind a NAT: give the endpoint another "
+            "address, or raise limits.max_sets_per_address_pair and have each of their packets "
+            "cost more",
+        )
 
 
 def _complete(

@@ -17,7 +17,8 @@ from netlink.model import (
     family_of,
 )
 from netlink.uapi import AF_INET
-from sad.model.algorithms import ENCRYPTION, INTEGRITY
+from sad.core import nonces
+from sad.model.algorithms import AlgorithmPair
 from sad.model.association import Association, AssociationState
 from sad.model.endpoint import Endpoint
 from sad.model.rules import Layout, Lifetimes
@@ -53,6 +54,9 @@ def sas_of(
         ("SA3", s.pcscf_address, s.ue_address, s.spi_us, s.port_us),
         ("SA4", s.ue_address, s.pcscf_address, s.spi_pc, s.port_pc),
     )
+    pair = AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm)
+    integrity, encryption = pair.transforms
+    packets = nonces.PACKETS if pair.combined else 0
     peer_client, _ = s.peer_ports
     sas = []
     for name, source, destination, spi, port in rows:
@@ -77,10 +81,11 @@ def sas_of(
                         destination_prefix=host_prefix(destination),
                         owner=layout.owner,
                     ),
-                    integrity=INTEGRITY[s.integrity_algorithm],
-                    encryption=ENCRYPTION[s.encryption_algorithm],
+                    integrity=integrity,
+                    encryption=encryption,
                     replay_window=layout.replay_window,
                     hard_add_seconds=max(1, hard),
+                    hard_packets=packets,
                 ),
             )
         )

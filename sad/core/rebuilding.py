@@ -12,16 +12,24 @@ from typing import Final
 from netlink.model import AddSa, ReplayState, SaId, SaKeys
 from netlink.secret import Secret
 from sad.core.desired import NamedSa
+from sad.core.nonces import BLOCK, MOST_REBUILDS
 from sad.model.algorithms import AlgorithmPair
 from sad.model.association import Association
 from sad.model.key_record import KeyRecord
 
 #: Packets; a busy set sends some hundred of them in its life.
-LEAP: Final = 1 << 24
+LEAP: Final = BLOCK
 #: Sequence numbers have 32 bits: after the last leap there is room for one more LEAP of packets.
 MOST_LEAPS: Final = (1 << 32) // LEAP - 1
 
 _NEVER: Final = ReplayState()
+
+
+def most_leaps(association: Association) -> int:
+    """Return how often a set may be rebuilt; no IV may occur twice (T33-I-b)."""
+    s = association.sa_set
+    pair = AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm)
+    return MOST_REBUILDS if pair.combined else MOST_LEAPS
 
 
 def first_record(
@@ -38,14 +46,14 @@ def first_record(
 def next_record(
     association: Association, record: KeyRecord, heard: Mapping[SaId, ReplayState]
 ) -> KeyRecord | None:
-    """Return the record of the next rebuild; None if the sequence numbers are used up.
+    """Return the record of the next rebuild; None if sequence numbers or IVs are used up.
 
     ``heard`` are the numbers with which SAs ended, where the kernel has told them.
     """
     s = association.sa_set
     sent = (heard.get(SaId(s.peer_address, spi), _NEVER).sent for spi in s.peer_spis)
     leaps = max(record.leaps, *(number // LEAP for number in sent)) + 1
-    if leaps > MOST_LEAPS:
+    if leaps > most_leaps(association):
         return None
     client, server = (
         max(known, heard.get(SaId(s.local_address, spi), _NEVER).received)

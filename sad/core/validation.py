@@ -237,19 +237,25 @@ def _check_algorithms(
     request: InstallRequest, endpoint: Endpoint, missing_algorithms: AbstractSet[str]
 ) -> None:
     pair = AlgorithmPair(request.integrity_algorithm, request.encryption_algorithm)
+    if pair.illegal:
+        raise AlgorithmUnavailable(
+            algorithm=str(pair),
+            reason="the two must not be used together (T33-H-c)",
+            hint="null goes with aes-gcm only, aes-gcm with null only, aes-gmac with null only",
+        )
     if not pair.known:
         raise AlgorithmUnavailable(
             algorithm=str(pair),
             reason="unknown to this version",
-            hint="this version knows hmac-sha-1-96 and hmac-md5-96 with null, aes-cbc and "
-            "des-ede3-cbc",
+            hint="this version knows hmac-sha-1-96, hmac-sha-256-128 and hmac-md5-96 with null, "
+            "aes-cbc and des-ede3-cbc, aes-gmac with null, and null with aes-gcm",
         )
     if (pair.integrity, pair.encryption) not in endpoint.algorithms:
         raise AlgorithmUnavailable(
             algorithm=str(pair),
             reason=f"not among the algorithms of endpoint {endpoint.name}",
             hint="add it to algorithms of the endpoint (withdrawn ones also need "
-            "accept_withdrawn_algorithms)",
+            "accept_withdrawn_algorithms, extensions accept_extension_algorithms)",
         )
     if str(pair) in missing_algorithms:
         raise AlgorithmUnavailable(
@@ -274,7 +280,7 @@ def check_keys(
         if pair.needs_cipher_key:
             raise BadParameter(
                 parameter=f"{prefix}cipherKey",
-                reason=f"{pair.encryption} needs CK",
+                reason=f"{pair} needs CK",
                 rule="T33-I",
                 hint="give CK in 32 hex digits",
             )

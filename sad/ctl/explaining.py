@@ -82,16 +82,20 @@ def explained_header(args: Namespace) -> Explained:
     name, rows = _rows_of(args.header)
     mechanisms = parse_header(rows)
     pairs = tuple(_pair(text) for text in args.algorithms.split(","))
+    listed = {
+        "accept_withdrawn": args.accept_withdrawn,
+        "accept_extensions": args.accept_extensions,
+    }
     switches = {
         "accept_reserved_spi": args.accept_reserved_spi,
         "accept_sip_port": args.accept_sip_port,
     }
-    policy = ServerPolicy(pairs, accept_withdrawn=args.accept_withdrawn, **switches)
+    policy = ServerPolicy(pairs, **listed, **switches)
     if name is HeaderName.CLIENT:
         if args.list is None:
             return _explained(name, mechanisms, explain_offers(mechanisms, policy))
         promised = Assurances(digest_verify=True, digest_nonce_count=True, tls_version=(1, 2))
-        own = read_server_list(args.list, promised, accept_withdrawn=args.accept_withdrawn)
+        own = read_server_list(args.list, promised, **listed)
         return _explained(name, mechanisms, explain_offers(mechanisms, own.mechanisms))
     offers = args.list or ",".join(
         f"ipsec-3gpp;alg={alg};ealg={ealg};{_PLACEHOLDER}" for alg, ealg in policy.algorithms

@@ -125,6 +125,7 @@ def _explain_arguments(parser: ArgumentParser) -> None:
     )
     for name, what in (
         ("withdrawn", "hmac-md5-96 and des-ede3-cbc are allowed"),
+        ("extensions", "hmac-sha-256-128 is allowed"),
         ("reserved-spi", "a peer may use SPIs 1 to 255"),
         ("sip-port", "a peer may use ports 5060 and 5061"),
     ):

@@ -13,7 +13,7 @@ from netlink.interface import Kernel
 from netlink.model import AddSa, DeleteSa, SaId, SaKeys, SecurityAssociation, Selector
 from netlink.secret import Secret
 from sad.core.desired import host_prefix
-from sad.model.algorithms import ENCRYPTION, INTEGRITY, AlgorithmPair
+from sad.model.algorithms import AlgorithmPair
 from sad.model.rules import Layout
 
 # RFC 5737 and RFC 3849 documentation addresses: no packet ever matches the probe's SAs.
@@ -54,8 +54,8 @@ async def probe(
     if wanted and len(missing) == len(wanted):
         raise NodeUnfit(
             "none of the configured algorithms: " + "; ".join(sorted(set(missing.values()))),
-            "load their modules (modprobe authenc echainiv cbc hmac sha1_generic) or configure "
-            "others",
+            "load their modules (modprobe authenc echainiv cbc hmac sha1_generic; for aes-gcm and "
+            "aes-gmac gcm ctr ghash-generic seqiv) or configure others",
         )
     return missing
 
@@ -78,7 +78,7 @@ async def _try(
     kernel: Kernel, pair: AlgorithmPair, version: int, layout: Layout, spi: int
 ) -> KernelError | None:
     source, destination = _PROBE_ADDRESSES[version]
-    integrity, encryption = INTEGRITY[pair.integrity], ENCRYPTION[pair.encryption]
+    integrity, encryption = pair.transforms
     sa = SecurityAssociation(
         id=SaId(destination, spi),
         source=source,
@@ -97,7 +97,7 @@ async def _try(
     )
     # Any key will do, but not the weak keys that DES implementations refuse.
     keys = SaKeys(
-        integrity=Secret(bytes(range(1, integrity.key_bits // 8 + 1))),
+        integrity=Secret(bytes(range(1, integrity.key_bits // 8 + 1)) if integrity else b""),
         encryption=Secret(bytes(range(1, encryption.key_bits // 8 + 1))),
     )
     try:

@@ -44,6 +44,9 @@ class Layout:
 class Limits:
     """How many there may be.
 
+    The kernel keeps the policies of one pair of addresses in one chain (ten a set), which it
+    walks for each packet and each change: ``max_sets_per_address_pair`` bounds that.
+
     ``calls_at_once`` are worked on, ``waiting_calls`` wait for their turn: those for user agents
     with an association in one queue, those for others in another. The rest bounds what
     unprotected REGISTERs can take (design section 6): temporary sets, and Screen and Offer calls
@@ -53,6 +56,7 @@ class Limits:
 
     max_associations: int = 200_000
     max_sets_per_registration: int = 3  # T33-7.1-p3: six SAs per direction
+    max_sets_per_address_pair: int = 256
     max_temporary_sets: int = 20_000
     max_temporary_sets_per_address: int = 256
     max_temporary_sets_per_identity: int = 4

@@ -100,7 +100,7 @@ class Rebuilds:
     ) -> bool:
         following = next_record(association, record, self._heard)
         if following is None:
-            log.warning("association %s: no sequence numbers are left", association.id)
+            log.warning("association %s: no sequence numbers or IVs are left", association.id)
             return False
         # First the record: numbers that were used once are never used again, whoever dies here.
         await records.put(association, following)

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from sad.model.algorithms import ENCRYPTION, INTEGRITY
+from sad.model.algorithms import AlgorithmPair
 from sad.model.association import Association
 
 #: Ids are hexadecimal; each of these ranges is read by itself, so that a damaged page costs only
@@ -68,8 +68,7 @@ def _is_sound(association: Association) -> bool:
     numbers = (s.spi_uc, s.spi_us, s.spi_pc, s.spi_ps, association.reqid_in)
     return (
         len(versions) == 1
-        and s.integrity_algorithm in INTEGRITY
-        and s.encryption_algorithm in ENCRYPTION
+        and AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm).known
         and all(0 < n < 2**32 for n in (*numbers, *association.reqid_out))
         and all(0 < port < 2**16 for port in (*s.local_ports, *s.peer_ports))
     )

@@ -72,6 +72,9 @@ from sip_hooks.secagree.headers import (
     render_header_line,
 )
 from sip_hooks.secagree.ipsec_3gpp import (
+    ENCRYPTION_ALGORITHMS,
+    EXTENSION_ALGORITHMS,
+    INTEGRITY_ALGORITHMS,
     WITHDRAWN_ALGORITHMS,
     AlgorithmPair,
     Ipsec3gppParameters,
@@ -148,6 +151,9 @@ from sip_hooks.secagree.transitions import (
 __all__ = [
     "CLIENT_TRANSITIONS",
     "DEFAULT_LIMITS",
+    "ENCRYPTION_ALGORITHMS",
+    "EXTENSION_ALGORITHMS",
+    "INTEGRITY_ALGORITHMS",
     "MD5_FAMILY",
     "SERVER_TRANSITIONS",
     "WITHDRAWN_ALGORITHMS",

@@ -18,10 +18,15 @@ from sip_hooks.secagree.mechanism import IPSEC_3GPP, MEDIASEC, Parameter, SecMec
 #: Integrity and encryption algorithm by RFC 3329 name, e.g. ("hmac-sha-1-96", "aes-cbc").
 AlgorithmPair = Tuple[str, str]
 
-INTEGRITY_ALGORITHMS: Final = frozenset({"hmac-md5-96", "hmac-sha-1-96", "aes-gmac", "null"})
+INTEGRITY_ALGORITHMS: Final = frozenset(
+    {"hmac-md5-96", "hmac-sha-1-96", "hmac-sha-256-128", "aes-gmac", "null"}
+)
 ENCRYPTION_ALGORITHMS: Final = frozenset({"des-ede3-cbc", "aes-cbc", "aes-gcm", "null"})
 #: Taken out of Annex H; phones still offer them (T33-H-b), RFC 8221 forbids MD5 (IPS-6).
 WITHDRAWN_ALGORITHMS: Final = frozenset({"hmac-md5-96", "des-ede3-cbc"})
+#: Of no 3GPP release; the grammar of RFC 3329 has room for them (``alg`` may be any token).
+#: hmac-sha-256-128 is RFC 4868's, which RFC 8221 demands of every ESP (IPS-5).
+EXTENSION_ALGORITHMS: Final = frozenset({"hmac-sha-256-128"})
 
 MAXIMUM_SPI: Final = 0xFFFF_FFFF
 #: SPIs below this are 0 and those that IANA reserves (IPS-1).
@@ -127,7 +132,10 @@ def write_ipsec_3gpp(
 
 
 def is_legal_pair(pair: AlgorithmPair) -> bool:
-    """Whether Annex H allows the two algorithms together (T33-H-c); False for an unknown name."""
+    """Whether Annex H allows the two algorithms together (T33-H-c); False for an unknown name.
+
+    An extension stands where hmac-sha-1-96 may.
+    """
     integrity, encryption = pair
     if integrity == "null":
         return encryption == "aes-gcm"

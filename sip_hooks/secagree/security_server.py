@@ -34,6 +34,8 @@ def build_security_server(
     """
     check_own_values((spi_pc, spi_ps), (port_pc, port_ps))
     count = len(policy.algorithms)
+    # Annex H allows eight pairs, in tenths 0.8 down to 0.1; with extensions there are eleven
+    step = 100 if count <= 10 else 50
     result = []
     for rank, (integrity, encryption) in enumerate(policy.algorithms):
         parameters = Ipsec3gppParameters(
@@ -44,8 +46,7 @@ def build_security_server(
             port_c=port_pc,
             port_s=port_ps,
         )
-        # Annex H allows eight pairs, so tenths suffice: 0.8 down to 0.1
-        preference = (count - rank) * 100 if count > 1 else None
+        preference = (count - rank) * step if count > 1 else None
         result.append(write_ipsec_3gpp(parameters, preference))
     return tuple(result)
 

@@ -14,6 +14,7 @@ from sip_hooks.secagree.errors import ParameterError, PolicyError, RefusalReason
 from sip_hooks.secagree.grammar import shorten
 from sip_hooks.secagree.ipsec_3gpp import (
     ENCRYPTION_ALGORITHMS,
+    EXTENSION_ALGORITHMS,
     INTEGRITY_ALGORITHMS,
     WITHDRAWN_ALGORITHMS,
     AlgorithmPair,
@@ -33,12 +34,14 @@ class ServerPolicy:
 
     ``algorithms`` are (alg, ealg) pairs by RFC 3329 name, most preferred first. The switches are
     off by default: ``accept_withdrawn`` lets withdrawn algorithms into the list (T33-H-b),
-    ``accept_reserved_spi`` takes SPIs 1 to 255 (IPS-1), ``accept_sip_port`` protected ports 5060
-    and 5061 (T33-7.1-e). Raises :class:`PolicyError`.
+    ``accept_extensions`` those of no 3GPP release, ``accept_reserved_spi`` takes SPIs 1 to 255
+    (IPS-1), ``accept_sip_port`` protected ports 5060 and 5061 (T33-7.1-e). Raises
+    :class:`PolicyError`.
     """
 
     algorithms: Tuple[AlgorithmPair, ...]
     accept_withdrawn: bool = False
+    accept_extensions: bool = False
     accept_reserved_spi: bool = False
     accept_sip_port: bool = False
 
@@ -63,6 +66,9 @@ class ServerPolicy:
         if not self.accept_withdrawn and not WITHDRAWN_ALGORITHMS.isdisjoint(pair):
             hint = "set accept_withdrawn if phones need it"
             raise PolicyError(f"{name} is withdrawn", "T33-H-b", hint)
+        if not self.accept_extensions and not EXTENSION_ALGORITHMS.isdisjoint(pair):
+            hint = "set accept_extensions if your user agents know it by this name"
+            raise PolicyError(f"{name} is of no 3GPP release", "T33-H-a", hint)
 
 
 class Refusal(NamedTuple):

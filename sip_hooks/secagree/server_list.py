@@ -15,6 +15,7 @@ from sip_hooks.secagree.errors import ParameterError, PolicyError
 from sip_hooks.secagree.grammar import shorten
 from sip_hooks.secagree.headers import parse_header
 from sip_hooks.secagree.ipsec_3gpp import (
+    EXTENSION_ALGORITHMS,
     WITHDRAWN_ALGORITHMS,
     AlgorithmPair,
     is_legal_pair,
@@ -48,6 +49,7 @@ class ServerList:
     mechanisms: Tuple[SecMechanism, ...]
     assurances: Assurances = field(default_factory=Assurances)
     accept_withdrawn: bool = False
+    accept_extensions: bool = False
 
     def __post_init__(self) -> None:
         signalling, _ = part_media_plane(self.mechanisms)
@@ -120,6 +122,10 @@ class ServerList:
         if not self.accept_withdrawn and not WITHDRAWN_ALGORITHMS.isdisjoint(given.algorithms):
             text = f"{given.alg} with {given.ealg} is withdrawn"
             raise PolicyError(text, "T33-H-b", "set accept_withdrawn if phones need it")
+        if not self.accept_extensions and not EXTENSION_ALGORITHMS.isdisjoint(given.algorithms):
+            text = f"{given.alg} with {given.ealg} is of no 3GPP release"
+            hint = "set accept_extensions if your user agents know it by this name"
+            raise PolicyError(text, "T33-H-a", hint)
 
     def algorithms(self) -> Tuple[AlgorithmPair, ...]:
         """Return the pairs of its ipsec-3gpp elements, most preferred first."""
@@ -129,13 +135,19 @@ class ServerList:
 
 
 def read_server_list(
-    text: str, assurances: Optional[Assurances] = None, *, accept_withdrawn: bool = False
+    text: str,
+    assurances: Optional[Assurances] = None,
+    *,
+    accept_withdrawn: bool = False,
+    accept_extensions: bool = False,
 ) -> ServerList:
     """Return the list that a setting writes as a header's value, e.g. ``tls;q=0.2, digest;q=0.1``.
 
     Raises :class:`HeaderError` and :class:`PolicyError`.
     """
-    return ServerList(parse_header(text), assurances or Assurances(), accept_withdrawn)
+    return ServerList(
+        parse_header(text), assurances or Assurances(), accept_withdrawn, accept_extensions
+    )
 
 
 def _check_digest(mechanism: SecMechanism) -> None:

@@ -1,6 +1,5 @@
 """An installed set carries SIP's packets, and nothing else passes: a real kernel on both sides."""
 
-import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +8,7 @@ from netlink.secret import Secret
 from sad.model.algorithms import AlgorithmPair, derive_keys
 from tests.support import eye
 from tests.support.daemon import wait_until
-from tests.support.make import CK, IK
+from tests.support.make import ALL_PAIRS, CK, IK
 from tests.support.pair import (
     EDGE,
     EDGE_SERVER,
@@ -23,9 +22,6 @@ from tests.support.sniffer import Sniffer
 
 pytestmark = pytest.mark.kernel
 
-ALGORITHMS = list(
-    itertools.product(("hmac-sha-1-96", "hmac-md5-96"), ("null", "aes-cbc", "des-ede3-cbc"))
-)
 PROTECTED = {EDGE_SERVER, 5068, 5069, UE_SERVER, *UE_CLIENTS}
 
 
@@ -46,7 +42,7 @@ def _nothing_is_left(pair: Pair) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize(("integrity", "encryption"), ALGORITHMS)
+@pytest.mark.parametrize(("integrity", "encryption"), ALL_PAIRS)
 def test_each_algorithm_pair_has_the_vectors_keys_and_carries_sip(
     pair: Pair, integrity: str, encryption: str, version: int
 ) -> None:

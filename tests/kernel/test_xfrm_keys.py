@@ -9,16 +9,23 @@ import pytest
 from netlink.model import (
     AddPolicy,
     Direction,
-    Encryption,
-    Integrity,
     Policy,
     PolicyAction,
     SecurityAssociation,
     ShortenSa,
 )
+from netlink.transforms import Combined
 from tests.support import eye
 from tests.support.contract_world import applied
-from tests.support.xfrm_values import PAIRS, add_sa, keys_for, policy, security_association
+from tests.support.xfrm_values import (
+    PAIRS,
+    Pair,
+    add_sa,
+    keys_for,
+    name_of,
+    policy,
+    security_association,
+)
 from tests.support.xfrm_world import XfrmWorld
 
 
@@ -30,20 +37,21 @@ def seen_as(sa: SecurityAssociation) -> dict[str, object]:
         "destination": sa.id.destination,
         "spi": sa.id.spi,
         "reqid": sa.reqid,
-        "auth": sa.integrity.name,
+        "auth": sa.integrity.name if sa.integrity else "",
         "auth_key": keys.integrity.reveal().hex(),
         "enc": sa.encryption.name,
         "enc_key": keys.encryption.reveal().hex(),
         "hard_add": sa.hard_add_seconds,
+        "hard_packets": sa.hard_packets,
     }
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair[0].name}-{pair[1].name}")
+@pytest.mark.parametrize("pair", PAIRS, ids=name_of)
 async def test_xfrm_keys_reach_the_kernel_unchanged(
-    xfrm: XfrmWorld, pair: tuple[Integrity, Encryption], version: int
+    xfrm: XfrmWorld, pair: Pair, version: int
 ) -> None:
-    """Each pair of algorithms has its names, its keys and a truncation to 96 bits."""
+    """Each pair of algorithms has its names, its keys and the length of its ICV."""
     sa = security_association(0xC0FFEE01, version=version, pair=pair, hard_add_seconds=240)
     await applied(xfrm.kernel, add_sa(sa))
 
@@ -51,18 +59,22 @@ async def test_xfrm_keys_reach_the_kernel_unchanged(
     expected = seen_as(sa)
     assert {name: getattr(seen, name) for name in expected} == expected
     assert "mode transport" in seen.text
-    bits = sa.integrity.key_bits
-    assert f"auth-trunc {sa.integrity.name} 0x{seen.auth_key} ({bits} bits) 96" in seen.text
+    if isinstance(sa.encryption, Combined):  # the salt counts as key (T33-I-a)
+        assert f"aead {sa.encryption.name} 0x{seen.enc_key} (160 bits) 128" in seen.text
+    else:
+        assert sa.integrity is not None
+        key = f"0x{seen.auth_key} ({sa.integrity.key_bits} bits) {sa.integrity.icv_bits}"
+        assert f"auth-trunc {sa.integrity.name} {key}" in seen.text
     assert "limit: soft (INF)(bytes), hard (INF)(bytes)" in seen.text
     assert "limit: soft (INF)(packets), hard (INF)(packets)" in seen.text
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair[0].name}-{pair[1].name}")
+@pytest.mark.parametrize("pair", PAIRS, ids=name_of)
 async def test_xfrm_keys_stay_when_an_association_is_shortened(
-    xfrm: XfrmWorld, pair: tuple[Integrity, Encryption]
+    xfrm: XfrmWorld, pair: Pair
 ) -> None:
     """UPDSA with zero keys moves the limit and touches no key, so nobody need remember them."""
-    sa = security_association(pair=pair, hard_add_seconds=1000)
+    sa = security_association(pair=pair, hard_add_seconds=1000, hard_packets=1 << 40)
     shorter = dataclasses.replace(sa, hard_add_seconds=500)
     await applied(xfrm.kernel, add_sa(sa), ShortenSa(shorter))
 

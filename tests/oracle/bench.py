@@ -12,8 +12,6 @@ from netlink.model import (
     AddPolicy,
     AddSa,
     Direction,
-    Encryption,
-    Integrity,
     ObservedPolicy,
     ObservedSa,
     Operation,
@@ -26,6 +24,7 @@ from netlink.model import (
     Selector,
 )
 from netlink.secret import Secret
+from netlink.transforms import Encryption, Integrity
 from sad.model.association import Association
 from sad.model.journal import JournalWrite
 from sad.model.requests import ListFilter

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sip_hooks.client import Client, Unreachable
+from tests.support.make import ALL_PAIRS
 from tests.support.namespaces import Namespace
 
 ASSOCIATIONS = "org.sipsad.Associations"
@@ -159,14 +160,11 @@ def endpoint_settings(
     extra: str = "",
 ) -> str:
     """Settings of one endpoint with every algorithm on, usable by root."""
-    pairs = [
-        f"{alg}/{ealg}"
-        for alg in ("hmac-sha-1-96", "hmac-md5-96")
-        for ealg in ("aes-cbc", "null", "des-ede3-cbc")
-    ]
+    pairs = [f"{alg}/{ealg}" for alg, ealg in ALL_PAIRS]
     return (
         f"\n[[endpoint]]\nname = {json.dumps(name)}\naddresses = {json.dumps(addresses)}\n"
         f"server_port = {server_port}\nclient_ports = {json.dumps(client_ports)}\n"
         f'users = [{os.getuid()}]\nroles = ["{role}"]\n'
-        f"algorithms = {json.dumps(pairs)}\naccept_withdrawn_algorithms = true\n{extra}"
+        f"algorithms = {json.dumps(pairs)}\naccept_withdrawn_algorithms = true\n"
+        f"accept_extension_algorithms = true\n{extra}"
     )

@@ -8,7 +8,10 @@ from tests.support.namespaces import Namespace
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SeenSa:
-    """One SA as ``ip xfrm state`` prints it; keys as printed (hex without 0x)."""
+    """One SA as ``ip xfrm state`` prints it; keys as printed (hex without 0x).
+
+    A combined mode algorithm is ``enc``. ``hard_packets`` is 0 for none.
+    """
 
     source: str
     destination: str
@@ -20,6 +23,7 @@ class SeenSa:
     enc: str
     enc_key: str
     hard_add: int
+    hard_packets: int
     text: str
 
 
@@ -44,9 +48,10 @@ def _state(block: str) -> SeenSa:
         replay_window=max(map(int, re.findall(r"replay.window (\d+)", block)), default=0),
         auth=find(r"auth-trunc (\S+) 0x"),
         auth_key=find(r"auth-trunc \S+ 0x([0-9a-f]*)"),
-        enc=find(r"enc (\S+)"),
-        enc_key=find(r"enc \S+ (?:0x)?([0-9a-f]*)"),
+        enc=find(r"(?:enc|aead) (\S+)"),
+        enc_key=find(r"(?:enc|aead) \S+ (?:0x)?([0-9a-f]*)"),
         hard_add=int(find(r"expire add: soft \S+, hard (\d+)\(sec\)", "0")),
+        hard_packets=int(find(r"limit: soft \S+\(packets\), hard (\d+)\(packets\)", "0")),
         text=block,
     )
 

@@ -44,6 +44,7 @@ from netlink.model import (
     UpdatePolicy,
 )
 from netlink.templates import check
+from netlink.transforms import Combined
 
 ALGORITHMS: Final = frozenset(
     {
@@ -54,6 +55,8 @@ ALGORITHMS: Final = frozenset(
         "ecb(cipher_null)",
         "cbc(aes)",
         "cbc(des3_ede)",
+        "rfc4106(gcm(aes))",
+        "rfc4543(gcm(aes))",
     }
 )
 _TIMER_SECONDS: Final = (
@@ -182,7 +185,9 @@ class FakeTables:
             case ShortenSa(sa=sa):
                 stored = self._find_sa(sa.id)
                 hard = sa.hard_add_seconds
-                stored.sa = dataclasses.replace(stored.sa, hard_add_seconds=hard)
+                stored.sa = dataclasses.replace(
+                    stored.sa, hard_add_seconds=hard, hard_packets=sa.hard_packets
+                )
                 stored.timer_at = self.clock() + _TIMER_SECONDS
                 self.publish(SaAdded(sa.id, stored.sa.selector.owner, port_id))
             case MoveLifetime(id=sa_id, current=current):
@@ -211,9 +216,12 @@ class FakeTables:
 
     def _add_sa(self, request: AddSa) -> None:
         sa = request.sa
-        if sa.integrity.name not in self.algorithms:
+        if isinstance(sa.encryption, Combined):
+            if sa.encryption.name not in self.algorithms:
+                raise KernelError(errno.ENOSYS, "Requested AEAD algorithm not found")
+        elif sa.integrity is None or sa.integrity.name not in self.algorithms:
             raise KernelError(errno.ENOSYS, "Requested AUTH_TRUNC algorithm not found")
-        if sa.encryption.name not in self.algorithms:
+        elif sa.encryption.name not in self.algorithms:
             raise KernelError(errno.ENOSYS, "Requested CRYPT algorithm not found")
         if sa.id in self.sas:
             raise KernelError(errno.EEXIST)
@@ -333,6 +341,7 @@ def _observe_sa(stored: StoredSa) -> ObservedSa:
         selector=sa.selector,
         mode=sa.mode,
         hard_add_seconds=sa.hard_add_seconds,
+        hard_packets=sa.hard_packets,
         current=stored.current,
         replay_window=sa.replay_window,
         replay_failures=0,

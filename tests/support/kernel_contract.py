@@ -33,10 +33,13 @@ from netlink.model import (
 from tests.support.contract_world import FOREIGN_OWNER, World, applied, expired, moved, names, spis
 from tests.support.xfrm_values import (
     AES,
+    GCM,
     OWNER,
     PAIRS,
     SHA1,
+    Pair,
     add_sa,
+    name_of,
     policy,
     security_association,
 )
@@ -127,13 +130,35 @@ class KernelContract:
         assert outcome.errno == errno.ENOSYS
         assert outcome.message == "Requested AUTH_TRUNC algorithm not found"
 
-    @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair[0].name}-{pair[1].name}")
+    async def test_an_unknown_combined_algorithm_is_refused_in_the_kernels_words(
+        self, world: World
+    ) -> None:
+        """It has an attribute and words of its own."""
+        unknown = dataclasses.replace(GCM, name="rfc4106(gcm(nobody))")
+        outcome, *_ = await world.kernel.commit(
+            [add_sa(security_association(pair=(None, unknown)))]
+        )
+
+        assert outcome is not None
+        assert (outcome.name, outcome.message) == ("ENOSYS", "Requested AEAD algorithm not found")
+
+    async def test_a_limit_of_packets_stays_when_the_time_is_shortened(self, world: World) -> None:
+        """UPDSA writes all limits, so each request must name this one again."""
+        sa = security_association(pair=(None, GCM), hard_add_seconds=1000, hard_packets=1 << 23)
+        await applied(world.kernel, add_sa(sa))
+        assert (await world.kernel.dump_sas())[0].hard_packets == 1 << 23
+
+        await applied(world.kernel, ShortenSa(dataclasses.replace(sa, hard_add_seconds=500)))
+        (seen,) = await world.kernel.dump_sas()
+        assert (seen.hard_add_seconds, seen.hard_packets) == (500, 1 << 23)
+
+    @pytest.mark.parametrize("pair", PAIRS, ids=name_of)
     @pytest.mark.parametrize("version", [4, 6])
     async def test_every_pair_of_algorithms_is_taken(
-        self, world: World, pair: tuple[object, object], version: int
+        self, world: World, pair: Pair, version: int
     ) -> None:
-        """The pairs of RFC 3329 Appendix A can be added, shortened and deleted."""
-        sa = security_association(version=version, pair=pair)  # type: ignore[arg-type]  # of PAIRS
+        """The pairs of RFC 3329 and TS 33.203 Annex H can be added, shortened and deleted."""
+        sa = security_association(version=version, pair=pair)
         await applied(world.kernel, add_sa(sa), ShortenSa(sa), DeleteSa(sa.id))
 
     # --- batches ---------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ def sa_fields(sa: ObservedSa) -> Fields:
         "id_spi": sa.id.spi,
         "id_proto": sa.id.protocol,
         "saddr": packed_address(sa.source),
+        "lft_hard_packet_limit": sa.hard_packets or uapi.XFRM_INF,
         "lft_hard_add_expires_seconds": sa.hard_add_seconds,
         **_current(sa.current),
         "stats_replay": sa.replay_failures,

@@ -21,10 +21,15 @@ UE_ADDRESS = "10.10.0.2"
 OWNER = 0x5AD05AD0
 LAYOUT = Layout(owner=OWNER)
 LIFETIMES = Lifetimes()
-ALL_PAIRS = tuple(
-    (alg, ealg)
-    for alg in ("hmac-sha-1-96", "hmac-md5-96")
-    for ealg in ("null", "aes-cbc", "des-ede3-cbc")
+#: Every pair that Annex H allows or allowed, and those of the extension (T33-H-c).
+ALL_PAIRS = (
+    *(
+        (alg, ealg)
+        for alg in ("hmac-sha-1-96", "hmac-md5-96", "hmac-sha-256-128")
+        for ealg in ("null", "aes-cbc", "des-ede3-cbc")
+    ),
+    ("null", "aes-gcm"),
+    ("aes-gmac", "null"),
 )
 
 

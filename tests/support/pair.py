@@ -22,56 +22,12 @@ SILENCE_SECONDS = 0.2
 
 
 @dataclasses.dataclass
-class Pair:
-    """Both sides; ``edge`` and ``ue`` are namespaces, the daemons stand beside them."""
+class Ends:
+    """Both sides: two namespaces and the cable between them."""
 
     edge: Namespace
     ue: Namespace
     cable: Cable
-    edge_daemon: Daemon
-    ue_daemon: Daemon
-
-    def install(
-        self,
-        version: int = 4,
-        *,
-        integrity: str = "hmac-sha-1-96",
-        encryption: str = "null",
-        lifetime: int | None = 120,
-        client: int = 0,
-        spis: tuple[int, int] = (17775, 17776),
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Install one set on both sides: the edge chooses its own SPIs and port."""
-        common = {
-            "ueAddress": UE[version],
-            "pcscfAddress": EDGE[version],
-            "spiUc": spis[0],
-            "spiUs": spis[1],
-            "portUc": UE_CLIENTS[client],
-            "portUs": UE_SERVER,
-            "integrityAlgorithm": integrity,
-            "encryptionAlgorithm": encryption,
-        }
-        keys = {"integrityKey": IK.hex(), "cipherKey": CK.hex()}
-        registration = {"privateIdentity": f"ue{version}@ims.example", "publicIdentities": []}
-        edge = self.edge_daemon.call(
-            "Install",
-            endpoint="access",
-            registration=registration,
-            mechanism="ipsec-3gpp",
-            ipsec3gpp=common | keys,
-            lifetimeSeconds=lifetime,
-        )["association"]
-        ue = self.ue_daemon.call(
-            "Install",
-            endpoint="phone",
-            role="ue",
-            registration=registration,
-            mechanism="ipsec-3gpp",
-            ipsec3gpp=edge["ipsec3gpp"] | keys,
-            lifetimeSeconds=lifetime,
-        )["association"]
-        return edge, ue
 
     def namespace_of(self, address: str) -> Namespace:
         """Return the side that has an address."""
@@ -118,8 +74,8 @@ class Pair:
             with server:
                 server.settimeout(ANSWER_SECONDS)
                 client.sendall(text)
-                server.sendall(server.recv(65535))
-                answer = client.recv(65535)
+                server.sendall(_all_of(server, len(text)))
+                answer = _all_of(client, len(text))
                 # The client closes first with a reset, so that no port lingers in TIME_WAIT.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             return answer == text
@@ -153,6 +109,71 @@ class Pair:
         return pairs + [(b, a) for a, b in pairs]
 
 
+@dataclasses.dataclass
+class Pair(Ends):
+    """With a daemon on each side."""
+
+    edge_daemon: Daemon
+    ue_daemon: Daemon
+
+    def install(
+        self,
+        version: int = 4,
+        *,
+        integrity: str = "hmac-sha-1-96",
+        encryption: str = "null",
+        lifetime: int | None = 120,
+        client: int = 0,
+        spis: tuple[int, int] = (17775, 17776),
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Install one set on both sides: the edge chooses its own SPIs and port."""
+        common = {
+            "ueAddress": UE[version],
+            "pcscfAddress": EDGE[version],
+            "spiUc": spis[0],
+            "spiUs": spis[1],
+            "portUc": UE_CLIENTS[client],
+            "portUs": UE_SERVER,
+            "integrityAlgorithm": integrity,
+            "encryptionAlgorithm": encryption,
+        }
+        keys = {"integrityKey": IK.hex(), "cipherKey": CK.hex()}
+        registration = {"privateIdentity": f"ue{version}@ims.example", "publicIdentities": []}
+        edge = self.edge_daemon.call(
+            "Install",
+            endpoint="access",
+            registration=registration,
+            mechanism="ipsec-3gpp",
+            ipsec3gpp=common | keys,
+            lifetimeSeconds=lifetime,
+        )["association"]
+        ue = self.ue_daemon.call(
+            "Install",
+            endpoint="phone",
+            role="ue",
+            registration=registration,
+            mechanism="ipsec-3gpp",
+            ipsec3gpp=edge["ipsec3gpp"] | keys,
+            lifetimeSeconds=lifetime,
+        )["association"]
+        return edge, ue
+
+
+def _all_of(sock: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size and (more := sock.recv(size - len(received))):
+        received += more
+    return received
+
+
+@contextlib.contextmanager
+def two_ends() -> Iterator[Ends]:
+    """Build both sides without a daemon on either."""
+    with Namespace("edge") as edge, Namespace("ue") as ue:
+        addresses = (f"{EDGE[4]}/24", f"{UE[4]}/24"), (f"{EDGE[6]}/64", f"{UE[6]}/64")
+        yield Ends(edge, ue, connect(edge, ue, *addresses))
+
+
 @contextlib.contextmanager
 def pair_of_daemons(
     folder: Path, *, settings: str = "", edge_settings: str = ""
@@ -162,11 +183,8 @@ def pair_of_daemons(
     ``settings`` are those of both, ``edge_settings`` come before them at the edge.
     """
     with contextlib.ExitStack() as stack:
-        edge = stack.enter_context(Namespace("edge"))
-        ue = stack.enter_context(Namespace("ue"))
-        cable = connect(
-            edge, ue, (f"{EDGE[4]}/24", f"{UE[4]}/24"), (f"{EDGE[6]}/64", f"{UE[6]}/64")
-        )
+        ends = stack.enter_context(two_ends())
+        edge, ue = ends.edge, ends.ue
         edge_daemon = Daemon(
             edge,
             folder / "edge",
@@ -186,4 +204,4 @@ def pair_of_daemons(
         ue_daemon.spawn()
         edge_daemon.wait_ready()
         ue_daemon.wait_ready()
-        yield Pair(edge, ue, cable, edge_daemon, ue_daemon)
+        yield Pair(edge, ue, ends.cable, edge_daemon, ue_daemon)

@@ -9,12 +9,15 @@ from typing import Self
 
 _ETH_P_ALL = 3
 _IPV4, _IPV6 = 0x0800, 0x86DD
-_ESP, _TCP, _UDP = 50, 6, 17
+_ESP, _TCP, _UDP, _FRAGMENT = 50, 6, 17, 44
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Packet:
-    """One IP packet: protocol 50 is ESP; ports are 0 where there are none."""
+    """One IP packet: protocol 50 is ESP; ports are 0 where there are none.
+
+    ``size`` is the whole packet's. Of a ``fragment`` only the first has ports or SPI.
+    """
 
     protocol: int
     source: str
@@ -23,6 +26,8 @@ class Packet:
     destination_port: int
     spi: int
     payload: bytes
+    size: int = 0
+    fragment: bool = False
 
 
 def parse(frame: bytes) -> Packet | None:
@@ -33,14 +38,21 @@ def parse(frame: bytes) -> Packet | None:
         length = (body[0] & 0xF) * 4
         protocol, family = body[9], socket.AF_INET
         source, destination = body[12:16], body[16:20]
+        place = struct.unpack_from("!H", body, 6)[0]
+        fragment, rest = bool(place & 0x3FFF), bool(place & 0x1FFF)
     elif ether_type == _IPV6:
         length, protocol, family = 40, body[6], socket.AF_INET6
         source, destination = body[8:24], body[24:40]
+        fragment = rest = False
+        if protocol == _FRAGMENT:
+            protocol, place = body[40], struct.unpack_from("!H", body, 42)[0]
+            length, fragment, rest = 48, True, bool(place & 0xFFF8)
     else:
         return None
     data = body[length:]
-    ports = struct.unpack_from("!HH", data) if protocol in (_TCP, _UDP) else (0, 0)
-    spi = struct.unpack_from("!I", data)[0] if protocol == _ESP else 0
+    headed = len(data) >= 4 and not rest
+    ports = struct.unpack_from("!HH", data) if headed and protocol in (_TCP, _UDP) else (0, 0)
+    spi = struct.unpack_from("!I", data)[0] if headed and protocol == _ESP else 0
     return Packet(
         protocol,
         socket.inet_ntop(family, source),
@@ -49,6 +61,8 @@ def parse(frame: bytes) -> Packet | None:
         ports[1],
         spi,
         data,
+        len(body),
+        fragment,
     )
 
 

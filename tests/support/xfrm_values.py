@@ -1,7 +1,7 @@
 """Values of :mod:`netlink.model` for tests: legal by default, strategies for all the rest."""
 
 import ipaddress
-from typing import Final
+from typing import Final, TypeAlias
 
 from hypothesis import strategies as st
 
@@ -12,8 +12,6 @@ from netlink.model import (
     DeletePolicy,
     DeleteSa,
     Direction,
-    Encryption,
-    Integrity,
     Mode,
     MoveLifetime,
     ObservedPolicy,
@@ -32,6 +30,7 @@ from netlink.model import (
 )
 from netlink.reference import GetInfo, GetPolicy, GetSa, Request
 from netlink.secret import Secret
+from netlink.transforms import Combined, Encryption, Integrity
 from netlink.uapi import XFRM_MSG_GETSADINFO, XFRM_MSG_GETSPDINFO
 
 OWNER: Final = 0x5AD0_0001
@@ -41,7 +40,22 @@ MD5: Final = Integrity(name="hmac(md5)", key_bits=128, icv_bits=96)
 NULL: Final = Encryption(name="ecb(cipher_null)", key_bits=0)
 AES: Final = Encryption(name="cbc(aes)", key_bits=128)
 DES3: Final = Encryption(name="cbc(des3_ede)", key_bits=192)
-PAIRS: Final = tuple((i, e) for i in (SHA1, MD5) for e in (NULL, AES, DES3))
+SHA256: Final = Integrity(name="hmac(sha256)", key_bits=256, icv_bits=128)
+GCM: Final = Combined(name="rfc4106(gcm(aes))", key_bits=160, icv_bits=128)
+GMAC: Final = Combined(name="rfc4543(gcm(aes))", key_bits=160, icv_bits=128)
+Pair: TypeAlias = tuple[Integrity, Encryption] | tuple[None, Combined]
+PAIRS: Final[tuple[Pair, ...]] = (
+    *((i, e) for i in (SHA1, MD5, SHA256) for e in (NULL, AES, DES3)),
+    (None, GCM),
+    (None, GMAC),
+)
+
+
+def name_of(pair: Pair) -> str:
+    """Names a pair in a test's id."""
+    integrity, encryption = pair
+    return f"{integrity.name if integrity else 'alone'}-{encryption.name}"
+
 
 ADDRESSES: Final = {4: ("192.0.2.1", "198.51.100.2"), 6: ("2001:db8::1", "2001:db8:ffff::2")}
 
@@ -69,7 +83,8 @@ def security_association(
     version: int = 4,
     hard_add_seconds: int = 0,
     replay_window: int = 64,
-    pair: tuple[Integrity, Encryption] = (SHA1, NULL),
+    hard_packets: int = 0,
+    pair: Pair = (SHA1, NULL),
     owner: int = OWNER,
 ) -> SecurityAssociation:
     source, destination = ADDRESSES[version]
@@ -82,6 +97,7 @@ def security_association(
         encryption=pair[1],
         replay_window=replay_window,
         hard_add_seconds=hard_add_seconds,
+        hard_packets=hard_packets,
     )
 
 
@@ -92,7 +108,7 @@ def keys_for(sa: SecurityAssociation, seed: int = 1) -> SaKeys:
         return Secret(bytes((salt + i) % 251 + 1 for i in range(bits // 8)))
 
     return SaKeys(
-        integrity=key(sa.integrity.key_bits, seed),
+        integrity=key(sa.integrity.key_bits if sa.integrity else 0, seed),
         encryption=key(sa.encryption.key_bits, seed + 99),
     )
 
@@ -133,6 +149,7 @@ def observed_sa(spi: int = 0x1000, *, version: int = 4) -> ObservedSa:
         selector=sa.selector,
         mode=sa.mode,
         hard_add_seconds=sa.hard_add_seconds,
+        hard_packets=sa.hard_packets,
         current=CurrentLifetime(bytes=0, packets=0, add_time=1_700_000_000, use_time=0),
         replay_window=sa.replay_window,
         replay_failures=0,
@@ -184,6 +201,7 @@ def associations(draw: st.DrawFn, version: int) -> SecurityAssociation:
         encryption=encryption,
         replay_window=draw(st.sampled_from([0, 1, 31, 32, 33, 64, 1000, 4096])),
         hard_add_seconds=draw(_number(64)),
+        hard_packets=draw(st.sampled_from([0, 1, 1 << 23, (1 << 64) - 2])),
         mode=draw(st.sampled_from(Mode)),
     )
 
@@ -204,7 +222,8 @@ def additions(draw: st.DrawFn, version: int) -> AddSa:
         size = bits // 8
         return Secret(draw(st.binary(min_size=size, max_size=size).filter(_not_wiped)))
 
-    keys = SaKeys(integrity=key(sa.integrity.key_bits), encryption=key(sa.encryption.key_bits))
+    integrity = key(sa.integrity.key_bits if sa.integrity else 0)
+    keys = SaKeys(integrity=integrity, encryption=key(sa.encryption.key_bits))
     return AddSa(sa=sa, keys=keys, replay=draw(st.none() | replay_states()))
 
 
@@ -277,6 +296,7 @@ def _observed_sas(version: int) -> st.SearchStrategy[ObservedSa]:
         selector=selectors(version),
         mode=st.sampled_from(Mode),
         hard_add_seconds=_number(64),
+        hard_packets=st.integers(0, (1 << 64) - 2),  # all ones: no limit
         current=lifetimes(),
         replay_window=_number(8) | st.integers(256, 4096),
         replay_failures=_number(32),

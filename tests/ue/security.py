@@ -190,8 +190,12 @@ def _salt(ck: bytes, ik: bytes, fc: int, label: bytes) -> bytes:
 
 
 _NULL_ENCRYPTION = ("ecb(cipher_null)", b"")
-_AUTH: Mapping[str, tuple[str, int]] = MappingProxyType(
-    {"hmac-md5-96": ("hmac(md5)", 0), "hmac-sha-1-96": ("hmac(sha1)", 4)}  # zero octets after IK
+_AUTH: Mapping[str, tuple[str, int, int]] = MappingProxyType(
+    {  # zero octets after IK, bits of the ICV
+        "hmac-md5-96": ("hmac(md5)", 0, 96),
+        "hmac-sha-1-96": ("hmac(sha1)", 4, 96),
+        "hmac-sha-256-128": ("hmac(sha256)", 16, 128),  # RFC 4868
+    }
 )
 
 
@@ -210,5 +214,5 @@ def esp_transforms(alg: str, ealg: str, *, ck: bytes, ik: bytes) -> Transforms:
     }
     if alg not in _AUTH or ealg not in encryption:
         raise AgreementAborted(f"no such pair of algorithms: {alg}, {ealg}")
-    name, zeros = _AUTH[alg]
-    return Transforms(auth=(name, ik + bytes(zeros), 96), enc=encryption[ealg])
+    name, zeros, bits = _AUTH[alg]
+    return Transforms(auth=(name, ik + bytes(zeros), bits), enc=encryption[ealg])

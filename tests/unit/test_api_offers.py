@@ -68,7 +68,7 @@ async def test_a_registration_from_screen_to_use(desk: Desk) -> None:
     association = offered["association"]
     assert (association["state"], association["secondsLeft"]) == ("temporary", 240)
     assert offered["refusals"] == [refusal]
-    assert offered["securityServer"].startswith("ipsec-3gpp;q=0.6;")
+    assert offered["securityServer"].startswith("ipsec-3gpp;q=0.55;")
 
     verified = await call(
         "Verify",

@@ -85,6 +85,15 @@ def test_loosened_rules_are_warned_of(tmp_path: Path) -> None:
     assert "hmac-md5-96 withdrawn" in stdout
 
 
+@pytest.mark.parametrize("pair", ["null/aes-gcm", "aes-gmac/null"])
+def test_one_key_for_four_associations_is_warned_of(tmp_path: Path, pair: str) -> None:
+    """T33-I-b: what this node cannot enforce of the user agents is said aloud."""
+    code, stdout, _ = check(tmp_path, GOOD + f'algorithms = ["{pair}"]\n')
+
+    assert code == 0
+    assert "no IV twice" in stdout
+
+
 def test_kept_keys_are_warned_of(tmp_path: Path) -> None:
     """Design 8: that a daemon keeps keys, and what else its rebuilding costs, is said aloud."""
     code, stdout, _ = check(tmp_path, 'on_kernel_loss = "rebuild"\n' + GOOD)

@@ -168,9 +168,37 @@ def test_withdrawn_algorithms_need_two_explicit_words(pair: str) -> None:
     assert "md5" not in str(edge().algorithms)
 
 
-@pytest.mark.parametrize("pair", ["null", "hmac-sha-1-96", "null/aes-cbc", "x/y", "", "a/b/c"])
+@pytest.mark.parametrize("pair", ["hmac-sha-256-128/aes-cbc", "hmac-sha-256-128/null"])
+def test_extensions_need_two_explicit_words(pair: str) -> None:
+    """T33-H-a: what is of no 3GPP release is off unless listed and accepted."""
+    assert "accept_extension_algorithms" in edge_refusal(algorithms=[pair])
+    accepted = edge(algorithms=[pair], accept_extension_algorithms=True)
+    assert accepted.algorithms == (pair,)
+
+
+@pytest.mark.parametrize("pair", ["null/aes-gcm", "aes-gmac/null"])
+def test_the_strong_algorithms_of_annex_h_need_one_word(pair: str) -> None:
+    """T33-I-b: they are not among the default ones, and listing them is enough."""
+    assert edge(algorithms=[pair]).algorithms == (pair,)
+    assert pair not in edge().algorithms
+
+
+@pytest.mark.parametrize(
+    "pair",
+    ["null/null", "null/aes-cbc", "hmac-sha-1-96/aes-gcm", "aes-gmac/aes-cbc", "aes-gmac/aes-gcm"],
+)
+def test_illegal_pairs_are_refused_with_the_rule(pair: str) -> None:
+    """T33-H-c: what must not stand together, by the reason and not as unknown."""
+    refusal = edge_refusal(algorithms=[pair])
+    assert "must not be used together" in refusal
+    assert "alg null goes with aes-gcm only" in refusal
+
+
+@pytest.mark.parametrize(
+    "pair", ["null", "hmac-sha-1-96", "hmac-sha-1-96/aes-cbc-256", "x/y", "", "a/b/c"]
+)
 def test_unknown_algorithms_are_refused(pair: str) -> None:
-    """Only pairs that this version can key; encryption without integrity is none (IPS-4)."""
+    """Only pairs that this version can key; Annex H has no other length of AES."""
     assert "algorithms" in edge_refusal(algorithms=[pair])
 
 

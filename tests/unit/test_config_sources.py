@@ -231,6 +231,7 @@ def test_the_guard_imports_nothing_of_the_daemon_but_its_settings() -> None:
         "sad.model",
         "netlink.model",
         "netlink.secret",
+        "netlink.transforms",
         "netlink.uapi",
     }
     assert "pyroute2" not in done.stdout.split()

@@ -105,6 +105,12 @@ BAD: list[tuple[str, dict[str, Any], str, str | None]] = [
     ("short IK", {"integrity_key": Secret(b"x" * 15)}, "ipsec3gpp.integrityKey", "T33-I"),
     ("long IK", {"integrity_key": Secret(b"x" * 20)}, "ipsec3gpp.integrityKey", "T33-I"),
     (
+        "missing CK, of which the salt of aes-gmac is made",
+        {"cipher_key": None, "integrity_algorithm": "aes-gmac"},
+        "ipsec3gpp.cipherKey",
+        "T33-I",
+    ),
+    (
         "missing CK",
         {"cipher_key": None, "encryption_algorithm": "aes-cbc"},
         "ipsec3gpp.cipherKey",
@@ -155,7 +161,10 @@ def test_the_switch_for_reserved_spis_does_not_cover_our_own() -> None:
     ("changes", "around", "reason"),
     [
         ({"integrity_algorithm": "hmac-sha-3"}, {}, "unknown"),
-        ({"encryption_algorithm": "aes-gcm"}, {}, "unknown"),
+        ({"encryption_algorithm": "aes-gcm"}, {}, r"must not be used together \(T33-H-c\)"),
+        ({"integrity_algorithm": "null"}, {}, r"must not be used together \(T33-H-c\)"),
+        ({"integrity_algorithm": "aes-gmac"}, {}, "not among"),
+        ({"encryption_algorithm": "aes-ctr"}, {}, "unknown"),
         ({"integrity_algorithm": "hmac-md5-96"}, {}, "not among"),
         ({}, {"missing_algorithms": {"hmac-sha-1-96/null"}}, "kernel lacks"),
     ],
@@ -322,6 +331,34 @@ def test_sets_of_one_registration_share_the_inbound_reqid_only() -> None:
 
     assert new.reqid_in == association().reqid_in
     assert len({new.reqid_in, *new.reqid_out, *association().reqid_out}) == 5
+
+
+def test_the_sets_of_one_pair_of_addresses_are_bounded() -> None:
+    """Many user agents behind one NAT: the kernel's policies of one pair are one linear chain."""
+    limits = {"limits": Limits(max_sets_per_address_pair=3)}
+    others = [
+        association(
+            id=f"{number:012x}",
+            sa_set=sa_set(
+                spi_uc=1000 + number,
+                spi_us=2000 + number,
+                spi_pc=91_000 + number,
+                spi_ps=92_000 + number,
+                port_uc=7000 + number,
+                port_us=8000 + number,
+            ),
+        )
+        for number in range(3)
+    ]
+    fresh: dict[str, Any] = {"spi_pc": None, "spi_ps": None, "port_pc": None}
+
+    with pytest.raises(LimitExceeded, match=r"between 10\.10\.0\.1 and 10\.10\.0\.2") as refusal:
+        decide(table_of(*others), around=limits, **fresh)
+    assert refusal.value.maximum == 3
+    assert "another address" in refusal.value.hint
+    # Another address of theirs, or one set fewer, and there is room.
+    decide(table_of(*others), around=limits, ue_address="10.10.0.3", **fresh)
+    decide(table_of(*others[1:]), around=limits, **fresh)
 
 
 def test_the_total_is_bounded() -> None:

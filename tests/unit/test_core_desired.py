@@ -17,6 +17,7 @@ from sad.core.desired import (
 from sad.model.association import Association, AssociationState
 from sad.model.endpoint import Role
 from tests.support.make import (
+    ALL_PAIRS,
     EDGE_ADDRESS,
     LAYOUT,
     LIFETIMES,
@@ -29,6 +30,17 @@ from tests.support.make import (
 )
 
 P, U = EDGE_ADDRESS, UE_ADDRESS
+
+
+@pytest.mark.parametrize("names", ALL_PAIRS)
+def test_combined_algorithms_have_a_limit_of_packets(names: tuple[str, str]) -> None:
+    """T33-I-b: half a block for each SA of aes-gcm and aes-gmac, no limit for the others."""
+    alg, ealg = names
+    set_ = sa_set(integrity_algorithm=alg, encryption_algorithm=ealg)
+    rows = sas_of(association(sa_set=set_), LAYOUT, LIFETIMES, 0.0)
+
+    limit = 1 << 23 if "aes-gcm" in names or "aes-gmac" in names else 0
+    assert [row.sa.hard_packets for row in rows] == [limit] * 4
 
 
 @pytest.mark.parametrize("role", [Role.EDGE, Role.UE])

@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from netlink.model import ReplayState, SaId
 from netlink.secret import Secret
+from sad.core import nonces
 from sad.core.desired import sas_of
 from sad.core.rebuilding import LEAP, MOST_LEAPS, first_record, next_record, plan_rebuild
 from sad.model.algorithms import AlgorithmPair, derive_keys
@@ -64,6 +66,22 @@ def test_no_number_is_sent_twice_and_none_is_taken_twice(
             assert goes_on.sent > told.sent
             assert goes_on.sent >= (leaps + 1) * LEAP
             assert goes_on.sent + LEAP <= 1 << 32
+
+
+@pytest.mark.parametrize("names", [("null", "aes-gcm"), ("aes-gmac", "null")])
+def test_combined_algorithms_are_not_rebuilt_beyond_their_bound(names: tuple[str, str]) -> None:
+    """T33-I-b: as often as IVs stay unique, each life in its own block of sequence numbers."""
+    alg, ealg = names
+    one = association(sa_set=sa_set(integrity_algorithm=alg, encryption_algorithm=ealg))
+    following: KeyRecord | None = first_record(one, Secret(IK), Secret(CK))
+    assert following is not None
+    assert following.cipher_key is not None  # aes-gmac needs it for its salt
+    blocks = [0]
+    while (following := next_record(one, following, {})) is not None:
+        blocks.append(following.leaps)
+        assert following.leaps * LEAP % nonces.BLOCK == 0
+
+    assert blocks == list(range(nonces.MOST_REBUILDS + 1))
 
 
 def test_what_is_not_encrypted_keeps_no_cipher_key() -> None:

@@ -32,6 +32,7 @@ def seen_sas(*associations: Association) -> list[ObservedSa]:
             selector=n.sa.selector,
             mode=n.sa.mode,
             hard_add_seconds=n.sa.hard_add_seconds,
+            hard_packets=n.sa.hard_packets,
             current=CurrentLifetime(bytes=0, packets=0, add_time=int(REALTIME), use_time=0),
             replay_window=128,
             replay_failures=0,

@@ -31,10 +31,11 @@ from netlink.reference import (
 )
 from netlink.secret import Secret
 from netlink.templates import LARGEST_MESSAGE, encode_into
-from tests.support.xfrm_values import AES, NULL, OWNER, SHA1, policy, security_association
+from tests.support.xfrm_values import AES, GCM, NULL, OWNER, SHA1, policy, security_association
 
 IK = bytes.fromhex("f769bcd751044604127672711c6d3441") + bytes(4)
 CK = bytes.fromhex("b40ba9a3c58b2a05bbf0d987b21bf8cb")
+GCM_KEY = CK + bytes.fromhex("89273db6")  # T33-I-a, norms section 17
 
 SOURCE = bytes((192, 0, 2, 1))
 DESTINATION = bytes((198, 51, 100, 2))
@@ -89,7 +90,7 @@ def selector_4(port: int = 0) -> bytes:
     )
 
 
-def sa_body(*, window: int, hard_add: int) -> bytes:
+def sa_body(*, window: int, hard_add: int, hard_packets: bytes = INFINITE) -> bytes:
     return image(
         224,
         (0, selector_4()),
@@ -97,7 +98,7 @@ def sa_body(*, window: int, hard_add: int) -> bytes:
         (72, bytes.fromhex("00001000")),
         (76, bytes((50,))),
         (80, SOURCE),
-        (96, INFINITE * 4),
+        (96, INFINITE * 3 + hard_packets),
         (96 + 40, u64(hard_add)),
         (208, u32(0x2000_1000)),
         (212, u16(2)),
@@ -112,6 +113,10 @@ def auth_trunc(key: bytes) -> bytes:
 
 def crypt(name: bytes, key: bytes) -> bytes:
     return attribute(2, name.ljust(64, b"\0") + u32(8 * len(key)) + key)
+
+
+def aead(name: bytes, key: bytes) -> bytes:
+    return attribute(18, name.ljust(64, b"\0") + u32(8 * len(key)) + u32(128) + key)
 
 
 def esn(window: int) -> bytes:
@@ -146,6 +151,7 @@ TEMPLATE = attribute(
 
 SA_64 = security_association(hard_add_seconds=240)
 SA_32 = security_association(hard_add_seconds=0x1_0000_0001, replay_window=32, pair=(SHA1, AES))
+SA_GCM = security_association(hard_add_seconds=9, hard_packets=1 << 23, pair=(None, GCM))
 SA_0 = security_association(hard_add_seconds=7, replay_window=0, pair=(SHA1, AES))
 POLICY_ID = policy().id
 V6 = SaId("2001:db8:ffff::2", 0xFEDCBA98, 51)
@@ -170,6 +176,28 @@ VECTORS: list[tuple[str, Request, bytes]] = [
             16,
             0x601,
             sa_body(window=32, hard_add=0x1_0000_0001) + auth_trunc(IK) + crypt(b"cbc(aes)", CK),
+        ),
+    ),
+    (
+        "NEWSA: a combined mode algorithm stands alone, its salt behind the key",
+        AddSa(sa=SA_GCM, keys=SaKeys(integrity=Secret(b""), encryption=Secret(GCM_KEY))),
+        message(
+            16,
+            0x601,
+            sa_body(window=0, hard_add=9, hard_packets=u64(1 << 23))
+            + aead(b"rfc4106(gcm(aes))", GCM_KEY)
+            + esn(64),
+        ),
+    ),
+    (
+        "UPDSA: its limit of packets, and zeros for key and salt",
+        ShortenSa(SA_GCM),
+        message(
+            26,
+            0x1,
+            sa_body(window=0, hard_add=9, hard_packets=u64(1 << 23))
+            + aead(b"rfc4106(gcm(aes))", bytes(20))
+            + esn(64),
         ),
     ),
     (

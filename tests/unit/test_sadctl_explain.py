@@ -58,6 +58,13 @@ def test_the_rows_may_come_without_the_name(capsys: pytest.CaptureFixture[str]) 
     [
         ([], offer(spi_c="100"), "reserved-spi"),
         (["--accept-reserved-spi"], offer(spi_c="100"), "taken"),
+        ([], offer(alg="null", ealg="null"), "illegal-algorithm-pair"),
+        (["--algorithms", "null/aes-gcm"], offer(alg="null", ealg="aes-gcm"), "taken"),
+        (
+            ["--algorithms", "hmac-sha-256-128/aes-cbc", "--accept-extensions"],
+            offer(alg="hmac-sha-256-128"),
+            "taken",
+        ),
         ([], offer(port_s="5060"), "sip-port"),
         (["--accept-sip-port"], offer(port_s="5060"), "taken"),
         (["--algorithms", "hmac-sha-1-96/null"], offer(), "algorithm-not-listed"),

@@ -140,6 +140,10 @@ def test_a_broken_offer_does_not_spoil_the_others() -> None:
         (offer(ealg="des-ede3-cbc"), R.WITHDRAWN_ALGORITHM, "T33-H-b"),
         (offer(alg="aes-gmac", ealg="null"), R.ALGORITHM_NOT_LISTED, "T33-7.2-a"),
         (offer(alg="null", ealg="aes-gcm"), R.ALGORITHM_NOT_LISTED, "T33-7.2-a"),
+        (offer(alg="aes-gmac", ealg="aes-gcm"), R.ILLEGAL_ALGORITHM_PAIR, "T33-H-c"),
+        (offer(alg="hmac-md5-96", ealg="aes-gcm"), R.ILLEGAL_ALGORITHM_PAIR, "T33-H-c"),
+        (offer(alg="hmac-sha-256-128", ealg="aes-gcm"), R.ILLEGAL_ALGORITHM_PAIR, "T33-H-c"),
+        (offer(alg="hmac-sha-256-128"), R.ALGORITHM_NOT_LISTED, "T33-7.2-a"),
         (offer(alg="hmac-sha-256"), R.ALGORITHM_NOT_LISTED, "T33-7.2-a"),
         (offer(alg="hmac-sha-1"), R.ALGORITHM_NOT_LISTED, "T33-7.2-a"),
         (offer(spi_c=None), R.SPI_MISSING, "T33-H-f"),
@@ -239,6 +243,7 @@ def test_no_offer_gives_no_choice() -> None:
         ((("null", "null"),), "T33-H-c"),
         ((("hmac-sha-1-96", "aes-gcm"),), "T33-H-c"),
         ((MODERN[0], WITHDRAWN[0]), "T33-H-b"),
+        ((MODERN[0], ("hmac-sha-256-128", "null")), "T33-H-a"),
     ],
 )
 def test_a_policy_that_cannot_be_kept_is_refused_at_birth(
@@ -250,6 +255,28 @@ def test_a_policy_that_cannot_be_kept_is_refused_at_birth(
 
     assert caught.value.rule == rule
     assert caught.value.hint in str(caught.value)
+
+
+@pytest.mark.parametrize("pair", [("null", "aes-gcm"), ("aes-gmac", "null")])
+def test_the_strong_pairs_of_annex_h_are_taken_where_they_are_listed(
+    pair: tuple[str, str],
+) -> None:
+    """T33-H-c, T33-7.2-a: the server's order decides, whatever the order of the offers."""
+    offers = parse_header(f"{offer()}, {offer(alg=pair[0], ealg=pair[1])}")
+    choice = choose_mechanism(offers, ServerPolicy((pair, *MODERN))).choice
+
+    assert choice is not None
+    assert choice.offer_index == 1
+    assert (choice.parameters.integrity_algorithm, choice.parameters.encryption_algorithm) == pair
+
+
+def test_an_extension_is_taken_by_its_switch_alone() -> None:
+    """T33-H-a: listed and accepted, an offer by this name is taken."""
+    policy = ServerPolicy((("hmac-sha-256-128", "aes-cbc"), *MODERN), accept_extensions=True)
+    choice = choose_mechanism(parse_header(offer(alg="hmac-sha-256-128")), policy).choice
+
+    assert choice is not None
+    assert choice.parameters.integrity_algorithm == "hmac-sha-256-128"
 
 
 def test_selection_reads_what_was_built_by_hand_too() -> None:

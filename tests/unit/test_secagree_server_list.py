@@ -84,6 +84,16 @@ def test_withdrawn_algorithms_need_their_switch() -> None:
     assert given == ServerList(listed, STRONG, accept_withdrawn=True)
 
 
+def test_extensions_need_their_switch() -> None:
+    """T33-H-a: off unless it is said, whichever way the list is made."""
+    text = "ipsec-3gpp;alg=hmac-sha-256-128"
+
+    with pytest.raises(PolicyError, match="of no 3GPP release"):
+        read_server_list(text, STRONG)
+    given = read_server_list(text, STRONG, accept_extensions=True)
+    assert given == ServerList(parse_header(text), STRONG, accept_extensions=True)
+
+
 def test_an_empty_list_does_not_start() -> None:
     """Security-Server needs a mechanism (R3329-2.2-a)."""
     with pytest.raises(PolicyError, match="empty"):
