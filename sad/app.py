@@ -21,6 +21,7 @@ from sad.api.limits import Limits
 from sad.api.listening import ListeningSocket, adopt_listening_socket, make_listening_socket
 from sad.api.methods import Methods
 from sad.api.server import Server
+from sad.app_operating import operations_of
 from sad.app_reload import Reload
 from sad.app_settings import Parts, parts_of
 from sad.config import Settings, to_gids
@@ -110,6 +111,7 @@ async def run(
                 missing_algorithms=missing,
                 kernel_counters=read_statistics,
             ),
+            operator=operations_of(shared, kernel, lambda: server.connected_uids()),  # noqa: PLW0108 - made later,
         )
         # The socket answers from here on: status, and Busy to all else until READY.
         methods = Methods(service, parts.access)

@@ -22,13 +22,12 @@ class Parts:
     @property
     def algorithm_pairs(self) -> tuple[AlgorithmPair, ...]:
         """The pairs of all endpoints."""
-        endpoints = self.shell.endpoints.values()
-        return tuple(AlgorithmPair(*pair) for e in endpoints for pair in e.algorithms)
+        return pairs_of(self.shell)
 
     @property
     def ip_versions(self) -> frozenset[int]:
         """4, 6 or both."""
-        return frozenset(_versions(self.shell))
+        return ip_versions_of(self.shell)
 
 
 def parts_of(settings: Settings) -> Parts:
@@ -47,6 +46,16 @@ def parts_of(settings: Settings) -> Parts:
         status_gids=to_gids(settings.status_groups),
     )
     return Parts(settings=settings, shell=shell, access=access)
+
+
+def pairs_of(shell: state.Settings) -> tuple[AlgorithmPair, ...]:
+    """Return the algorithm pairs of all endpoints."""
+    return tuple(AlgorithmPair(*pair) for e in shell.endpoints.values() for pair in e.algorithms)
+
+
+def ip_versions_of(shell: state.Settings) -> frozenset[int]:
+    """Return 4, 6 or both."""
+    return frozenset(_versions(shell))
 
 
 def _versions(shell: state.Settings) -> Iterator[int]:

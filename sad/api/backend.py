@@ -8,6 +8,13 @@ from typing import Protocol
 
 from sad.model.association import Association
 from sad.model.endpoint import Endpoint
+from sad.model.inspection import (
+    CheckResult,
+    Finding,
+    FlowExplanation,
+    HistoryStep,
+    PolicyState,
+)
 from sad.model.requests import (
     Caller,
     ConfirmRequest,
@@ -31,8 +38,30 @@ from sad.model.views import (
 )
 
 
+class Operator(Protocol):
+    """What operators ask beyond the table (:class:`sad.runtime.operating.Operations`)."""
+
+    async def dry_run(self, reason: str) -> tuple[ReconcileReport, tuple[Finding, ...]]:
+        """Compare the kernel with the journal and say what differs."""
+
+    async def inspect(
+        self, association: Association
+    ) -> tuple[tuple[PolicyState, ...], tuple[HistoryStep, ...]]:
+        """Return the policies between the hosts of an association, and its last steps."""
+
+    async def explain(self, flow: Flow) -> FlowExplanation:
+        """Say why packets of a flow are protected or not."""
+
+    async def check(self) -> tuple[CheckResult, ...]:
+        """Look at the node."""
+
+
 class Backend(Protocol):
     """Every method raises a :class:`sad.model.errors.SadError` when it refuses."""
+
+    @property
+    def operator(self) -> Operator:
+        """What answers operators."""
 
     def now(self) -> float:
         """Seconds of CLOCK_BOOTTIME, the clock of ``Association.deadline_at``."""

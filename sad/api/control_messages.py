@@ -1,7 +1,10 @@
-"""Inputs and outputs of ``org.sipsad.Control``; a part of :mod:`sad.api.messages`."""
+"""Messages of ``org.sipsad.Control``, and what else operators see. Of :mod:`sad.api.messages`."""
 
-from sad.api.wire import Int, Message
+from typing import Literal
+
+from sad.api.wire import Flow, Int, Message
 from sad.model.endpoint import Profile
+from sad.model.inspection import Fitness, Verdict
 from sad.model.views import DaemonState
 
 
@@ -21,10 +24,20 @@ class EndpointStatus(Message, frozen=True, kw_only=True):
 
 
 class StateCount(Message, frozen=True, kw_only=True):
-    """How many associations are in one state."""
+    """How many associations of a mechanism are in one state."""
 
+    mechanism: str
     state: str
     count: Int
+
+
+class PoolUse(Message, frozen=True, kw_only=True):
+    """How much of something that can run out is used."""
+
+    name: str
+    endpoint: str | None
+    used: Int
+    size: Int
 
 
 class KernelCounter(Message, frozen=True, kw_only=True):
@@ -45,6 +58,26 @@ class ReconcileReport(Message, frozen=True, kw_only=True):
     ended: Int
 
 
+class PolicyState(Message, frozen=True, kw_only=True):
+    """One policy as the kernel holds it."""
+
+    direction: str
+    action: str
+    source: str
+    destination: str
+    priority: Int
+    reqid: Int
+    ours: bool
+
+
+class HistoryStep(Message, frozen=True, kw_only=True):
+    """A step of a life."""
+
+    step: str
+    at: Int
+    times: Int
+
+
 class GetStatusIn(Message, frozen=True, kw_only=True):
     """Nothing."""
 
@@ -57,17 +90,71 @@ class GetStatusOut(Message, frozen=True, kw_only=True):
     state: DaemonState
     endpoints: tuple[EndpointStatus, ...]
     associations: tuple[StateCount, ...]
+    pools: tuple[PoolUse, ...]
     kernel_counters: tuple[KernelCounter, ...]
     last_reconcile: ReconcileReport | None
     last_problem: str | None
+    last_problem_at: Int | None
     last_problem_hint: str | None
 
 
+class Finding(Message, frozen=True, kw_only=True):
+    """One step on the way from the policy to the counter, or one difference."""
+
+    what: str
+    text: str
+
+
 class ReconcileIn(Message, frozen=True, kw_only=True):
-    """Nothing."""
+    """Whether only to look."""
+
+    dry_run: bool | None = None
 
 
 class ReconcileOut(Message, frozen=True, kw_only=True):
-    """The report."""
+    """The report; findings are those of a dry run."""
 
     reconcile: ReconcileReport
+    findings: tuple[Finding, ...] | None = None
+
+
+class ExplainIn(Message, frozen=True, kw_only=True):
+    """A flow."""
+
+    flow: Flow
+
+
+class PacketFate(Message, frozen=True, kw_only=True):
+    """What becomes of the packets of one direction."""
+
+    direction: Literal["in", "out"]
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    hint: str
+
+
+class ExplainOut(Message, frozen=True, kw_only=True):
+    """Both directions."""
+
+    association: str | None
+    endpoint: str | None
+    fates: tuple[PacketFate, ...]
+
+
+class CheckIn(Message, frozen=True, kw_only=True):
+    """Nothing."""
+
+
+class CheckResult(Message, frozen=True, kw_only=True):
+    """One thing that was looked at."""
+
+    what: str
+    fitness: Fitness
+    text: str
+    hint: str
+
+
+class CheckOut(Message, frozen=True, kw_only=True):
+    """All of them."""
+
+    results: tuple[CheckResult, ...]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from netlink.secret import Secret
-from sad.api import messages
+from sad.api import control_conversion, messages
+from sad.api.instants import microseconds
 from sad.model.agreement import Refusal, Transaction
 from sad.model.association import Association, AssociationState
 from sad.model.endpoint import Role
@@ -194,23 +195,21 @@ def flow(message: messages.Flow) -> Flow:
     )
 
 
-def list_filter(message: messages.ListIn) -> ListFilter:
-    """Raises :class:`BadParameter`."""
+def list_filter(message: messages.ListIn, now: float) -> ListFilter:
+    """Raises :class:`BadParameter`. ``now`` in seconds of CLOCK_BOOTTIME."""
+    within = message.expires_within_seconds
     return ListFilter(
         endpoint=message.endpoint,
         private_identity=message.private_identity,
         peer_address=_optional_address(message.peer_address, "peerAddress"),
+        mechanism=message.mechanism,
         state=message.state,
+        deadline_until=None if within is None else now + within,
     )
 
 
 def _optional_address(text: str | None, parameter: str) -> str | None:
     return None if text is None else canonical_address(text, parameter)
-
-
-def microseconds(seconds: float) -> int:
-    """Return an instant or span in whole microseconds."""
-    return round(seconds * 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,11 +305,17 @@ def status(daemon: Status) -> messages.GetStatusOut:
             )
             for e in daemon.endpoints
         ),
-        associations=tuple(messages.StateCount(state=s, count=n) for s, n in daemon.associations),
+        associations=tuple(
+            messages.StateCount(mechanism=m, state=s, count=n) for m, s, n in daemon.associations
+        ),
+        pools=control_conversion.pools(daemon.pools),
         kernel_counters=tuple(
             messages.KernelCounter(name=n, value=v) for n, v in daemon.kernel_counters
         ),
         last_reconcile=None if last is None else reconcile_report(last),
         last_problem=daemon.last_problem,
+        last_problem_at=(
+            None if daemon.last_problem_at is None else microseconds(daemon.last_problem_at)
+        ),
         last_problem_hint=daemon.last_problem_hint,
     )

@@ -2,18 +2,28 @@
 
 A named type of an interface has the same name here; a method ``M`` has ``MIn`` and ``MOut``.
 Types are strict, text has limits and no control characters, integers are the 64 bits of Varlink:
-every other rule about a value is a decision and stands elsewhere. Those of
-``org.sipsad.Control`` stand in :mod:`sad.api.control_messages`. Counterpart:
+every other rule about a value is a decision and stands elsewhere. Those that only operators see
+stand in :mod:`sad.api.control_messages`. Counterpart:
 :mod:`sad.api.conversion`, which maps these to the daemon's own values.
 """
 
 from typing import Literal
 
 from sad.api.control_messages import (
+    CheckIn,
+    CheckOut,
+    CheckResult,
     EndpointStatus,
+    ExplainIn,
+    ExplainOut,
+    Finding,
     GetStatusIn,
     GetStatusOut,
+    HistoryStep,
     KernelCounter,
+    PacketFate,
+    PolicyState,
+    PoolUse,
     ReconcileIn,
     ReconcileOut,
     ReconcileReport,
@@ -22,6 +32,7 @@ from sad.api.control_messages import (
 from sad.api.wire import (
     Address,
     CallId,
+    Flow,
     HeaderRows,
     HexKey,
     Identities,
@@ -37,10 +48,21 @@ from sad.model.endpoint import Profile, Role
 from sad.model.views import WatchKind
 
 __all__ = [
+    "CheckIn",
+    "CheckOut",
+    "CheckResult",
     "EndpointStatus",
+    "ExplainIn",
+    "ExplainOut",
+    "Finding",
+    "Flow",
     "GetStatusIn",
     "GetStatusOut",
+    "HistoryStep",
     "KernelCounter",
+    "PacketFate",
+    "PolicyState",
+    "PoolUse",
     "ReconcileIn",
     "ReconcileOut",
     "ReconcileReport",
@@ -154,15 +176,6 @@ class SaCounters(Message, frozen=True, kw_only=True):
     replay_failures: Int
     integrity_failures: Int
     last_used_at: Int
-
-
-class Flow(Message, frozen=True, kw_only=True):
-    """A SIP message's path."""
-
-    peer_address: Address
-    peer_port: Int
-    local_address: Address
-    local_port: Int
 
 
 class Transaction(Message, frozen=True, kw_only=True):
@@ -329,9 +342,10 @@ class FindOut(Message, frozen=True, kw_only=True):
 
 
 class GetIn(Message, frozen=True, kw_only=True):
-    """An association's id."""
+    """An association's id, and whether policies and history are wanted."""
 
     id: Word
+    whole: bool | None = None
 
 
 class GetOut(Message, frozen=True, kw_only=True):
@@ -339,6 +353,8 @@ class GetOut(Message, frozen=True, kw_only=True):
 
     association: Association
     counters: tuple[SaCounters, ...]
+    policies: tuple[PolicyState, ...] | None = None
+    history: tuple[HistoryStep, ...] | None = None
 
 
 class ListIn(Message, frozen=True, kw_only=True):
@@ -347,7 +363,9 @@ class ListIn(Message, frozen=True, kw_only=True):
     endpoint: Word | None = None
     private_identity: Identity | None = None
     peer_address: Address | None = None
+    mechanism: Word | None = None
     state: State | None = None
+    expires_within_seconds: Int | None = None
 
 
 class ListOut(Message, frozen=True, kw_only=True):

@@ -12,9 +12,10 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
-from sad.api import conversion, messages, replies, streams
+from sad.api import control_conversion, conversion, messages, replies, streams
 from sad.api.authorization import AccessPolicy
 from sad.api.backend import Backend
+from sad.api.control import Control
 from sad.api.framing import Call, decode_parameters, encode_reply
 from sad.api.interfaces import (
     ASSOCIATIONS,
@@ -73,10 +74,18 @@ class Methods:
         self._later(ASSOCIATIONS, "Get", messages.GetIn, self._get, read)
         self._now(ASSOCIATIONS, "List", messages.ListIn, self._list, read)
         self._now(ASSOCIATIONS, "Monitor", messages.MonitorIn, self._monitor, read)
-        self._later(CONTROL, "Reconcile", messages.ReconcileIn, self._reconcile, control)
+        operator = Control(backend)
         self._now(
-            CONTROL, "GetStatus", messages.GetStatusIn, self._get_status, read, while_starting=True
+            CONTROL,
+            "GetStatus",
+            messages.GetStatusIn,
+            operator.get_status,
+            read,
+            while_starting=True,
         )
+        self._later(CONTROL, "Reconcile", messages.ReconcileIn, operator.reconcile, control)
+        self._later(CONTROL, "Explain", messages.ExplainIn, operator.explain, read)
+        self._later(CONTROL, "Check", messages.CheckIn, operator.check, control)
         self._now(SERVICE, "GetInfo", messages.GetInfoIn, self._get_info, while_starting=True)
         self._now(
             SERVICE,
@@ -248,15 +257,21 @@ class Methods:
 
     async def _get(self, caller: Caller, wanted: messages.GetIn) -> messages.GetOut:
         association, counted = await self._backend.get(caller, wanted.id)
+        policies = history = None
+        if wanted.whole:
+            policies, history = await self._backend.operator.inspect(association)
         return messages.GetOut(
             association=self._view().association(association),
             counters=tuple(map(conversion.counters, counted)),
+            policies=None if policies is None else control_conversion.policies(policies),
+            history=None if history is None else control_conversion.history(history),
         )
 
     def _list(self, caller: Caller, wanted: messages.ListIn, call: Call) -> bytes | Stream:
-        found = iter(self._backend.list_associations(caller, conversion.list_filter(wanted)))
-        first, second = next(found, None), next(found, None)
         view = self._view()
+        matching = conversion.list_filter(wanted, view.now)
+        found = iter(self._backend.list_associations(caller, matching))
+        first, second = next(found, None), next(found, None)
         if first is None or second is None:
             only = None if first is None else view.association(first)
             return encode_reply(messages.ListOut(association=only))
@@ -269,12 +284,3 @@ class Methods:
             return replies.expected_more()
         events = self._backend.subscribe(caller)
         return Stream(streams.monitored(call.method, self._view, events), streams.RESYNC)
-
-    # --- org.sipsad.Control ------------------------------------------------------------------
-
-    def _get_status(self, _caller: Caller, _in: messages.GetStatusIn, _call: Call) -> bytes:
-        return encode_reply(conversion.status(self._backend.status()))
-
-    async def _reconcile(self, caller: Caller, _in: messages.ReconcileIn) -> messages.ReconcileOut:
-        report = await self._backend.reconcile(f"uid {caller.uid} asked for it")
-        return messages.ReconcileOut(reconcile=conversion.reconcile_report(report))

@@ -9,7 +9,7 @@ import errno
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -88,6 +88,10 @@ class Server:
     def start(self) -> None:
         """Begin to accept."""
         self._loop.add_reader(self._listening, self._on_connections)
+
+    def connected_uids(self) -> Mapping[int, int]:
+        """Return how many connections each user has."""
+        return dict(self._of_uid)
 
     def statistics(self) -> ServerStatistics:
         """Return the counts as they stand."""

@@ -28,3 +28,12 @@ class Message(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", gc=False
 ):
     """Base of all: immutable, strict, camelCase on the wire."""
+
+
+class Flow(Message, frozen=True, kw_only=True):
+    """A SIP message's path; a type of both interfaces."""
+
+    peer_address: Address
+    peer_port: Int
+    local_address: Address
+    local_port: Int

@@ -104,11 +104,15 @@ def supersede(association: Association, lifetimes: Lifetimes, *, now: float) -> 
 
 
 def release(association: Association, linger_seconds: float, *, now: float) -> Association:
-    """Released with linger: the 200 and its retransmissions still pass (T24-D-1)."""
+    """Released with linger: the 200 and its retransmissions still pass (T24-D-1).
+
+    Why it will have ended is known from here on, whatever ends it at last.
+    """
     return dataclasses.replace(
         association,
         state=_next(association, Event.RELEASED),
         deadline_at=min(association.deadline_at, now + linger_seconds),
+        end_reason=EndReason.RELEASED,
     )
 
 

@@ -157,7 +157,9 @@ class AssociationTable:
             if a.phase is Phase.INSTALLED
             and wanted.endpoint in (None, a.endpoint)
             and wanted.peer_address in (None, a.sa_set.peer_address)
+            and wanted.mechanism in (None, a.mechanism)
             and wanted.state in (None, a.state)
+            and (wanted.deadline_until is None or a.deadline_at <= wanted.deadline_until)
         )
 
 

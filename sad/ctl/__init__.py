@@ -8,8 +8,11 @@ verb that explains headers imports :mod:`sip_hooks.secagree` when it runs.
 ``parser``         the verbs: name, help, options, function
 ``looking``        verbs that look once: status, list, show, find
 ``watching``       the verb that keeps looking: monitor
+``topping``        the verb that draws: top
+``checking``       the verb that looks at the node: check
 ``changing``       verbs that change something: release, reconcile
-``explaining``     the verb that needs no daemon: explain
+``explaining``     the verb explain: headers, without a daemon
+``flows``          the verb explain: flows
 ``session``        one run: connection, output, and the short id of an association made whole
 ``output``         the terminal or pipe: width, colour, JSON
 ``render``         pure: status, rows, events and results as lines

@@ -8,6 +8,10 @@ from typing import Final, NamedTuple
 STATES: Final = ("temporary", "established", "inUse", "retiring", "ended")
 
 
+#: The pairs of an endpoint as ``sad.toml`` is shipped.
+ALGORITHMS: Final = ("hmac-sha-1-96/aes-cbc", "hmac-sha-1-96/null")
+
+
 class SocketAddress(NamedTuple):
     """An address and a port of a flow."""
 
@@ -54,6 +58,18 @@ def seconds(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise ArgumentTypeError(f"{text!r} is no span: write whole seconds")
     return int(text)
+
+
+_SPANS: Final = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86_400}
+
+
+def span(text: str) -> int:
+    """Return a span in seconds from ``600``, ``10min``, ``2h`` or ``1d``."""
+    digits = text.rstrip("".join(sorted(set("".join(_SPANS)))))
+    unit = text[len(digits) :]
+    if unit not in _SPANS or not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
+        raise ArgumentTypeError(f"{text!r} is no span: write seconds, or e.g. 10min, 2h, 1d")
+    return int(digits) * _SPANS[unit]
 
 
 def timeout(text: str) -> float:

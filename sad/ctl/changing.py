@@ -26,7 +26,8 @@ def release(session: Session, args: Namespace) -> None:
     session.answer(reply, released_lines)
 
 
-def reconcile(session: Session, _args: Namespace) -> None:
-    """Compare the kernel with the journal now and mend what differs."""
-    reply = session.call(f"{CONTROL}.Reconcile", {}, patience=_PATIENCE_SECONDS)
+def reconcile(session: Session, args: Namespace) -> None:
+    """Compare the kernel with the journal now and mend what differs, or only say it."""
+    wanted = {"dryRun": True} if args.dry_run else {}
+    reply = session.call(f"{CONTROL}.Reconcile", wanted, patience=_PATIENCE_SECONDS)
     session.answer(reply, reconcile_lines)

@@ -3,15 +3,17 @@
 The SAs are those of TS 33.203 7.1, named SA1 to SA4 whichever side this node is.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sad.ctl.hints import association_hints, sa_hint
-from sad.ctl.shapes import Association, FindOut, GetOut, Ipsec3gpp, SaCounters
 from sad.ctl.sheet import Sheet, state_role
 from sad.ctl.words import (
     ago,
     counted,
+    end_reason_text,
     lifetime_text,
     listing,
     size,
@@ -19,6 +21,9 @@ from sad.ctl.words import (
     spi_text,
     state_text,
 )
+
+if TYPE_CHECKING:
+    from sad.ctl.shapes import Association, FindOut, GetOut, Ipsec3gpp, SaCounters
 
 
 class _Sa(NamedTuple):
@@ -52,6 +57,34 @@ def details_lines(reply: GetOut, sheet: Sheet, now: float) -> list[str]:
     lines = _head(association, counters, sheet, now)
     for block in _sa_blocks(association, counters, sheet, now):
         lines += ["", *block]
+    for block in (_policy_lines(reply, sheet), _history_lines(reply, sheet, now)):
+        if block:
+            lines += ["", *block]
+    return lines
+
+
+def _policy_lines(reply: GetOut, sheet: Sheet) -> list[str]:
+    """The policies between the two hosts, in the kernel's order, whoever made them."""
+    policies = reply.get("policies") or ()
+    lines = [sheet.paint("title", "policies:")] if policies else []
+    for policy in policies:
+        what = f"{policy['action']} {policy['source']} -> {policy['destination']}"
+        notes = [f"priority {policy['priority']}"]
+        if policy["reqid"]:
+            notes.append(f"reqid {policy['reqid']}")
+        if not policy["ours"]:
+            notes.append("not of sad")
+        role = "" if policy["ours"] else "bad"
+        lines += sheet.labelled(policy["direction"], f"{what} ({', '.join(notes)})", role)
+    return lines
+
+
+def _history_lines(reply: GetOut, sheet: Sheet, now: float) -> list[str]:
+    history = reply.get("history") or ()
+    lines = [sheet.paint("title", "history:")] if history else []
+    for step in history:
+        times = f" ({step['times']} times, the last)" if step["times"] > 1 else ""
+        lines += sheet.labelled(state_text(step["step"]), f"{ago(step['at'], now)}{times}")
     return lines
 
 
@@ -76,6 +109,7 @@ def _head(
         sheet.title("association", association["id"]),
         *sheet.labelled("state", state_text(state), state_role(state)),
         *sheet.labelled("ended" if state == "ended" else "lifetime", lifetime_text(association)),
+        *_leaving_lines(association, sheet),
         *sheet.labelled("endpoint", f"{association['endpoint']}, role {association['role']}"),
         *sheet.labelled("private identity", registration["privateIdentity"]),
     ]
@@ -93,6 +127,14 @@ def _head(
     for hint in association_hints(association, counters, now):
         lines += sheet.labelled("hint", hint, "hint")
     return lines
+
+
+def _leaving_lines(association: Association, sheet: Sheet) -> list[str]:
+    """Why it goes already, if it lingers."""
+    reason = association.get("endReason")
+    if association["state"] == "ended" or not reason:
+        return []
+    return sheet.labelled("leaving", end_reason_text(reason), "waiting")
 
 
 def _sa_blocks(

@@ -1,13 +1,17 @@
-"""The verb that needs no daemon: explain, what becomes of a pasted Security-* header.
+"""The verb explain: what becomes of a pasted Security-* header, or of the packets of a flow.
+
+Only a flow needs the daemon, see :mod:`sad.ctl.flows`.
 
 ``sip_hooks.secagree`` is imported by the functions, because no other verb needs it.
 """
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
+from sad.ctl.arguments import SocketAddress, socket_address
 from sad.ctl.failures import Exit, Failure
+from sad.ctl.flows import explain_flow
 from sad.ctl.session import Session
 from sad.ctl.sheet import Cell, Sheet
 from sad.ctl.words import counted
@@ -15,8 +19,6 @@ from sad.ctl.words import counted
 if TYPE_CHECKING:
     from sip_hooks.secagree import HeaderName, SecMechanism, Verdict
 
-#: The pairs of an endpoint as ``sad.toml`` is shipped.
-ALGORITHMS: Final = ("hmac-sha-1-96/aes-cbc", "hmac-sha-1-96/null")
 _PLACEHOLDER: Final = "spi-c=256;spi-s=257;port-c=1;port-s=2"
 
 
@@ -39,6 +41,24 @@ class Explained(TypedDict):
 
 
 def explain(session: Session, args: Namespace) -> None:
+    """Explain a flow to its daemon's kernel, or a header by itself; they differ in form."""
+    if (ends := flow_ends(args.header)) is not None:
+        explain_flow(session, *ends)
+        return
+    explain_headers(session, args)
+
+
+def flow_ends(texts: Sequence[str]) -> tuple[SocketAddress, SocketAddress] | None:
+    """Return both ends if the words are two addresses with ports: no header looks like that."""
+    if len(texts) != 2:
+        return None
+    try:
+        return socket_address(texts[0]), socket_address(texts[1])
+    except ArgumentTypeError:
+        return None
+
+
+def explain_headers(session: Session, args: Namespace) -> None:
     """Print what would be taken of a header, and why not the rest."""
     from sip_hooks.secagree import (  # noqa: PLC0415 - see above
         HeaderError,

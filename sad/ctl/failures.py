@@ -17,7 +17,7 @@ class Exit(enum.IntEnum):
     meaning: str
 
     OK = 0, "done"
-    REFUSED = 1, "refused, or what was asked for does not exist"
+    REFUSED = 1, "refused, a check failed, or what was asked for does not exist"
     USAGE = 2, "the command line is wrong"
     UNREACHABLE = 3, "sad cannot be reached, or does not answer"
     NOT_PERMITTED = 4, "not permitted"

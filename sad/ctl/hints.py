@@ -4,11 +4,15 @@ The faults are those that people meet without a tool that names them: keys that 
 never arrives, agreements that nobody confirms, packets that leave from the wrong port.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from __future__ import annotations
 
-from sad.ctl.shapes import Association, SaCounters
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
 from sad.ctl.words import span
+
+if TYPE_CHECKING:
+    from sad.ctl.shapes import Association, SaCounters
 
 #: How long the first packet of a new set may take before its absence is worth a word.
 _PATIENCE_SECONDS: Final = 10

@@ -21,7 +21,9 @@ def list_associations(session: Session, args: Namespace) -> None:
         endpoint=args.endpoint,
         privateIdentity=args.impi,
         peerAddress=args.peer,
+        mechanism=args.mechanism,
         state=args.state,
+        expiresWithinSeconds=args.expires_within,
     )
     found = False
     for reply in session.stream(f"{ASSOCIATIONS}.List", wanted):
@@ -36,7 +38,8 @@ def list_associations(session: Session, args: Namespace) -> None:
 def show(session: Session, args: Namespace) -> None:
     """Show one association whole."""
     reply = session.with_whole_id(
-        args.id, lambda whole: session.call(f"{ASSOCIATIONS}.Get", {"id": whole})
+        args.id,
+        lambda whole: session.call(f"{ASSOCIATIONS}.Get", {"id": whole, "whole": True}),
     )
     session.answer(reply, partial(details_lines, now=time.time()))
 

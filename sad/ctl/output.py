@@ -57,6 +57,10 @@ class Output:
         """Write one reply of many as one line of JSON."""
         self._stream.write(json.dumps(reply, separators=(",", ":")) + "\n")
 
+    def raw(self, text: str) -> None:
+        """Write what moves the cursor; for a terminal only."""
+        self._stream.write(text)
+
     def flush(self) -> None:
         """Let everything written be seen now."""
         self._stream.flush()

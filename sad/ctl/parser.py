@@ -3,34 +3,43 @@
 Shell completion and the manual page are made from :func:`build_parser`.
 """
 
+import importlib
 import os
 from argparse import SUPPRESS, ArgumentParser, HelpFormatter, Namespace
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sad import __version__
-from sad.ctl import arguments, changing, explaining, looking, watching
+from sad.ctl import arguments
 from sad.ctl.failures import Exit
-from sad.ctl.session import Session
+
+if TYPE_CHECKING:
+    from sad.ctl.session import Session
 
 _PROGRAM: Final = "sadctl"
 
 _EPILOG: Final = (
-    "With --json status, show, find, release and reconcile print one JSON document, list and "
-    "monitor one object per line: the replies of the varlink interfaces org.sipsad.Associations "
-    "and org.sipsad.Control as they are; explain prints a document of its own. Exit status: "
+    "With --json status, show, find, release, reconcile, check and explain of a flow print one "
+    "JSON document, list and monitor one object per line: the replies of the varlink interfaces "
+    "org.sipsad.Associations and org.sipsad.Control as they are; explain of a header prints a "
+    "document of its own. Exit status: "
     + "; ".join(f"{int(code)} {code.meaning}" for code in Exit)
     + "."
 )
 
 
 class Verb(NamedTuple):
-    """One line of the table."""
+    """One line of the table; the function is ``module.name`` below :mod:`sad.ctl`."""
 
     name: str
     help: str
-    function: Callable[[Session, Namespace], None]
+    function: str
     add_arguments: Callable[[ArgumentParser], None]
+
+    def run(self, session: "Session", args: Namespace) -> None:
+        """Run it; only now its module is loaded, since the others' would cost time for nothing."""
+        module, _, name = self.function.partition(".")
+        getattr(importlib.import_module(f"sad.ctl.{module}"), name)(session, args)
 
 
 class _Formatter(HelpFormatter):
@@ -53,6 +62,15 @@ def _list_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--impi", metavar="IDENTITY", help="only those of this private identity")
     parser.add_argument(
         "--peer", metavar="ADDRESS", type=arguments.ip_address, help="only those with this peer"
+    )
+    parser.add_argument(
+        "--mechanism", metavar="NAME", help="only those of this mechanism, e.g. ipsec-3gpp"
+    )
+    parser.add_argument(
+        "--expires-within",
+        metavar="SPAN",
+        type=arguments.span,
+        help="only those that end within this time: seconds, or e.g. 10min, 2h, 1d",
     )
     parser.add_argument(
         "--state",
@@ -104,17 +122,41 @@ def _find_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def _reconcile_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry-run", action="store_true", help="change nothing, say what would be changed"
+    )
+
+
+def _top_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=arguments.timeout,
+        default=2.0,
+        help="how often it is drawn (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds",
+        metavar="NUMBER",
+        type=arguments.seconds,
+        default=0,
+        help="how many times (default: until Ctrl-C)",
+    )
+
+
 def _explain_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "header",
-        metavar="HEADER",
+        metavar="WORD",
         nargs="+",
-        help="rows of Security-Client (the name may be left out), -Server or -Verify; quote each",
+        help="PEER:PORT LOCAL:PORT for a flow; or rows of Security-Client (the name may be left "
+        "out), -Server or -Verify, each quoted",
     )
     parser.add_argument(
         "--algorithms",
         metavar="ALG/EALG,...",
-        default=",".join(explaining.ALGORITHMS),
+        default=",".join(arguments.ALGORITHMS),
         help="pairs of the endpoint, most preferred first (default: %(default)s)",
     )
     parser.add_argument(
@@ -136,24 +178,32 @@ VERBS: Final = (
     Verb(
         "status",
         "the daemon, its endpoints, what the kernel counted (default)",
-        looking.status,
+        "looking.status",
         _no_arguments,
     ),
-    Verb("list", "the associations, one a row", looking.list_associations, _list_arguments),
-    Verb("show", "one association whole, with its SAs", looking.show, _show_arguments),
-    Verb("find", "which association protects a flow", looking.find, _find_arguments),
-    Verb("monitor", "changes as they happen, until Ctrl-C", watching.monitor, _no_arguments),
-    Verb("release", "end associations", changing.release, _release_arguments),
+    Verb("list", "the associations, one a row", "looking.list_associations", _list_arguments),
+    Verb("show", "one association whole, with its SAs", "looking.show", _show_arguments),
+    Verb("find", "which association protects a flow", "looking.find", _find_arguments),
+    Verb("monitor", "changes as they happen, until Ctrl-C", "watching.monitor", _no_arguments),
+    Verb("top", "the daemon and its newest associations, live", "topping.top", _top_arguments),
+    Verb("release", "end associations", "changing.release", _release_arguments),
     Verb(
         "reconcile",
         "compare the kernel with the journal and mend what differs",
-        changing.reconcile,
+        "changing.reconcile",
+        _reconcile_arguments,
+    ),
+    Verb(
+        "check",
+        "is this node fit: capability, ESP, algorithms, ports, hooks, strongSwan, clock, guard",
+        "checking.check",
         _no_arguments,
     ),
     Verb(
         "explain",
-        "what would be taken of a Security-* header and why not the rest, without sad",
-        explaining.explain,
+        "why packets of a flow are protected or not, from policy to counter; or, without sad, "
+        "what would be taken of a Security-* header and why not the rest",
+        "explaining.explain",
         _explain_arguments,
     ),
 )
@@ -206,6 +256,6 @@ def build_parser() -> ArgumentParser:
         )
         _add_common(of_verb, is_verb=True)
         verb.add_arguments(of_verb)
-        of_verb.set_defaults(function=verb.function)
-    parser.set_defaults(function=VERBS[0].function)
+        of_verb.set_defaults(function=verb.run)
+    parser.set_defaults(function=VERBS[0].run)
     return parser

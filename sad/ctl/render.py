@@ -3,24 +3,32 @@
 The counterpart for programs is ``--json``, which prints the replies themselves.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from sad.ctl.hints import kernel_counter_hint
-from sad.ctl.shapes import (
-    Association,
-    EndpointStatus,
-    GetStatusOut,
-    KernelCounter,
-    ListOut,
-    MonitorOut,
-    ReconcileOut,
-    ReconcileReport,
-    ReleaseOut,
-    StateCount,
-)
 from sad.ctl.sheet import Cell, Sheet, state_role
 from sad.ctl.words import ago, counted, lifetime_text, listing, port_ranges, state_text
 
+if TYPE_CHECKING:
+    from sad.ctl.shapes import (
+        Association,
+        EndpointStatus,
+        GetStatusOut,
+        KernelCounter,
+        ListOut,
+        MonitorOut,
+        PoolUse,
+        ReconcileOut,
+        ReconcileReport,
+        ReleaseOut,
+        StateCount,
+    )
+
+#: From here on a pool is worth a warning.
+_SHORT_PERCENT = 80
 _STATE_WIDTH = len("established")
 _LIFETIME_WIDTH = len("expires in 59 min 59 s")
 _EVENT_WIDTH = len("present")
@@ -29,6 +37,19 @@ _ADDRESS_WIDTH = len("255.255.255.255")
 
 def status_lines(reply: GetStatusOut, sheet: Sheet, now: float) -> list[str]:
     """Return a reply of ``GetStatus`` as groups; ``now`` in real-time seconds."""
+    lines = status_head_lines(reply, sheet, now)
+    for endpoint in reply["endpoints"]:
+        lines += ["", *_endpoint(endpoint, sheet)]
+    if not reply["endpoints"]:
+        lines += ["", "no endpoint is configured: nothing can be installed"]
+    lines += ["", *_pools(reply["pools"], sheet)]
+    if reply["kernelCounters"]:
+        lines += ["", *_kernel_counters(reply["kernelCounters"], sheet)]
+    return lines
+
+
+def status_head_lines(reply: GetStatusOut, sheet: Sheet, now: float) -> list[str]:
+    """Return the group that speaks of the daemon as a whole."""
     state = reply["state"]
     lines = [
         *sheet.line((Cell("sad:", "title"), Cell(state, state_role(state))), gap=" "),
@@ -36,19 +57,21 @@ def status_lines(reply: GetStatusOut, sheet: Sheet, now: float) -> list[str]:
         *sheet.labelled("started", ago(reply["startedAt"], now)),
         *sheet.labelled("associations", _state_counts(reply["associations"])),
     ]
+    counts = reply["associations"]
+    mechanisms = sorted({count["mechanism"] for count in counts if count["count"]})
+    if len(mechanisms) > 1:
+        for mechanism in mechanisms:
+            own = [count for count in counts if count["mechanism"] == mechanism]
+            lines += sheet.labelled(mechanism, _state_counts(own), indent="    ")
     if last := reply.get("lastReconcile"):
         text = f"{ago(last['at'], now)} ({last['reason']}): {_found(last)}"
         lines += sheet.labelled("last reconcile", text)
     if problem := reply.get("lastProblem"):
-        lines += sheet.labelled("last problem", problem, "bad")
+        at = reply.get("lastProblemAt")
+        when = f"{ago(at, now)}: " if at else ""
+        lines += sheet.labelled("last problem", f"{when}{problem}", "bad")
         if hint := reply.get("lastProblemHint"):
             lines += sheet.labelled("hint", hint, "hint")
-    for endpoint in reply["endpoints"]:
-        lines += ["", *_endpoint(endpoint, sheet)]
-    if not reply["endpoints"]:
-        lines += ["", "no endpoint is configured: nothing can be installed"]
-    if reply["kernelCounters"]:
-        lines += ["", *_kernel_counters(reply["kernelCounters"], sheet)]
     return lines
 
 
@@ -68,6 +91,23 @@ def _endpoint(endpoint: EndpointStatus, sheet: Sheet) -> Iterator[str]:
     yield from sheet.labelled("associations", str(endpoint["associations"]))
 
 
+def _pools(pools: Sequence[PoolUse], sheet: Sheet) -> Iterator[str]:
+    yield sheet.paint("title", "pools:")
+    for pool in pools:
+        used, size = pool["used"], pool["size"]
+        endpoint = pool.get("endpoint")
+        percent = 100 * used // size if size else 100
+        text = f"{used} of {size}"
+        is_short = percent >= _SHORT_PERCENT
+        if percent:
+            text += f" ({percent} %)"
+        name = f"{pool['name']} of {endpoint}" if endpoint else pool["name"]
+        yield from sheet.labelled(name, text, "bad" if is_short else "")
+        if is_short:
+            hint = "soon nobody new finds room: raise the limit, or find out who needs so many"
+            yield from sheet.labelled("hint", hint, "hint", indent="    ")
+
+
 def _kernel_counters(counters: Sequence[KernelCounter], sheet: Sheet) -> Iterator[str]:
     yield sheet.paint("title", "kernel counters:")
     for counter in counters:
@@ -78,7 +118,10 @@ def _kernel_counters(counters: Sequence[KernelCounter], sheet: Sheet) -> Iterato
 
 def _state_counts(counts: Sequence[StateCount]) -> str:
     total = sum(count["count"] for count in counts)
-    each = [f"{c['count']} {state_text(c['state'])}" for c in counts if c["count"]]
+    of_state: dict[str, int] = {}
+    for count in counts:
+        of_state[count["state"]] = of_state.get(count["state"], 0) + count["count"]
+    each = [f"{number} {state_text(state)}" for state, number in of_state.items() if number]
     return f"{total} ({', '.join(each)})" if each else str(total)
 
 
@@ -93,8 +136,14 @@ def _found(report: ReconcileReport) -> str:
 
 
 def reconcile_lines(reply: ReconcileOut, sheet: Sheet) -> list[str]:
-    """Return a reply of ``Reconcile``."""
-    return sheet.labelled("reconcile", _found(reply["reconcile"]), indent="")
+    """Return a reply of ``Reconcile``, or of its dry run."""
+    findings = reply.get("findings")
+    if findings is None:
+        return sheet.labelled("reconcile", _found(reply["reconcile"]), indent="")
+    lines = sheet.labelled("would be", _found(reply["reconcile"]), indent="")
+    for finding in findings:
+        lines += sheet.labelled(finding["what"], finding["text"])
+    return lines
 
 
 def peer_address(association: Association) -> str:

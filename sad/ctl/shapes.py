@@ -61,11 +61,33 @@ class SaCounters(TypedDict):
     lastUsedAt: int
 
 
+class PolicyState(TypedDict):
+    """One policy as the kernel holds it."""
+
+    direction: str
+    action: str
+    source: str
+    destination: str
+    priority: int
+    reqid: int
+    ours: bool
+
+
+class HistoryStep(TypedDict):
+    """A step of a life."""
+
+    step: str
+    at: int
+    times: int
+
+
 class GetOut(TypedDict):
     """Reply of ``Get``."""
 
     association: Association
     counters: list[SaCounters]
+    policies: NotRequired[list[PolicyState] | None]
+    history: NotRequired[list[HistoryStep] | None]
 
 
 class FindOut(TypedDict):
@@ -110,10 +132,20 @@ class EndpointStatus(TypedDict):
 
 
 class StateCount(TypedDict):
-    """How many associations are in a state."""
+    """How many associations of a mechanism are in a state."""
 
+    mechanism: str
     state: str
     count: int
+
+
+class PoolUse(TypedDict):
+    """How much of something that can run out is used."""
+
+    name: str
+    endpoint: NotRequired[str | None]
+    used: int
+    size: int
 
 
 class KernelCounter(TypedDict):
@@ -142,13 +174,55 @@ class GetStatusOut(TypedDict):
     state: str
     endpoints: list[EndpointStatus]
     associations: list[StateCount]
+    pools: list[PoolUse]
     kernelCounters: list[KernelCounter]
     lastReconcile: NotRequired[ReconcileReport | None]
     lastProblem: NotRequired[str | None]
+    lastProblemAt: NotRequired[int | None]
     lastProblemHint: NotRequired[str | None]
 
 
+class Finding(TypedDict):
+    """One step on the way from the policy to the counter, or one difference."""
+
+    what: str
+    text: str
+
+
 class ReconcileOut(TypedDict):
-    """Reply of ``Reconcile``."""
+    """Reply of ``Reconcile``; with findings it was a dry run."""
 
     reconcile: ReconcileReport
+    findings: NotRequired[list[Finding] | None]
+
+
+class PacketFate(TypedDict):
+    """What becomes of the packets of one direction."""
+
+    direction: str
+    verdict: str
+    findings: list[Finding]
+    hint: str
+
+
+class ExplainOut(TypedDict):
+    """Reply of ``Explain``."""
+
+    association: NotRequired[str | None]
+    endpoint: NotRequired[str | None]
+    fates: list[PacketFate]
+
+
+class CheckResult(TypedDict):
+    """One thing that was looked at."""
+
+    what: str
+    fitness: str
+    text: str
+    hint: str
+
+
+class CheckOut(TypedDict):
+    """Reply of ``Check``."""
+
+    results: list[CheckResult]

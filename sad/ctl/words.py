@@ -3,11 +3,15 @@
 Spans are seconds; instants are microseconds of the real-time clock since 1970, as in the replies.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from sad.ctl.shapes import Association
+if TYPE_CHECKING:
+    from sad.ctl.shapes import Association
+
 
 _UNITS: Final = (("d", "day", 86_400), ("h", "hour", 3600), ("min", "minute", 60))
 

@@ -118,9 +118,11 @@ class ReleaseRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListFilter:
-    """``List``: every given field must match."""
+    """``List``: every given field must match; ``deadline_until`` in seconds of CLOCK_BOOTTIME."""
 
     endpoint: str | None = None
     private_identity: str | None = None
     peer_address: str | None = None
+    mechanism: str | None = None
     state: AssociationState | None = None
+    deadline_until: float | None = None

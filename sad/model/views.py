@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sad.model.agreement import Refusal
 from sad.model.association import Association
 from sad.model.endpoint import Profile
+from sad.model.inspection import PoolUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +113,19 @@ class EndpointStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The daemon as it stands; ``started_at`` in real-time seconds."""
+    """The daemon as it stands; instants in real-time seconds.
+
+    ``associations`` are mechanism, state, how many.
+    """
 
     version: str
     started_at: float
     state: DaemonState
     endpoints: tuple[EndpointStatus, ...]
-    associations: tuple[tuple[str, int], ...]
+    associations: tuple[tuple[str, str, int], ...]
+    pools: tuple[PoolUse, ...]
     kernel_counters: tuple[tuple[str, int], ...]
     last_reconcile: ReconcileReport | None
     last_problem: str | None
+    last_problem_at: float | None
     last_problem_hint: str | None

@@ -88,6 +88,8 @@ class Endings:
         ):
             # Its time was over (a suspend, a hung daemon): the kernel ended it for that.
             told = EndReason.EXPIRED
+        if told is EndReason.EXPIRED and association.end_reason is EndReason.RELEASED:
+            told = EndReason.RELEASED  # its linger is over: that is what it was given
         removing = dataclasses.replace(association, phase=Phase.REMOVING, end_reason=reason)
         shared.table.put(removing)
         shared.deadlines.remove(association.id)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Seque
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
-from netlink.model import Policy, PolicyId
+from netlink.model import ObservedPolicy, ObservedSa, Policy, PolicyId
 from sad.core.agreement import Choice
 from sad.core.allocation import RandBelow
 from sad.core.decision import Circumstances
@@ -47,6 +47,16 @@ class KeyRecords(Protocol):
 
     async def retain(self, association_ids: Iterable[str]) -> None:
         """Delete every record but these."""
+
+
+class KernelTables(Protocol):
+    """The part of :class:`netlink.interface.Kernel` that only looks."""
+
+    async def dump_sas(self) -> list[ObservedSa]:
+        """Return the SAD."""
+
+    async def dump_policies(self) -> list[ObservedPolicy]:
+        """Return the SPD."""
 
 
 class MechanismDriver(Protocol):

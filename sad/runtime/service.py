@@ -45,6 +45,7 @@ from sad.runtime.endings import Endings
 from sad.runtime.gate import Access, Gate
 from sad.runtime.installs import Installs, wipe_keys, wiped_unless_begun
 from sad.runtime.offers import Offers
+from sad.runtime.operating import Operations
 from sad.runtime.reconciler import Reconciler
 from sad.runtime.state import Shared
 from sad.runtime.status import StatusPage
@@ -65,6 +66,7 @@ class AssociationService:
         missing_algorithms: AbstractSet[str],
         randbelow: RandBelow,
         status_page: StatusPage,
+        operator: Operations,
     ) -> None:
         self._shared = shared
         self._endings = endings
@@ -81,6 +83,7 @@ class AssociationService:
         self._reconciler = reconciler
         self._randbelow = randbelow
         self._status_page = status_page
+        self.operator = operator
 
     def use(self, access: Access, limits: Limits) -> None:
         """Take over changed settings: who may do what, and how much there may be."""

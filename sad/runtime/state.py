@@ -19,6 +19,7 @@ from sad.model.views import DaemonState, WatchKind
 from sad.runtime import story
 from sad.runtime.background import Background
 from sad.runtime.deadlines import Deadlines
+from sad.runtime.history import History
 from sad.runtime.ports import Clock, JournalPort, KeyRecords, MechanismDriver
 from sad.runtime.watch import Watch
 
@@ -66,7 +67,9 @@ class Shared:
         self.background = Background()
         self.daemon_state = DaemonState.STARTING
         self._owed: set[str] = set()
-        self.problem: tuple[str, str] | None = None
+        #: What, the way out, and when (real-time seconds).
+        self.problem: tuple[str, str, float] | None = None
+        self.history = History()
         self.request_reconcile: Callable[[str], None] = lambda _reason: None
         self.rebuild_locked: Callable[[str], Awaitable[bool]] = _never
         self._locks: WeakValueDictionary[RegistrationKey, asyncio.Lock] = WeakValueDictionary()
@@ -105,12 +108,16 @@ class Shared:
     def tell(self, kind: WatchKind, step: story.Step, association: Association) -> None:
         """Tell a step of an association's life: to subscribers and to the log."""
         self.watch.publish(kind, association)
+        if step is story.Step.ENDED:
+            self.history.forget(association.id)
+        else:
+            self.history.note(association.id, step.word, self.clock.realtime())
         story.tell(step, association, now=self.clock.boottime())
 
     def tell_problem(self, what: str, hint: str) -> None:
         """Log a problem that nobody's answer carries, and keep it for ``sadctl status``."""
         log.error("%s (%s)", what, hint)
-        self.problem = (what, hint)
+        self.problem = (what, hint, self.clock.realtime())
 
     async def record_tolerant(self, *writes: JournalWrite) -> None:
         """Record what must go on without the journal (an ending), or owe it.

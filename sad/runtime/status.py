@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from sad.core.pools import pools
 from sad.model.endpoint import Endpoint
 from sad.model.views import EndpointStatus, Status
 from sad.runtime.reconciler import Reconciler
@@ -32,8 +33,8 @@ class StatusPage:
         """Return the status of this instant."""
         shared = self._shared
         on_endpoint = Counter(a.endpoint for a in shared.table)
-        in_state = Counter(str(a.state) for a in shared.table)
-        what, hint = shared.problem if shared.problem is not None else (None, None)
+        counted = Counter((a.mechanism, str(a.state)) for a in shared.table)
+        what, hint, at = shared.problem if shared.problem is not None else (None, None, None)
         return Status(
             version=self._version,
             started_at=self._started_at,
@@ -41,10 +42,17 @@ class StatusPage:
             endpoints=tuple(
                 self._endpoint(e, on_endpoint[e.name]) for e in shared.settings.endpoints.values()
             ),
-            associations=tuple(sorted(in_state.items())),
+            associations=tuple((*which, count) for which, count in sorted(counted.items())),
+            pools=pools(
+                shared.table,
+                shared.settings.endpoints.values(),
+                shared.settings.limits,
+                shared.settings.layout,
+            ),
             kernel_counters=tuple(sorted(self._kernel_counters().items())),
             last_reconcile=self._reconciler.last,
             last_problem=what,
+            last_problem_at=at,
             last_problem_hint=hint,
         )
 

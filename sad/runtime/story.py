@@ -23,6 +23,12 @@ class Step(enum.Enum):
     REBUILT = "930d25c8f0544d479a2499366e968885"
     ENDED = "72519a16e3c44cb699efcd3f1943407e"
 
+    @property
+    def word(self) -> str:
+        """Return the step as the API names it, as states are: ``inUse``."""
+        first, *rest = self.name.lower().split("_")
+        return first + "".join(part.capitalize() for part in rest)
+
 
 _STEP_INTO = {
     AssociationState.ESTABLISHED: Step.ESTABLISHED,

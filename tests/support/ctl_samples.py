@@ -94,13 +94,18 @@ def status(**changes: Any) -> GetStatusOut:
             }
         ],
         "associations": [
-            {"state": "temporary", "count": 1},
-            {"state": "established", "count": 0},
-            {"state": "inUse", "count": 11},
+            {"mechanism": "ipsec-3gpp", "state": "temporary", "count": 1},
+            {"mechanism": "ipsec-3gpp", "state": "established", "count": 0},
+            {"mechanism": "ipsec-3gpp", "state": "inUse", "count": 11},
+        ],
+        "pools": [
+            {"name": "associations", "endpoint": None, "used": 12, "size": 200_000},
+            {"name": "SPIs", "endpoint": "access", "used": 24, "size": 1000},
         ],
         "kernelCounters": [],
         "lastReconcile": None,
         "lastProblem": None,
+        "lastProblemAt": None,
         "lastProblemHint": None,
     } | changes
     sample: GetStatusOut = values

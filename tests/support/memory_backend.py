@@ -20,6 +20,17 @@ from sad.model.errors import (
     NotPermitted,
     UnknownFlow,
 )
+from sad.model.inspection import (
+    CheckResult,
+    Finding,
+    Fitness,
+    FlowExplanation,
+    HistoryStep,
+    PacketFate,
+    PolicyState,
+    PoolUse,
+    Verdict,
+)
 from sad.model.requests import (
     Caller,
     ConfirmRequest,
@@ -51,6 +62,48 @@ NOW = 100.0
 REALTIME = 1_700_000_000.0
 
 
+class MemoryOperator:
+    """Answers operators with one of each."""
+
+    async def dry_run(self, reason: str) -> tuple[ReconcileReport, tuple[Finding, ...]]:
+        report = ReconcileReport(
+            at=REALTIME, reason=reason, adopted=0, repaired=1, removed=0, ended=0
+        )
+        return report, (Finding(what="repair", text="policy in a -> b is missing"),)
+
+    async def inspect(
+        self,
+        association: Association,  # noqa: ARG002 - Operator
+    ) -> tuple[tuple[PolicyState, ...], tuple[HistoryStep, ...]]:
+        policy = PolicyState(
+            direction="out",
+            action="allow",
+            source="10.10.0.1:5064",
+            destination="10.10.0.2:6300",
+            priority=2000,
+            reqid=7,
+            ours=True,
+        )
+        return (policy,), (HistoryStep(step="installed", at=REALTIME),)
+
+    async def explain(self, flow: Flow) -> FlowExplanation:  # noqa: ARG002 - Operator
+        fate = PacketFate(
+            inbound=True,
+            verdict=Verdict.DROPPED,
+            findings=(Finding(what="policy", text="block"),),
+            hint="look",
+        )
+        return FlowExplanation(association_id="", endpoint="access", fates=(fate,))
+
+    async def check(self) -> tuple[CheckResult, ...]:
+        return (
+            CheckResult(what="capability", fitness=Fitness.OK, text="held"),
+            CheckResult(what="ESP", fitness=self.esp, text="looked at", hint="modprobe esp4"),
+        )
+
+    esp = Fitness.WARNING
+
+
 class MemoryBackend:
     """Associations in memory. ``gate`` shut holds what waits for kernel or journal."""
 
@@ -58,6 +111,7 @@ class MemoryBackend:
         self.endpoints = {e.name: e for e in endpoints or (make.endpoint(),)}
         self.associations: dict[str, Association] = {}
         self.daemon_state = DaemonState.READY
+        self.operator = MemoryOperator()
         self.gate = asyncio.Event()
         self.gate.set()
         self.failure: BaseException | None = None
@@ -226,7 +280,9 @@ class MemoryBackend:
             if wanted.endpoint in (None, a.endpoint)
             and wanted.private_identity in (None, a.private_identity)
             and wanted.peer_address in (None, a.sa_set.ue_address)
+            and wanted.mechanism in (None, a.mechanism)
             and wanted.state in (None, a.state)
+            and (wanted.deadline_until is None or a.deadline_at <= wanted.deadline_until)
         ]
 
     async def subscribe(self, caller: Caller) -> AsyncIterator[WatchEvent]:  # noqa: ARG002 - Backend
@@ -266,10 +322,12 @@ class MemoryBackend:
                 )
                 for e in self.endpoints.values()
             ),
-            associations=(("established", len(self.associations)),),
+            associations=(("ipsec-3gpp", "established", len(self.associations)),),
+            pools=(PoolUse(name="associations", endpoint="", used=170_000, size=200_000),),
             kernel_counters=(("XfrmInNoStates", 2),),
             last_reconcile=None,
             last_problem=None,
+            last_problem_at=None,
             last_problem_hint=None,
         )
 

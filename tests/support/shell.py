@@ -7,6 +7,7 @@ from typing import Any
 
 from netlink.errors import KernelError
 from netlink.model import Operation, Policy, PolicyId, SaId
+from sad.app_operating import operations_of
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp
 from sad.model.association import Association
 from sad.model.endpoint import Endpoint
@@ -186,6 +187,7 @@ class Shell:
                 missing_algorithms={},
                 kernel_counters=dict,
             ),
+            operator=operations_of(self.shared, self.kernel, lambda: {USER.uid: 1}),
         )
 
     def _draw(self, below: int) -> int:

@@ -173,8 +173,21 @@ def test_smaller_requests_arrive_whole() -> None:
         messages.Flow(peer_address="2001:DB8::1", peer_port=1, local_address="::2", local_port=2)
     ) == Flow(peer_address="2001:db8::1", peer_port=1, local_address="::2", local_port=2)
     assert conversion.list_filter(
-        messages.ListIn(endpoint="e", private_identity="i", state=AssociationState.IN_USE)
-    ) == ListFilter(endpoint="e", private_identity="i", state=AssociationState.IN_USE)
+        messages.ListIn(
+            endpoint="e",
+            private_identity="i",
+            mechanism="tls",
+            state=AssociationState.IN_USE,
+            expires_within_seconds=60,
+        ),
+        now=100.0,
+    ) == ListFilter(
+        endpoint="e",
+        private_identity="i",
+        mechanism="tls",
+        state=AssociationState.IN_USE,
+        deadline_until=160.0,
+    )
 
 
 def test_an_association_is_shown_with_instants_and_seconds_left() -> None:

@@ -86,7 +86,12 @@ async def test_the_daemon_tells_how_it_stands(desk: Desk) -> None:
 
     assert (status["state"], status["startedAt"]) == ("ready", 1_700_000_000_000_000)
     assert status["endpoints"][0]["serverPort"] == 5064
-    assert status["associations"] == [{"state": "established", "count": 3}]
+    assert status["associations"] == [
+        {"mechanism": "ipsec-3gpp", "state": "established", "count": 3}
+    ]
+    assert status["pools"] == [
+        {"name": "associations", "endpoint": None, "used": 170_000, "size": 200_000}
+    ]
     assert status["kernelCounters"] == [{"name": "XfrmInNoStates", "value": 2}]
     assert status["lastReconcile"] is None
     assert (report["adopted"], report["at"]) == (3, 1_700_000_000_000_000)
@@ -105,6 +110,8 @@ async def test_the_daemon_tells_how_it_stands(desk: Desk) -> None:
         (f"{ASSOCIATIONS}.Monitor", (SIP_SERVER, OPERATOR)),
         (f"{CONTROL}.GetStatus", (SIP_SERVER, OPERATOR)),
         (f"{CONTROL}.Reconcile", (OPERATOR,)),
+        (f"{CONTROL}.Explain", (SIP_SERVER, OPERATOR)),
+        (f"{CONTROL}.Check", (OPERATOR,)),
         (f"{SERVICE}.GetInfo", (SIP_SERVER, OPERATOR, STRANGER)),
         (f"{SERVICE}.GetInterfaceDescription", (SIP_SERVER, OPERATOR, STRANGER)),
     ],

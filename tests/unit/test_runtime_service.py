@@ -329,7 +329,7 @@ async def test_looking_tells_of_installed_ones_only() -> None:
     shown, counters = await shell.service.get(USER, installed.id)
     assert shown == installed
     assert [c.name for c in counters] == ["SA1", "SA2", "SA3", "SA4"]
-    assert dict(shell.service.status().associations) == {"temporary": 1}
+    assert shell.service.status().associations == (("ipsec-3gpp", "temporary", 1),)
 
 
 async def test_a_refusing_kernel_is_a_typed_refusal_of_get() -> None:

@@ -37,7 +37,7 @@ async def test_a_life_is_told_in_order(caplog: pytest.LogCaptureFixture) -> None
         ("IN_USE", f"{name} in use, 630 s left"),
         ("LENGTHENED", f"{name} lengthened, 630 s left"),
         ("RETIRING", f"{name} retiring, 30 s left"),
-        ("ENDED", f"{name} ended: expired"),
+        ("ENDED", f"{name} ended: released"),
     ]
     for record in (vars(r) for r in caplog.records if r.name == LIFE):
         assert record["SAD_ASSOCIATION"] == installed.id
@@ -46,7 +46,7 @@ async def test_a_life_is_told_in_order(caplog: pytest.LogCaptureFixture) -> None
         assert record["SAD_PEER"] == "10.10.0.2"
         assert not any(k in str(record) for k in (IK.hex(), CK.hex(), repr(IK), repr(CK)))
     last = vars([r for r in caplog.records if r.name == LIFE][-1])
-    assert (last["SAD_STATE"], last["SAD_REASON"]) == ("ended", "expired")
+    assert (last["SAD_STATE"], last["SAD_REASON"]) == ("ended", "released")
 
 
 @pytest.mark.parametrize("state", [s for s in AssociationState if s is not AssociationState.ENDED])

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from sad.ctl import explaining
+from sad.ctl import arguments, explaining
 from sad.ctl.__main__ import main
 from tests.support.secagree_samples import VECTORS, offer
 from tests.support.tree import ROOT
@@ -89,7 +89,7 @@ def test_the_default_pairs_are_those_of_the_shipped_settings() -> None:
     lines = (ROOT / "systemd/sad.toml").read_text().splitlines()
     (line,) = [line[1:] for line in lines if line.startswith("#algorithms = ")]
 
-    assert tuple(tomllib.loads(line)["algorithms"]) == explaining.ALGORITHMS
+    assert tuple(tomllib.loads(line)["algorithms"]) == arguments.ALGORITHMS
 
 
 @pytest.mark.parametrize(

@@ -260,3 +260,34 @@ def test_sadctl_starts_within_60_milliseconds(path: Path, backend: MemoryBackend
     bare = cpu_seconds([sys.executable, "-c", "pass"])
 
     assert cpu_seconds(command(path, "status")) - bare < 0.060
+
+
+def test_top_draws_in_a_terminal(path: Path, backend: MemoryBackend) -> None:
+    """Status, the newest associations with what they carried; colours as everywhere."""
+    backend.put(LONG)
+    environment = os.environ | {"TERM": "xterm", "NO_COLOR": "1"}
+
+    shown = on_a_terminal(
+        command(path, "top", "--interval", "0.3", "--rounds", "2"), environment
+    ).split("\x1b[H")
+
+    assert len(shown) == 3
+    for frame in shown[1:]:
+        assert frame.startswith("sad: ready\x1b[K\n")
+        (row,) = (line for line in frame.split("\x1b[K\n") if line.startswith("f3a91c0b7e21"))
+        assert "established" in row
+        assert "in 1.46 KiB, out 0 B" in row
+
+
+def test_no_verb_starts_the_daemons_libraries(path: Path, backend: MemoryBackend) -> None:
+    """Each verb loads its own module, and nothing heavy with it."""
+    for verb in ("check",), ("explain", "10.10.0.2:1", "10.10.0.1:2"), ("reconcile", "--dry-run"):
+        done = subprocess.run(
+            command(path, *verb, afterwards="sys.stderr.write(' '.join(sys.modules))"),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        loaded = set(done.stderr.split())
+        assert loaded.isdisjoint({"asyncio", "msgspec", "pydantic", "pyroute2", "sad.api"})
+        assert "sad.ctl.topping" not in loaded

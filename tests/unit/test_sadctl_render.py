@@ -32,6 +32,10 @@ endpoint: access
   client ports: 5068-5071
   algorithms: hmac-sha-1-96/aes-cbc, hmac-sha-1-96/null
   associations: 12
+
+pools:
+  associations: 12 of 200000
+  SPIs of access: 24 of 1000 (2 %)
 """
 
     assert text(render.status_lines(status(), TERMINAL, NOW)) == expected
@@ -56,6 +60,7 @@ def test_status_of_a_daemon_in_trouble() -> None:
             "ended": 1,
         },
         lastProblem="the journal cannot be written: disk full",
+        lastProblemAt=1_700_000_030_000_000,
         lastProblemHint="make room in /run",
     )
     expected = """\
@@ -64,7 +69,7 @@ sad: ready
   started: 2 hours, 1 minute ago
   associations: 12 (1 temporary, 11 in use)
   last reconcile: 1 minute, 5 seconds ago (schedule): 2 repaired, 1 ended
-  last problem: the journal cannot be written: disk full
+  last problem: 35 seconds ago: the journal cannot be written: disk full
   hint: make room in /run
 
 endpoint: access
@@ -74,6 +79,10 @@ endpoint: access
   algorithms: hmac-sha-1-96/aes-cbc, hmac-sha-1-96/null
   unavailable: hmac-sha-1-96/aes-cbc (this kernel lacks them)
   associations: 12
+
+pools:
+  associations: 12 of 200000
+  SPIs of access: 24 of 1000 (2 %)
 
 kernel counters:
   XfrmInPolBlock: 4 (clear text to protected ports was dropped)
@@ -101,7 +110,38 @@ def test_status_without_endpoints_says_what_that_means() -> None:
     lines = render.status_lines(status(endpoints=[], associations=[]), TERMINAL, NOW)
 
     assert lines[3] == "  associations: 0"
-    assert lines[-1] == "no endpoint is configured: nothing can be installed"
+    assert lines[5] == "no endpoint is configured: nothing can be installed"
+
+
+def test_a_pool_that_runs_short_is_a_warning_from_80_percent() -> None:
+    """K9: nobody has to find out from failing registrations."""
+
+    def shown(used: int, size: int) -> list[str]:
+        pools = [{"name": "SPIs", "endpoint": "access", "used": used, "size": size}]
+        lines = render.status_lines(status(pools=pools), Sheet(), NOW)
+        return lines[lines.index("pools:") + 1 :]
+
+    assert shown(799, 1000) == ["  SPIs of access: 799 of 1000 (79 %)"]
+    assert shown(800, 1000) == [
+        "  SPIs of access: 800 of 1000 (80 %)",
+        "    hint: soon nobody new finds room: raise the limit, or find out who needs so many",
+    ]
+
+
+def test_associations_are_counted_by_mechanism_where_there_are_several() -> None:
+    """And all together first."""
+    counts = [
+        {"mechanism": "tls", "state": "inUse", "count": 2},
+        {"mechanism": "ipsec-3gpp", "state": "inUse", "count": 1},
+        {"mechanism": "ipsec-3gpp", "state": "temporary", "count": 3},
+    ]
+    lines = render.status_lines(status(associations=counts), Sheet(), NOW)
+
+    assert lines[3:6] == [
+        "  associations: 6 (3 in use, 3 temporary)",
+        "    ipsec-3gpp: 4 (1 in use, 3 temporary)",
+        "    tls: 2 (2 in use)",
+    ]
 
 
 def test_status_may_leave_out_what_is_null() -> None:

@@ -10,6 +10,7 @@ import pytest
 from sad.ctl.__main__ import main
 from sad.model.association import Association, AssociationState
 from sad.model.endpoint import Role
+from sad.model.inspection import Fitness
 from tests.support import make
 from tests.support.api import serving_in_thread
 from tests.support.memory_backend import MemoryBackend
@@ -157,11 +158,12 @@ def test_json_is_the_replies_and_nothing_else(served: Served) -> None:
 
     assert [json.loads(row) for row in rows] == [{"association": GOLDEN}, {"association": second}]
     assert found == {"association": GOLDEN, "outbound": GOLDEN}
-    assert set(shown) == {"association", "counters"}
+    assert set(shown) == {"association", "counters", "policies", "history"}
     assert shown["association"] == GOLDEN
     assert isinstance(shown["counters"][0]["spi"], int)
     assert {"version", "endpoints", "associations", "lastProblem"} < set(status)
-    assert set(reconciled) == {"reconcile"}
+    assert set(reconciled) == {"reconcile", "findings"}
+    assert reconciled["findings"] is None
     ended = {"state": "ended", "endReason": "released", "secondsLeft": 0}
     assert released == {"associations": [GOLDEN | ended]}
 
@@ -296,3 +298,80 @@ def test_the_environment_names_the_socket(
     assert served.sadctl("status").code == 0
     assert main(["status"]) == 3
     assert "/nonexistent" in capsys.readouterr().err
+
+
+def test_show_holds_policies_and_history(served: Served) -> None:
+    """The association whole: what the kernel's table says of its hosts, and how it came so far."""
+    served.put(at("a1"))
+
+    assert served.sadctl("show", "a1").out.endswith(
+        "policies:\n"
+        "  out: allow 10.10.0.1:5064 -> 10.10.0.2:6300 (priority 2000, reqid 7)\n"
+        "\n"
+        "history:\n"
+        "  installed: " + served.sadctl("show", "a1").out.rsplit("installed: ", 1)[1]
+    )
+
+
+def test_list_takes_mechanisms_and_spans(served: Served) -> None:
+    """Filters that the daemon applies."""
+    served.put(at("a1"))
+
+    assert served.ids("--mechanism", "ipsec-3gpp") == ["a1"]
+    assert served.ids("--mechanism", "tls") == []
+    assert served.ids("--expires-within", "1s") == []
+    assert served.ids("--expires-within", "400d") == ["a1"]
+
+
+def test_a_dry_run_says_what_would_be_done(served: Served) -> None:
+    """And does nothing."""
+    said = served.sadctl("reconcile", "--dry-run")
+
+    assert said == (0, "would be: 1 repaired\n  repair: policy in a -> b is missing\n", "")
+    assert "reconcile" not in served.backend.begun
+
+
+def test_a_flow_is_explained_by_the_daemon(served: Served) -> None:
+    """Two addresses with ports are a flow; anything else is a header, and needs no daemon."""
+    said = served.sadctl("explain", "10.10.0.2:6300", "10.10.0.1:5064")
+    assert (said.code, said.err) == (0, "")
+    assert said.out == (
+        "endpoint: access\n"
+        "association: none protects this flow\n"
+        "\n"
+        "in: 10.10.0.2:6300 -> 10.10.0.1:5064\n"
+        "  verdict: dropped\n"
+        "  policy: block\n"
+        "  hint: look\n"
+    )
+    assert served.sadctl("explain", "tls").out.startswith("Security-Client: 1 element")
+
+
+def test_check_says_each_thing_and_fails_with_1(served: Served) -> None:
+    """What is only worth a warning is no failure."""
+    said = served.sadctl("check")
+
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(
+        "ok      capability: held\nwarning ESP: looked at\n        hint: modprobe esp4\n"
+    )
+    assert " clock: " in said.out
+    served.backend.operator.esp = Fitness.FAILED
+    said = served.sadctl("check")
+    assert (said.code, said.err) == (
+        1,
+        "sadctl: 1 check failed\nhint: each one says what to do\n",
+    )
+    assert {r["what"] for r in json.loads(served.sadctl("check", "--json").out)["results"]} >= {
+        "capability",
+        "ESP",
+        "clock",
+    }
+
+
+def test_top_is_for_terminals(served: Served) -> None:
+    """A program is told what to use instead."""
+    said = served.sadctl("top")
+
+    assert (said.code, said.out) == (2, "")
+    assert "sadctl status --json" in said.err

@@ -1,0 +1,41 @@
+"""The methods of ``org.sipsad.Control``; a part of :mod:`sad.api.methods`."""
+
+from sad.api import control_conversion, conversion, messages
+from sad.api.backend import Backend
+from sad.api.framing import Call, encode_reply
+from sad.model.requests import Caller
+
+
+class Control:
+    """What operators ask and order."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def get_status(self, _caller: Caller, _in: messages.GetStatusIn, _call: Call) -> bytes:
+        """The daemon as it stands."""
+        return encode_reply(conversion.status(self._backend.status()))
+
+    async def reconcile(
+        self, caller: Caller, wanted: messages.ReconcileIn
+    ) -> messages.ReconcileOut:
+        """Compare and mend, or only compare."""
+        reason = f"uid {caller.uid} asked for it"
+        if wanted.dry_run:
+            report, found = await self._backend.operator.dry_run(reason)
+            return messages.ReconcileOut(
+                reconcile=conversion.reconcile_report(report),
+                findings=control_conversion.findings(found),
+            )
+        report = await self._backend.reconcile(reason)
+        return messages.ReconcileOut(reconcile=conversion.reconcile_report(report))
+
+    async def explain(self, _caller: Caller, wanted: messages.ExplainIn) -> messages.ExplainOut:
+        """Why packets of a flow are protected or not."""
+        return control_conversion.explanation(
+            await self._backend.operator.explain(conversion.flow(wanted.flow))
+        )
+
+    async def check(self, _caller: Caller, _in: messages.CheckIn) -> messages.CheckOut:
+        """Look at the node."""
+        return control_conversion.check(await self._backend.operator.check())
