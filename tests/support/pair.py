@@ -110,13 +110,12 @@ class Ends:
 
 
 @dataclasses.dataclass
-class Pair(Ends):
-    """With a daemon on each side."""
+class EdgeEnd(Ends):
+    """With a daemon at the edge."""
 
     edge_daemon: Daemon
-    ue_daemon: Daemon
 
-    def install(
+    def install_edge(
         self,
         version: int = 4,
         *,
@@ -125,35 +124,56 @@ class Pair(Ends):
         lifetime: int | None = 120,
         client: int = 0,
         spis: tuple[int, int] = (17775, 17776),
+        endpoint: str = "access",
+    ) -> dict[str, Any]:
+        """Install one set at the edge, which chooses its own SPIs and port."""
+        return dict(
+            self.edge_daemon.call(
+                "Install",
+                endpoint=endpoint,
+                registration=_registration(version),
+                mechanism="ipsec-3gpp",
+                ipsec3gpp=_KEYS
+                | {
+                    "ueAddress": UE[version],
+                    "pcscfAddress": EDGE[version],
+                    "spiUc": spis[0],
+                    "spiUs": spis[1],
+                    "portUc": UE_CLIENTS[client],
+                    "portUs": UE_SERVER,
+                    "integrityAlgorithm": integrity,
+                    "encryptionAlgorithm": encryption,
+                },
+                lifetimeSeconds=lifetime,
+            )["association"]
+        )
+
+
+_KEYS = {"integrityKey": IK.hex(), "cipherKey": CK.hex()}
+
+
+def _registration(version: int) -> dict[str, Any]:
+    return {"privateIdentity": f"ue{version}@ims.example", "publicIdentities": []}
+
+
+@dataclasses.dataclass
+class Pair(EdgeEnd):
+    """With a daemon on each side."""
+
+    ue_daemon: Daemon
+
+    def install(
+        self, version: int = 4, *, lifetime: int | None = 120, **settings: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Install one set on both sides: the edge chooses its own SPIs and port."""
-        common = {
-            "ueAddress": UE[version],
-            "pcscfAddress": EDGE[version],
-            "spiUc": spis[0],
-            "spiUs": spis[1],
-            "portUc": UE_CLIENTS[client],
-            "portUs": UE_SERVER,
-            "integrityAlgorithm": integrity,
-            "encryptionAlgorithm": encryption,
-        }
-        keys = {"integrityKey": IK.hex(), "cipherKey": CK.hex()}
-        registration = {"privateIdentity": f"ue{version}@ims.example", "publicIdentities": []}
-        edge = self.edge_daemon.call(
-            "Install",
-            endpoint="access",
-            registration=registration,
-            mechanism="ipsec-3gpp",
-            ipsec3gpp=common | keys,
-            lifetimeSeconds=lifetime,
-        )["association"]
+        """Install one set on both sides; ``settings`` are of :meth:`install_edge`."""
+        edge = self.install_edge(version, lifetime=lifetime, **settings)
         ue = self.ue_daemon.call(
             "Install",
             endpoint="phone",
             role="ue",
-            registration=registration,
+            registration=_registration(version),
             mechanism="ipsec-3gpp",
-            ipsec3gpp=edge["ipsec3gpp"] | keys,
+            ipsec3gpp=edge["ipsec3gpp"] | _KEYS,
             lifetimeSeconds=lifetime,
         )["association"]
         return edge, ue
@@ -174,6 +194,12 @@ def two_ends() -> Iterator[Ends]:
         yield Ends(edge, ue, connect(edge, ue, *addresses))
 
 
+def daemon_at_edge(edge: Namespace, folder: Path, settings: str, endpoints: str = "") -> Daemon:
+    """Make the edge's daemon, with more ``endpoints`` than "access" if they are given."""
+    access = endpoint_settings("access", tuple(EDGE.values()), EDGE_SERVER, "5068-5071")
+    return Daemon(edge, folder, settings + access + endpoints)
+
+
 @contextlib.contextmanager
 def pair_of_daemons(
     folder: Path, *, settings: str = "", edge_settings: str = ""
@@ -185,13 +211,7 @@ def pair_of_daemons(
     with contextlib.ExitStack() as stack:
         ends = stack.enter_context(two_ends())
         edge, ue = ends.edge, ends.ue
-        edge_daemon = Daemon(
-            edge,
-            folder / "edge",
-            edge_settings
-            + settings
-            + endpoint_settings("access", tuple(EDGE.values()), EDGE_SERVER, "5068-5071"),
-        )
+        edge_daemon = daemon_at_edge(edge, folder / "edge", edge_settings + settings)
         ue_daemon = Daemon(
             ue,
             folder / "ue",
