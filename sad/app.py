@@ -81,16 +81,16 @@ async def run(
         parts = parts_of(settings)
         shell_settings = parts.shell
         layout, lifetimes = shell_settings.layout, shell_settings.lifetimes
+        ipsec_3gpp = Ipsec3gpp(
+            kernel, connections, layout, lifetimes, clock.boottime, clock.realtime
+        )
         shared = state.Shared(
             settings=shell_settings,
             clock=clock,
             journal=journal if records is None else JournalWithRecords(journal, records),
             records=records,
-            mechanisms={
-                Ipsec3gpp.name: Ipsec3gpp(
-                    kernel, connections, layout, lifetimes, clock.boottime, clock.realtime
-                )
-            },
+            set_mechanisms={ipsec_3gpp.name: ipsec_3gpp},
+            keepers=[ipsec_3gpp],
         )
         endings = Endings(shared)
         reconciler = Reconciler(shared, endings)

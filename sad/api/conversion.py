@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from netlink.secret import Secret
-from sad.api import control_conversion, messages
+from sad.api import control_conversion, messages, parameters
 from sad.api.instants import microseconds
 from sad.model.agreement import Refusal, Transaction
 from sad.model.association import Association, AssociationState
@@ -72,6 +72,10 @@ def _key(digits: str, parameter: str) -> Secret:
     return Secret(key)
 
 
+def _optional_key(digits: str | None, parameter: str) -> Secret | None:
+    return None if digits is None else _key(digits, parameter)
+
+
 def install_request(message: messages.InstallIn) -> InstallRequest:
     """Raises :class:`BadParameter`, :class:`MechanismUnavailable`."""
     wanted = message.ipsec3gpp
@@ -107,9 +111,7 @@ def install_request(message: messages.InstallIn) -> InstallRequest:
         integrity_algorithm=wanted.integrity_algorithm,
         encryption_algorithm=wanted.encryption_algorithm,
         integrity_key=_key(wanted.integrity_key, "ipsec3gpp.integrityKey"),
-        cipher_key=(
-            None if wanted.cipher_key is None else _key(wanted.cipher_key, "ipsec3gpp.cipherKey")
-        ),
+        cipher_key=_optional_key(wanted.cipher_key, "ipsec3gpp.cipherKey"),
         lifetime_seconds=message.lifetime_seconds,
     )
 
@@ -136,8 +138,8 @@ def offer_request(message: messages.OfferIn) -> OfferRequest:
         transaction=Transaction(call_id=wanted.call_id, cseq=wanted.cseq, branch=wanted.branch),
         association_id=message.association,
         security_client=message.security_client,
-        integrity_key=_key(message.integrity_key, "integrityKey"),
-        cipher_key=None if message.cipher_key is None else _key(message.cipher_key, "cipherKey"),
+        integrity_key=_optional_key(message.integrity_key, "integrityKey"),
+        cipher_key=_optional_key(message.cipher_key, "cipherKey"),
     )
 
 
@@ -223,11 +225,10 @@ class View:
         """Show one association; it has no keys to show."""
         ended = association.state is AssociationState.ENDED
         left = association.deadline_at - self.now
-        sa_set = association.sa_set
         return messages.Association(
             id=association.id,
             endpoint=association.endpoint,
-            role=sa_set.role,
+            role=association.path.role,
             mechanism=association.mechanism,
             state=association.state,
             end_reason=association.end_reason,
@@ -235,20 +236,10 @@ class View:
                 private_identity=association.private_identity,
                 public_identities=association.public_identities,
             ),
-            ipsec3gpp=messages.Ipsec3gpp(
-                ue_address=sa_set.ue_address,
-                pcscf_address=sa_set.pcscf_address,
-                spi_uc=sa_set.spi_uc,
-                spi_us=sa_set.spi_us,
-                spi_pc=sa_set.spi_pc,
-                spi_ps=sa_set.spi_ps,
-                port_uc=sa_set.port_uc,
-                port_us=sa_set.port_us,
-                port_pc=sa_set.port_pc,
-                port_ps=sa_set.port_ps,
-                integrity_algorithm=sa_set.integrity_algorithm,
-                encryption_algorithm=sa_set.encryption_algorithm,
-            ),
+            ipsec3gpp=parameters.ipsec_3gpp(association.ipsec_3gpp),
+            ipsec_man=parameters.ipsec_man(association.ipsec_man),
+            tls=parameters.tls(association.tls),
+            ipsec_ike=parameters.ipsec_ike(association.ipsec_ike),
             created_at=microseconds(association.created_at),
             confirmed_at=microseconds(association.confirmed_at),
             expires_at=microseconds(self.realtime + left),

@@ -7,8 +7,6 @@ stand in :mod:`sad.api.control_messages`. Counterpart:
 :mod:`sad.api.conversion`, which maps these to the daemon's own values.
 """
 
-from typing import Literal
-
 from sad.api.control_messages import (
     CheckIn,
     CheckOut,
@@ -29,9 +27,20 @@ from sad.api.control_messages import (
     ReconcileReport,
     StateCount,
 )
+from sad.api.shapes import (
+    Association,
+    Ipsec3gpp,
+    Ipsec3gppRequest,
+    IpsecIke,
+    IpsecMan,
+    Refusal,
+    Registration,
+    SaCounters,
+    Tls,
+    Transaction,
+)
 from sad.api.wire import (
     Address,
-    CallId,
     Flow,
     HeaderRows,
     HexKey,
@@ -48,9 +57,11 @@ from sad.model.endpoint import Profile, Role
 from sad.model.views import WatchKind
 
 __all__ = [
+    "Association",
     "CheckIn",
     "CheckOut",
     "CheckResult",
+    "EndReason",
     "EndpointStatus",
     "ExplainIn",
     "ExplainOut",
@@ -59,6 +70,10 @@ __all__ = [
     "GetStatusIn",
     "GetStatusOut",
     "HistoryStep",
+    "Ipsec3gpp",
+    "Ipsec3gppRequest",
+    "IpsecIke",
+    "IpsecMan",
     "KernelCounter",
     "PacketFate",
     "PolicyState",
@@ -66,7 +81,14 @@ __all__ = [
     "ReconcileIn",
     "ReconcileOut",
     "ReconcileReport",
+    "Refusal",
+    "Registration",
+    "Role",
+    "SaCounters",
+    "State",
     "StateCount",
+    "Tls",
+    "Transaction",
 ]
 
 # --- org.varlink.service -------------------------------------------------------------------------
@@ -96,104 +118,6 @@ class GetInterfaceDescriptionOut(Message, frozen=True, kw_only=True):
     """Its text."""
 
     description: str
-
-
-# --- org.sipsad.Associations: types --------------------------------------------------------------
-
-
-class Registration(Message, frozen=True, kw_only=True):
-    """The binding that an association serves."""
-
-    private_identity: Identity
-    public_identities: Identities
-
-
-class Ipsec3gpp(Message, frozen=True, kw_only=True):
-    """One SA set by the names of TS 33.203 7.1."""
-
-    ue_address: Address
-    pcscf_address: Address
-    spi_uc: Int
-    spi_us: Int
-    spi_pc: Int
-    spi_ps: Int
-    port_uc: Int
-    port_us: Int
-    port_pc: Int
-    port_ps: Int
-    integrity_algorithm: Word
-    encryption_algorithm: Word
-
-
-class Ipsec3gppRequest(Message, frozen=True, kw_only=True):
-    """One SA set to install. Holds keys, so it does not print."""
-
-    ue_address: Address
-    pcscf_address: Address
-    spi_uc: Int | None = None
-    spi_us: Int | None = None
-    spi_pc: Int | None = None
-    spi_ps: Int | None = None
-    port_uc: Int | None = None
-    port_us: Int | None = None
-    port_pc: Int | None = None
-    port_ps: Int | None = None
-    integrity_algorithm: Word
-    encryption_algorithm: Word
-    integrity_key: HexKey
-    cipher_key: HexKey | None = None
-
-    def __repr__(self) -> str:
-        return f"Ipsec3gppRequest({self.ue_address!r}, {self.pcscf_address!r}, keys hidden)"
-
-
-class Association(Message, frozen=True, kw_only=True):
-    """One agreement; ``*_at`` in real-time microseconds."""
-
-    id: str
-    endpoint: str
-    role: Role
-    mechanism: str
-    state: State
-    end_reason: EndReason | None
-    registration: Registration
-    ipsec3gpp: Ipsec3gpp | None
-    created_at: Int
-    confirmed_at: Int
-    expires_at: Int
-    seconds_left: Int
-    note: str | None
-
-
-class SaCounters(Message, frozen=True, kw_only=True):
-    """Counters of one SA."""
-
-    name: str
-    direction: Literal["in", "out"]
-    spi: Int
-    bytes: Int
-    packets: Int
-    replay_failures: Int
-    integrity_failures: Int
-    last_used_at: Int
-
-
-class Transaction(Message, frozen=True, kw_only=True):
-    """What made a REGISTER one of a kind."""
-
-    call_id: CallId
-    cseq: Int
-    branch: CallId
-
-
-class Refusal(Message, frozen=True, kw_only=True):
-    """Why an offer was not taken."""
-
-    offer_index: Int
-    mechanism: str
-    reason: str
-    text: str
-    rule: str
 
 
 # --- org.sipsad.Associations: methods ------------------------------------------------------------
@@ -238,7 +162,7 @@ class OfferIn(Message, frozen=True, kw_only=True):
     transaction: Transaction
     association: Word | None = None
     security_client: HeaderRows
-    integrity_key: HexKey
+    integrity_key: HexKey | None = None
     cipher_key: HexKey | None = None
 
     def __repr__(self) -> str:

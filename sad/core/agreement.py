@@ -29,6 +29,7 @@ from sip_hooks.secagree import (
     ServerPolicy,
     UserAgentParameters,
     build_security_server,
+    by_preference,
     choose_mechanism,
     find_difference,
     parse_header,
@@ -45,10 +46,13 @@ _KEPT: Final = ParseLimits(size=65_536)  # our own text, with its white space
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What is taken of a Security-Client list; ``text`` is the whole list as one row."""
+    """What is taken of a Security-Client list; ``text`` is the whole list as one row.
+
+    ``parameters`` are those of ipsec-3gpp; None for every other mechanism.
+    """
 
     mechanism: str
-    parameters: UserAgentParameters
+    parameters: UserAgentParameters | None
     refusals: tuple[Refusal, ...]
     text: str
 
@@ -90,6 +94,42 @@ def choose(rows: Sequence[str], endpoint: Endpoint, missing: AbstractSet[str]) -
         refusals=refusals,
         text=render_header(offers),
     )
+
+
+def choose_prepared(
+    rows: Sequence[str], endpoint: Endpoint, prepared: AbstractSet[str]
+) -> tuple[Choice, ...]:
+    """Return what an endpoint of profile ``rfc3329`` may have to prepare for a peer, best first.
+
+    Of its static list those members that have something to prepare (``prepared``) and that the
+    peer offers too, by falling q: the first is what a conforming client takes (R3329-2.3.1-j).
+    A peer that has offered nothing yet may know them all (R3329-2.3.2-f). Raises BadHeader,
+    NoCommonMechanism.
+    """
+    offers = _read(HeaderName.CLIENT, rows, _OFFERED)
+    listed = parse_header((endpoint.security_server,), _KEPT) if endpoint.security_server else ()
+    known = {m.name.lower() for m in offers if not m.mediasec}
+    text = render_header(offers) if offers else ""
+    choices = tuple(
+        Choice(mechanism=name, parameters=None, refusals=(), text=text)
+        for place in by_preference(listed)
+        if (name := listed[place].name.lower()) in prepared and (not offers or name in known)
+    )
+    if not choices:
+        raise NoCommonMechanism(
+            refusals=tuple(
+                Refusal(
+                    offer_index=index,
+                    mechanism=offer.name[:_LONGEST_NAME],
+                    reason="mechanism-not-listed",
+                    text="the endpoint's list has nothing to prepare for it",
+                    rule="R3329-2.3.1-h",
+                )
+                for index, offer in enumerate(offers)
+            ),
+            hint="nothing is to be prepared for this peer: send the static list as it is",
+        )
+    return choices
 
 
 def _require_ims(endpoint: Endpoint) -> None:

@@ -79,13 +79,13 @@ def choose_client_port(
     """
 
     def used_by(sets: Iterable[Association]) -> set[int]:
-        return {a.sa_set.local_ports[0] for a in sets if a.id not in leaving}
+        return {a.path.local_ports[0] for a in sets if a.id not in leaving}
 
     of_address = used_by(table.of_peer(peer_address))
     registration = table.of_peer_port(peer_address, peer_server_port)
     of_registration = used_by(registration)
     ports = endpoint.client_ports
-    newest = registration[-1].sa_set.local_ports[0] if registration else None
+    newest = registration[-1].path.local_ports[0] if registration else None
     start = ports.index(newest) + 1 if newest in ports else 0
     for used in (of_address, of_registration):
         for port in (*ports[start:], *ports[:start]):

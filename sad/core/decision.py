@@ -70,7 +70,7 @@ def decide_install(
         mechanism=request.mechanism,
         state=AssociationState.TEMPORARY if temporary else AssociationState.ESTABLISHED,
         phase=Phase.INSTALLING,
-        sa_set=sa_set,
+        ipsec_3gpp=sa_set,
         reqid_in=0,
         reqid_out=(0, 0),
         created_at=around.realtime,

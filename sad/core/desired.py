@@ -22,15 +22,16 @@ from sad.model.algorithms import AlgorithmPair
 from sad.model.association import Association, AssociationState
 from sad.model.endpoint import Endpoint
 from sad.model.rules import Layout, Lifetimes
+from sad.model.sa_pair import SaPairParameters
+from sad.model.sa_set import SaSetParameters
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class NamedSa:
-    """One SA of a set with its row in the table of TS 33.203 7.1 (norms section 11)."""
+    """One SA of an association; of a set by its row in the table of TS 33.203 7.1."""
 
     name: str
     inbound: bool
-    port: int
     sa: SecurityAssociation
 
 
@@ -42,34 +43,25 @@ def host_prefix(address: str) -> int:
 def sas_of(
     association: Association, layout: Layout, lifetimes: Lifetimes, now: float
 ) -> tuple[NamedSa, ...]:
-    """Return SA1 to SA4 of a set as this node must hold them (norms section 11).
+    """Return the SAs of an association as this node must hold them.
 
-    Names are those of the table whatever the role; the direction follows from it.
+    Of a set SA1 to SA4 (norms section 11): names are those of the table whatever the role, the
+    direction follows from it. Of a manually keyed pair the inbound and the outbound one.
     """
-    s = association.sa_set
+    s = association.xfrm
     hard = math.ceil(association.deadline_at - now + lifetimes.backstop)
-    rows = (
-        ("SA1", s.ue_address, s.pcscf_address, s.spi_ps, s.port_ps),
-        ("SA2", s.pcscf_address, s.ue_address, s.spi_uc, s.port_uc),
-        ("SA3", s.pcscf_address, s.ue_address, s.spi_us, s.port_us),
-        ("SA4", s.ue_address, s.pcscf_address, s.spi_pc, s.port_pc),
-    )
     pair = AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm)
     integrity, encryption = pair.transforms
     packets = nonces.PACKETS if pair.combined else 0
-    peer_client, _ = s.peer_ports
     sas = []
-    for name, source, destination, spi, port in rows:
+    for name, source, destination, spi in _rows(s):
         inbound = destination == s.local_address
-        if inbound:
-            reqid = association.reqid_in
-        else:
-            reqid = association.reqid_out[0 if port == peer_client else 1]
+        to = 0 if inbound else s.peer_spis.index(spi)
+        reqid = association.reqid_in if inbound else association.reqid_out[to]
         sas.append(
             NamedSa(
                 name=name,
                 inbound=inbound,
-                port=port,
                 sa=SecurityAssociation(
                     id=SaId(destination, spi),
                     source=source,
@@ -83,13 +75,33 @@ def sas_of(
                     ),
                     integrity=integrity,
                     encryption=encryption,
-                    replay_window=layout.replay_window,
+                    replay_window=_replay_window(s, layout),
                     hard_add_seconds=max(1, hard),
                     hard_packets=packets,
                 ),
             )
         )
     return tuple(sas)
+
+
+def _rows(s: SaSetParameters | SaPairParameters) -> tuple[tuple[str, str, str, int], ...]:
+    """Return name, source, destination and SPI of each SA."""
+    if isinstance(s, SaPairParameters):
+        return (
+            ("inbound SA", s.peer_address, s.local_address, s.spi_in),
+            ("outbound SA", s.local_address, s.peer_address, s.spi_out),
+        )
+    return (
+        ("SA1", s.ue_address, s.pcscf_address, s.spi_ps),
+        ("SA2", s.pcscf_address, s.ue_address, s.spi_uc),
+        ("SA3", s.pcscf_address, s.ue_address, s.spi_us),
+        ("SA4", s.ue_address, s.pcscf_address, s.spi_pc),
+    )
+
+
+def _replay_window(s: SaSetParameters | SaPairParameters, layout: Layout) -> int:
+    # IPS-2: who keys by hand has no way to begin anew, so sequence numbers tell nothing.
+    return 0 if isinstance(s, SaPairParameters) else layout.replay_window
 
 
 def policies_of(
@@ -107,8 +119,10 @@ def policies_of(
     hard = math.ceil(lifetimes.policies)
     policies: dict[PolicyId, Policy] = {}
     for association in sorted(sets, key=_outbound_rank):
-        s = association.sa_set
+        s = association.xfrm
         for peer_index, peer_port in enumerate(s.peer_ports):
+            # A pair has one outbound SA for all ports of the peer.
+            reqid_out = association.reqid_out[min(peer_index, len(association.reqid_out) - 1)]
             block = _block_toward(s.local_address, s.peer_address, peer_port, layout, hard)
             policies[block.id] = block
             for own_port in s.local_ports:
@@ -125,7 +139,7 @@ def policies_of(
                     Direction.OUT,
                     (s.local_address, own_port),
                     (s.peer_address, peer_port),
-                    association.reqid_out[peer_index],
+                    reqid_out,
                     layout,
                     hard,
                 )
@@ -169,7 +183,7 @@ def connections_ending(
 
 
 def _connections(association: Association) -> Iterator[TcpConnection]:
-    s = association.sa_set
+    s = association.xfrm
     for own_port in s.local_ports:
         for peer_port in s.peer_ports:
             yield TcpConnection(s.local_address, own_port, s.peer_address, peer_port)

@@ -73,7 +73,7 @@ def check_protected(
             rule="T24-P-4",
             hint="answer 403: a set serves the private identity that was authenticated with it",
         )
-    if on.sa_set.peer_address != request.flow.peer_address:
+    if on.path.peer_address != request.flow.peer_address:
         raise BadParameter(
             parameter="flow.peerAddress",
             reason="not the peer of the set that the REGISTER came on",
@@ -108,7 +108,15 @@ def _check_ends(flow: Flow, endpoint: Endpoint, own_addresses: AbstractSet[str])
 def install_of(request: OfferRequest, choice: Choice, endpoint: Endpoint) -> InstallRequest:
     """Return the Install of what was chosen; own SPIs and client port stay open."""
     offered = choice.parameters
+    assert offered is not None  # ipsec-3gpp has them
     pair = AlgorithmPair(offered.integrity_algorithm, offered.encryption_algorithm)
+    if request.integrity_key is None:
+        raise BadParameter(
+            parameter="integrityKey",
+            reason="missing for ipsec-3gpp",
+            rule="T33-I",
+            hint="give IK as 32 hex digits: it stands in the 401 of the core (ik)",
+        )
     check_keys(pair, request.integrity_key, request.cipher_key, "")
     return InstallRequest(
         endpoint=endpoint.name,
@@ -137,6 +145,7 @@ def install_of(request: OfferRequest, choice: Choice, endpoint: Endpoint) -> Ins
 def registration_of(install: InstallRequest, endpoint: Endpoint) -> RegistrationKey:
     """Return the registration that an Offer's set will belong to."""
     return RegistrationKey(
+        mechanism=install.mechanism,
         endpoint=endpoint.name,
         role=Role.EDGE,
         local_address=install.pcscf_address,
@@ -172,7 +181,7 @@ def replaced_by(
         for a in candidates()
         if not a.registered
         and a.endpoint == install.endpoint
-        and a.sa_set.role is Role.EDGE
+        and a.path.role is Role.EDGE
         and a.private_identity == install.private_identity
-        and (on is not None or a.sa_set.peer_ports[0] == install.port_uc)
+        and (on is not None or a.path.peer_ports[0] == install.port_uc)
     )

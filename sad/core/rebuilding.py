@@ -27,7 +27,7 @@ _NEVER: Final = ReplayState()
 
 def most_leaps(association: Association) -> int:
     """Return how often a set may be rebuilt; no IV may occur twice (T33-I-b)."""
-    s = association.sa_set
+    s = association.xfrm
     pair = AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm)
     return MOST_REBUILDS if pair.combined else MOST_LEAPS
 
@@ -36,7 +36,7 @@ def first_record(
     association: Association, integrity_key: Secret, cipher_key: Secret | None
 ) -> KeyRecord:
     """Return the record of a set that is installed with these keys; it shares them."""
-    s = association.sa_set
+    s = association.xfrm
     pair = AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm)
     return KeyRecord(
         integrity_key=integrity_key, cipher_key=cipher_key if pair.needs_cipher_key else None
@@ -50,7 +50,7 @@ def next_record(
 
     ``heard`` are the numbers with which SAs ended, where the kernel has told them.
     """
-    s = association.sa_set
+    s = association.xfrm
     sent = (heard.get(SaId(s.peer_address, spi), _NEVER).sent for spi in s.peer_spis)
     leaps = max(record.leaps, *(number // LEAP for number in sent)) + 1
     if leaps > most_leaps(association):
@@ -66,7 +66,7 @@ def plan_rebuild(
     missing: Sequence[NamedSa], association: Association, record: KeyRecord, keys: SaKeys
 ) -> tuple[AddSa, ...]:
     """Return the operations that add the missing SAs of a set."""
-    received = dict(zip(association.sa_set.local_spis, record.received, strict=True))
+    received = dict(zip(association.xfrm.local_spis, record.received, strict=True))
     return tuple(
         AddSa(
             sa=n.sa,

@@ -24,7 +24,7 @@ from netlink.model import (
 from netlink.uapi import IPPROTO_ESP
 from sad.core.desired import NamedSa, policies_of, sas_of
 from sad.core.table import AssociationTable
-from sad.model.association import Association, Phase, RegistrationKey
+from sad.model.association import XFRM_MECHANISMS, Association, Phase, RegistrationKey
 from sad.model.rules import Layout, Lifetimes
 
 
@@ -122,8 +122,8 @@ class Comparison:
         self._stray_policies.update(self._policies)
 
     def registrations(self) -> tuple[RegistrationKey, ...]:
-        """Return the registrations of this instant, to be judged one by one."""
-        return self._table.registrations()
+        """Return the registrations of this instant that have SAs, to be judged one by one."""
+        return tuple(k for k in self._table.registrations() if k.mechanism in XFRM_MECHANISMS)
 
     def judge_standing(self) -> Findings:
         """Judge the endpoints' block policies."""
@@ -203,7 +203,12 @@ class Comparison:
 
     def _policies_toward(self, peers: Iterable[str]) -> set[PolicyId]:
         """Return the policies that registrations with these peers have or may have."""
-        keys = {a.registration for peer in peers for a in self._table.of_peer(peer)}
+        keys = {
+            a.registration
+            for peer in peers
+            for a in self._table.of_peer(peer)
+            if a.mechanism in XFRM_MECHANISMS
+        }
         owned: set[PolicyId] = set()
         for key in keys:
             sets = self._table.of_registration(key)

@@ -67,10 +67,8 @@ def confirm(
             for a in before
             if a.registration != association.registration
             and a.endpoint == association.endpoint
-            and a.sa_set.role is association.sa_set.role
-            and (
-                identity_at_one_address or a.sa_set.peer_address == association.sa_set.peer_address
-            )
+            and a.path.role is association.path.role
+            and (identity_at_one_address or a.path.peer_address == association.path.peer_address)
         ),
     )
 

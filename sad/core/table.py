@@ -77,11 +77,11 @@ class AssociationTable:
     def _set_indexes(
         self, association: Association
     ) -> Iterator[tuple[dict[object, dict[str, None]], object]]:
-        peer = association.sa_set.peer_address
+        peer = association.path.peer_address
         yield self._by_registration, association.registration  # type: ignore[misc]  # keys differ, use is uniform
         yield self._by_identity, association.private_identity  # type: ignore[misc]  # as above
         yield self._by_peer, peer  # type: ignore[misc]  # as above
-        for port in association.sa_set.peer_ports:
+        for port in association.path.peer_ports:
             yield self._by_peer_port, (peer, port)  # type: ignore[misc]  # as above
 
     def registrations(self) -> tuple[RegistrationKey, ...]:
@@ -124,8 +124,8 @@ class AssociationTable:
             a
             for a in reversed(self.of_peer_port(flow.peer_address, flow.peer_port))
             if a.phase is Phase.INSTALLED
-            and a.sa_set.local_address == flow.local_address
-            and flow.local_port in a.sa_set.local_ports
+            and a.path.local_address == flow.local_address
+            and flow.local_port in a.path.local_ports
             and (a.registered or a.state is AssociationState.TEMPORARY)
         )
 
@@ -156,7 +156,7 @@ class AssociationTable:
             for a in candidates
             if a.phase is Phase.INSTALLED
             and wanted.endpoint in (None, a.endpoint)
-            and wanted.peer_address in (None, a.sa_set.peer_address)
+            and wanted.peer_address in (None, a.path.peer_address)
             and wanted.mechanism in (None, a.mechanism)
             and wanted.state in (None, a.state)
             and (wanted.deadline_until is None or a.deadline_at <= wanted.deadline_until)
@@ -167,15 +167,15 @@ def _index_keys(association: Association) -> tuple[object, ...]:
     return (
         association.endpoint,
         association.private_identity,
-        association.sa_set,
+        association.path,
         association.reqid_in,
         association.reqid_out,
     )
 
 
 def _spi_keys(association: Association) -> Iterator[_SpiKey]:
-    sa_set = association.sa_set
-    for spi in sa_set.local_spis:
-        yield sa_set.local_address, spi
-    for spi in sa_set.peer_spis:
-        yield sa_set.peer_address, spi
+    path = association.path
+    for spi in path.local_spis:
+        yield path.local_address, spi
+    for spi in path.peer_spis:
+        yield path.peer_address, spi

@@ -30,6 +30,43 @@ class Ipsec3gpp(TypedDict):
     encryptionAlgorithm: str
 
 
+class IpsecMan(TypedDict):
+    """One manually keyed pair of SAs."""
+
+    localAddress: str
+    peerAddress: str
+    spiIn: int
+    spiOut: int
+    localPorts: list[int]
+    peerPorts: list[int]
+    integrityAlgorithm: str
+    encryptionAlgorithm: str
+    keySet: str
+
+
+class Tls(TypedDict):
+    """The connection of an association of mechanism tls."""
+
+    localAddress: str
+    localPort: int
+    peerAddress: str
+    peerPort: int
+    attached: bool
+    identity: NotRequired[str | None]
+    credential: NotRequired[str | None]
+
+
+class IpsecIke(TypedDict):
+    """The CHILD_SA of an association."""
+
+    localAddress: str
+    peerAddress: str
+    localPorts: list[int]
+    peerPorts: list[int]
+    connection: str
+    child: str
+
+
 class Association(TypedDict):
     """One agreement; instants (...At) are microseconds since 1970, 0: never."""
 
@@ -41,6 +78,9 @@ class Association(TypedDict):
     endReason: NotRequired[str | None]
     registration: Registration
     ipsec3gpp: NotRequired[Ipsec3gpp | None]
+    ipsecMan: NotRequired[IpsecMan | None]
+    tls: NotRequired[Tls | None]
+    ipsecIke: NotRequired[IpsecIke | None]
     createdAt: int
     confirmedAt: int
     expiresAt: int

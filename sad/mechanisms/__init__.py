@@ -2,6 +2,8 @@
 
 =================  ==============================================================================
 ``ipsec_3gpp``     SA sets in the kernel (RFC 3329 Appendix A, TS 33.203)
+``xfrm``           SAs and policies of ours in the kernel, whichever mechanism they are of
+``plain``          the answers of mechanisms that have none
 ``rebuild``        adding SAs again that somebody else has taken out
 ``probe``          does this kernel have ESP and the configured algorithms? warms them up
 =================  ==============================================================================

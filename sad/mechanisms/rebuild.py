@@ -3,29 +3,30 @@
 from collections.abc import Sequence
 
 from netlink.interface import Kernel
+from netlink.model import SaKeys
 from sad.core.desired import NamedSa
 from sad.core.rebuilding import plan_rebuild
 from sad.mechanisms.refusals import refusal_of, typed_refusals
-from sad.model.algorithms import AlgorithmPair, derive_keys
 from sad.model.association import Association
 from sad.model.errors import Lost
 from sad.model.key_record import KeyRecord
 
 
 async def add_missing(
-    kernel: Kernel, named: Sequence[NamedSa], association: Association, record: KeyRecord
+    kernel: Kernel,
+    named: Sequence[NamedSa],
+    association: Association,
+    record: KeyRecord,
+    keys: SaKeys,
 ) -> tuple[str, ...]:
-    """Add what is missing of SA1 to SA4 and return its names; what stands is not touched.
+    """Add what is missing and return its names; what stands is not touched. Wipes the keys.
 
     Raises Lost if somebody else's SA stands in the place of one, and KernelRefused: what was
     added until then is left to the ending of the set.
     """
-    missing = [n for n in named if await _is_missing(kernel, n)]
-    s = association.sa_set
-    pair = AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm)
-    keys = derive_keys(pair, record.integrity_key, record.cipher_key)
-    operations = plan_rebuild(missing, association, record, keys)
     try:
+        missing = [n for n in named if await _is_missing(kernel, n)]
+        operations = plan_rebuild(missing, association, record, keys)
         with typed_refusals(f"SAs of association {association.id}"):
             outcomes = await kernel.commit(operations)
     finally:

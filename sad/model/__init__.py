@@ -2,7 +2,11 @@
 
 =================  ==============================================================================
 ``endpoint``       a configured local signalling address with its ports, algorithms and users
+``path``           what the parameters of every mechanism tell: addresses, ports, SPIs
 ``sa_set``         parameters of one ipsec-3gpp set (SA1 to SA4)
+``sa_pair``        parameters of one manually keyed pair of SAs (ipsec-man)
+``tls_connection``  the connection of an association of mechanism tls
+``ike_child``      the CHILD_SA of an association of mechanism ipsec-ike
 ``agreement``      what is remembered of RFC 3329's lists between a 401 and its answer
 ``association``    one agreement in force or in the making; registrations own up to three
 ``requests``       what a caller asks for, already typed and canonical

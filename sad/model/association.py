@@ -2,10 +2,15 @@
 
 import enum
 from dataclasses import dataclass
+from typing import Final
 
 from sad.model.agreement import OfferRecord
 from sad.model.endpoint import Role
+from sad.model.ike_child import IkeChild
+from sad.model.path import Path
+from sad.model.sa_pair import SaPairParameters
 from sad.model.sa_set import SaSetParameters
+from sad.model.tls_connection import TlsConnection
 
 
 class AssociationState(enum.StrEnum):
@@ -24,6 +29,10 @@ class EndReason(enum.StrEnum):
     EXPIRED = "expired"
     RELEASED = "released"
     REPLACED = "replaced"
+    KEY_EXPIRED = "keyExpired"
+    CONNECTION_CLOSED = "connectionClosed"
+    IKE_DOWN = "ikeDown"
+    CREDENTIAL_REVOKED = "credentialRevoked"
     KERNEL_LOST = "kernelLost"
     KERNEL_REFUSED = "kernelRefused"
     ENDPOINT_GONE = "endpointGone"
@@ -38,10 +47,15 @@ class Phase(enum.StrEnum):
     REMOVING = "removing"
 
 
+#: Mechanisms whose SAs are this daemon's own.
+XFRM_MECHANISMS: Final = frozenset({"ipsec-3gpp", "ipsec-man"})
+
+
 @dataclass(frozen=True, slots=True)
 class RegistrationKey:
     """Identity of a registration: port_ps, port_us and both addresses stay while it lives."""
 
+    mechanism: str
     endpoint: str
     role: Role
     local_address: str
@@ -54,10 +68,13 @@ class RegistrationKey:
 class Association:
     """An association as journalled and published. Holds no keys.
 
+    Of ``ipsec_3gpp``, ``ipsec_man``, ``tls`` and ``ipsec_ike`` exactly one is set, that of its
+    mechanism. Reqids are 0 where no SA of ours has one.
+
     ``*_at`` are seconds: ``deadline_at`` of CLOCK_BOOTTIME (the ledger), ``created_at`` and
     ``confirmed_at`` of the real-time clock (for people; 0: never). ``policies_until`` is a
     BOOTTIME instant to which the kernel keeps its policies, the shared ones too, on its own.
-    ``reqid_out`` are the outbound SAs' (to the peer's client port, to its server port). ``offer``
+    ``reqid_out`` are the outbound SAs', in the order of the peer's SPIs. ``offer``
     is there from Offer to the first Confirm. ``note`` is the SIP server's own text.
     """
 
@@ -68,13 +85,16 @@ class Association:
     mechanism: str
     state: AssociationState
     phase: Phase
-    sa_set: SaSetParameters
     reqid_in: int
-    reqid_out: tuple[int, int]
+    reqid_out: tuple[int, ...]
     created_at: float
     confirmed_at: float
     deadline_at: float
     policies_until: float
+    ipsec_3gpp: SaSetParameters | None = None
+    ipsec_man: SaPairParameters | None = None
+    tls: TlsConnection | None = None
+    ipsec_ike: IkeChild | None = None
     end_reason: EndReason | None = None
     offer: OfferRecord | None = None
     note: str | None = None
@@ -85,13 +105,35 @@ class Association:
         return self.confirmed_at > 0
 
     @property
+    def path(self) -> Path:
+        """Where it runs, whatever its mechanism."""
+        path = self.ipsec_3gpp or self.ipsec_man or self.tls or self.ipsec_ike
+        assert path is not None
+        return path
+
+    @property
+    def xfrm(self) -> SaSetParameters | SaPairParameters:
+        """Its SAs, for mechanisms whose SAs are this daemon's own."""
+        sas = self.ipsec_3gpp or self.ipsec_man
+        assert sas is not None
+        return sas
+
+    @property
+    def sa_set(self) -> SaSetParameters:
+        """Its SA set, for ``ipsec-3gpp``."""
+        assert self.ipsec_3gpp is not None
+        return self.ipsec_3gpp
+
+    @property
     def registration(self) -> RegistrationKey:
         """The registration that owns this association."""
+        path = self.path
         return RegistrationKey(
+            mechanism=self.mechanism,
             endpoint=self.endpoint,
-            role=self.sa_set.role,
-            local_address=self.sa_set.local_address,
-            local_server_port=self.sa_set.local_ports[1],
-            peer_address=self.sa_set.peer_address,
-            peer_server_port=self.sa_set.peer_ports[1],
+            role=path.role,
+            local_address=path.local_address,
+            local_server_port=path.local_ports[-1],
+            peer_address=path.peer_address,
+            peer_server_port=path.peer_ports[-1],
         )

@@ -50,6 +50,10 @@ class Endpoint:
     security_required: bool = True
     security_server: str = ""
 
+    def ports_of(self, mechanism: str) -> frozenset[int]:  # noqa: ARG002 - others have others
+        """Own ports of associations of a mechanism."""
+        return self.ports
+
     @property
     def ports(self) -> frozenset[int]:
         """Every protected port of the endpoint."""

@@ -1,6 +1,7 @@
 """What a caller asks for, typed, canonical and not yet decided."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from netlink.secret import Secret
 from sad.model.agreement import Transaction
@@ -16,6 +17,26 @@ class Caller:
     gid: int
     pid: int
     groups: frozenset[int] = frozenset()
+
+
+class Keys(Protocol):
+    """What comes with an install; the keys are wiped when it is done."""
+
+    @property
+    def integrity_key(self) -> Secret | None:
+        """IK, or the integrity key itself; None: the mechanism takes none from the caller."""
+
+    @property
+    def cipher_key(self) -> Secret | None:
+        """CK, or the encryption key itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoKeys:
+    """The install of a mechanism that takes no keys."""
+
+    integrity_key: None = None
+    cipher_key: None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +62,10 @@ class ScreenRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferRequest:
-    """``Offer``: keys are IK and CK; ``association_id`` is the set that the REGISTER came on."""
+    """``Offer``: keys are IK and CK; ``association_id`` is the set that the REGISTER came on.
+
+    ``integrity_key`` is None where the mechanism takes no keys from the caller.
+    """
 
     endpoint: str
     private_identity: str
@@ -50,7 +74,7 @@ class OfferRequest:
     transaction: Transaction
     association_id: str | None
     security_client: tuple[str, ...]
-    integrity_key: Secret = field(repr=False)
+    integrity_key: Secret | None = field(repr=False)
     cipher_key: Secret | None = field(repr=False)
 
 

@@ -43,7 +43,8 @@ class Changes:
                 lost = error.association
                 if await self._shared.rebuild_locked(lost.id):
                     continue
-                await self._endings.end_locked(lost.id, EndReason.KERNEL_LOST)
+                lost_as = self._shared.mechanisms[lost.mechanism].lost_as
+                await self._endings.end_locked(lost.id, lost_as)
                 if lost.id == before.id:
                     raise Lost(error.what) from error
                 retiring = tuple(a for a in retiring if a.id != lost.id)

@@ -19,10 +19,10 @@ MOST: Final = 1000
 async def dry_run(shared: Shared, reason: str) -> tuple[ReconcileReport, tuple[Finding, ...]]:
     """Compare and return what would be done."""
     slices: list[Findings] = []
-    for mechanism in shared.mechanisms.values():
+    for keeper in shared.keepers:
         slices += [
             slice_
-            async for slice_ in mechanism.examine(
+            async for slice_ in keeper.examine(
                 shared.table, shared.standing_policies(), shared.busy
             )
         ]

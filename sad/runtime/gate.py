@@ -16,7 +16,7 @@ from sad.model.errors import (
 )
 from sad.model.requests import Caller
 from sad.model.views import DaemonState
-from sad.runtime.ports import MechanismDriver
+from sad.runtime.ports import MechanismDriver, SetMechanism
 from sad.runtime.state import Shared
 
 
@@ -80,6 +80,17 @@ class Gate:
                 mechanism=name,
                 reason="not known to this version",
                 hint=f"this version has {', '.join(sorted(self._shared.mechanisms))}",
+            )
+        return mechanism
+
+    def set_mechanism(self, name: str) -> SetMechanism:
+        """Return the mechanism of this name whose parameters are negotiated in the lists."""
+        mechanism = self._shared.set_mechanisms.get(name)
+        if mechanism is None:
+            raise MechanismUnavailable(
+                mechanism=name,
+                reason="its parameters do not come with a call",
+                hint=f"here they do for {', '.join(sorted(self._shared.set_mechanisms))}",
             )
         return mechanism
 

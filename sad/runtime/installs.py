@@ -13,7 +13,7 @@ from sad.core.rebuilding import first_record
 from sad.model.association import Association, EndReason, Phase
 from sad.model.errors import KernelRefused, LeftBehind
 from sad.model.journal import Forget, Put
-from sad.model.requests import InstallRequest, OfferRequest
+from sad.model.requests import Keys
 from sad.model.views import WatchKind
 from sad.runtime.endings import Endings
 from sad.runtime.ports import MechanismDriver
@@ -23,7 +23,7 @@ from sad.runtime.story import Step
 log = logging.getLogger(__name__)
 
 
-def wipe_keys(request: InstallRequest | OfferRequest) -> None:
+def wipe_keys(request: Keys) -> None:
     """Overwrite the keys of a request that is done with."""
     for key in (request.integrity_key, request.cipher_key):
         if key is not None:
@@ -31,7 +31,7 @@ def wipe_keys(request: InstallRequest | OfferRequest) -> None:
 
 
 @contextlib.contextmanager
-def wiped_unless_begun(request: InstallRequest | OfferRequest) -> Iterator[None]:
+def wiped_unless_begun(request: Keys) -> Iterator[None]:
     """Wipe the keys if the block fails: nobody has begun to work with them."""
     try:
         yield
@@ -48,7 +48,7 @@ class Installs:
         self._endings = endings
 
     async def install(
-        self, mechanism: MechanismDriver, new: Association, request: InstallRequest
+        self, mechanism: MechanismDriver, new: Association, request: Keys
     ) -> Association:
         """Put ``new`` into force and return it installed; wipes the keys of the request.
 
@@ -60,7 +60,7 @@ class Installs:
         return self._announced(installed)
 
     async def install_locked(
-        self, mechanism: MechanismDriver, new: Association, request: InstallRequest
+        self, mechanism: MechanismDriver, new: Association, request: Keys
     ) -> Association:
         """As :meth:`install`, for a caller that holds the lock of the registration."""
         async with self._reserved(new, request):
@@ -68,7 +68,7 @@ class Installs:
         return self._announced(installed)
 
     @contextlib.asynccontextmanager
-    async def _reserved(self, new: Association, request: InstallRequest) -> AsyncIterator[None]:
+    async def _reserved(self, new: Association, request: Keys) -> AsyncIterator[None]:
         """Its SPIs and ports are taken inside, and free again if that fails."""
         shared = self._shared
         shared.table.put(new)
@@ -90,7 +90,7 @@ class Installs:
         return installed
 
     async def _put_into_force(
-        self, mechanism: MechanismDriver, new: Association, request: InstallRequest
+        self, mechanism: MechanismDriver, new: Association, request: Keys
     ) -> Association:
         """Journal, mechanism, journal; the caller holds the lock and takes ``new`` back.
 
@@ -99,7 +99,11 @@ class Installs:
         """
         shared = self._shared
         await self._endings.finish_removals(new.registration)
-        if shared.records is not None and request.integrity_key is not None:
+        if (
+            shared.records is not None
+            and new.ipsec_3gpp is not None  # who keys by hand has the keys as long as they hold
+            and request.integrity_key is not None
+        ):
             keys = request.integrity_key, request.cipher_key
             await shared.records.put(new, first_record(new, *keys))
         await shared.journal.record([Put(new)])

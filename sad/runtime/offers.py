@@ -14,11 +14,17 @@ from sad.core import agreement, offer
 from sad.core.admission import Rates, check_room
 from sad.core.agreement import Choice
 from sad.core.allocation import RandBelow
-from sad.model.agreement import OfferRecord, Transaction
+from sad.model.agreement import OfferRecord, Refusal, Transaction
 from sad.model.algorithms import AKA_KEY_BYTES
 from sad.model.association import Association, AssociationState, EndReason, Phase
-from sad.model.endpoint import Endpoint
-from sad.model.errors import BadParameter, Busy, UnknownFlow
+from sad.model.endpoint import Endpoint, Profile
+from sad.model.errors import (
+    BadParameter,
+    Busy,
+    MechanismUnavailable,
+    NoCommonMechanism,
+    UnknownFlow,
+)
 from sad.model.requests import (
     Caller,
     InstallRequest,
@@ -100,7 +106,7 @@ class Offers:
             integrity_key=Secret(bytes(AKA_KEY_BYTES)),
             cipher_key=Secret(bytes(AKA_KEY_BYTES)),
         )
-        install = self._gate.mechanism(choice.mechanism).install_of(imagined, choice, endpoint)
+        install = self._gate.set_mechanism(choice.mechanism).install_of(imagined, choice, endpoint)
         self._rehearse(install, endpoint, on=None)
         return Screened(mechanism=choice.mechanism, refusals=choice.refusals)
 
@@ -113,6 +119,8 @@ class Offers:
         """
         with wiped_unless_begun(request):
             endpoint = self._gate.endpoint(caller, request.endpoint)
+            if endpoint.profile is Profile.RFC3329:
+                return await self._prepare(caller, request, endpoint)
             key = offer.offer_key(request)
             made = self._made(key)
             if made is None:
@@ -142,6 +150,28 @@ class Offers:
                     self._unanswered.add(key)  # at once: nobody is answered with it any more
                     self._shared.background.start(self._take_back(key, attempt.task))
         return self._offered(association, request, endpoint)
+
+    async def _prepare(self, caller: Caller, request: OfferRequest, endpoint: Endpoint) -> Offered:
+        """Have the best mechanism of the static list prepared that this peer can have."""
+        handlers = self._shared.offer_handlers
+        choices = agreement.choose_prepared(request.security_client, endpoint, handlers.keys())
+        refusals: list[Refusal] = []
+        for index, choice in enumerate(choices):
+            try:
+                return await handlers[choice.mechanism].offer(caller, request, choice, endpoint)
+            except MechanismUnavailable as error:
+                refusals.append(
+                    Refusal(
+                        offer_index=index,
+                        mechanism=choice.mechanism,
+                        reason="unavailable",
+                        text=f"{error.reason}; {error.hint}",
+                        rule="R3329-2.4-ipsec-b",
+                    )
+                )
+        raise NoCommonMechanism(
+            refusals=tuple(refusals), hint="nothing could be prepared: see the refusals"
+        )
 
     def _made(self, key: str) -> _Attempt | Association | None:
         """What this transaction is making, or has made already."""
@@ -185,7 +215,7 @@ class Offers:
         endpoint = self._gate.endpoint(caller, request.endpoint)
         on = self._came_on(caller, request, endpoint)
         choice = self._choose(request.security_client, endpoint)
-        mechanism = self._gate.mechanism(choice.mechanism)
+        mechanism = self._gate.set_mechanism(choice.mechanism)
         install = mechanism.install_of(request, choice, endpoint)
         registration = offer.registration_of(install, endpoint)
         # Nobody loses a set for an Offer that will be refused.
@@ -253,7 +283,7 @@ class Offers:
                 leaving,
                 around.now,
             )
-        self._gate.mechanism(install.mechanism).decide_install(
+        self._gate.set_mechanism(install.mechanism).decide_install(
             install,
             endpoint,
             table,

@@ -33,7 +33,7 @@ class Operations:
         self, association: Association
     ) -> tuple[tuple[PolicyState, ...], tuple[HistoryStep, ...]]:
         """Return the policies between the hosts of an association, and its last steps."""
-        path = association.sa_set
+        path = association.path
         found = policies_between(
             path.local_address,
             path.peer_address,

@@ -10,13 +10,13 @@ from sad.core.allocation import RandBelow
 from sad.core.decision import Circumstances
 from sad.core.reconcile import Findings
 from sad.core.table import AssociationTable
-from sad.model.association import Association, RegistrationKey
+from sad.model.association import Association, EndReason, RegistrationKey
 from sad.model.endpoint import Endpoint
 from sad.model.journal import JournalWrite
 from sad.model.key_record import KeyRecord
-from sad.model.requests import InstallRequest, OfferRequest
+from sad.model.requests import Caller, InstallRequest, Keys, OfferRequest
 from sad.model.rules import Lifetimes
-from sad.model.views import SaCounters
+from sad.model.views import Offered, SaCounters
 
 
 class Clock(Protocol):
@@ -66,6 +66,61 @@ class MechanismDriver(Protocol):
     """
 
     name: str
+    #: Why an association ends that the mechanism no longer holds.
+    lost_as: EndReason
+
+    def use(self, lifetimes: Lifetimes) -> None:
+        """Take over changed settings; what lies in the kernel is mended by the reconciler."""
+
+    async def install(
+        self, siblings: Sequence[Association], new: Association, request: Keys
+    ) -> None:
+        """Put an association into force, all or nothing; KernelRefused leaves nothing behind.
+
+        Raises LeftBehind if something remained that :meth:`remove` must take away.
+        """
+
+    async def set_deadline(self, sets: Sequence[Association], association: Association) -> None:
+        """Make the mechanism's own backstop follow ``association.deadline_at``.
+
+        Raises Lost if the mechanism no longer holds the association.
+        """
+
+    async def rearrange(self, before: Sequence[Association], after: Sequence[Association]) -> None:
+        """Follow changes of state inside one registration (who carries outbound traffic)."""
+
+    async def disconnect(
+        self, gone: Collection[Association], remaining: Collection[Association]
+    ) -> None:
+        """End the connections of associations that :meth:`Keeper.mend` will remove.
+
+        ``remaining`` are the others of their registrations. Failing is no error.
+        """
+
+    async def remove(self, sets: Sequence[Association], gone: Association) -> None:
+        """Take a set out of force, its connections first; what is gone already is no error.
+
+        If ``gone.end_reason`` is ``lost_as`` somebody else may stand in its place: he stays.
+        """
+
+    async def counters(self, association: Association) -> tuple[SaCounters, ...]:
+        """Return the counters of an association as they are now."""
+
+    async def is_lost(self, association: Association) -> bool:
+        """Ask again about one association: an examination is older than what followed it."""
+
+    async def rebuild(self, association: Association, record: KeyRecord) -> tuple[str, ...]:
+        """Put back what is missing of an association, and return what it was.
+
+        Raises KernelRefused, or Lost if somebody else's stands in its place: it is to be removed.
+        """
+
+    async def complete(self, sets: Sequence[Association]) -> int:
+        """Put back what a registration lacks beside its sets; return how many that were."""
+
+
+class SetMechanism(MechanismDriver, Protocol):
+    """A mechanism whose parameters are negotiated in the lists: ``ipsec-3gpp``."""
 
     def decide_install(
         self,
@@ -94,42 +149,9 @@ class MechanismDriver(Protocol):
     ) -> str:
         """Return the value of Security-Server for a decided association. Pure."""
 
-    def use(self, lifetimes: Lifetimes) -> None:
-        """Take over changed settings; what lies in the kernel is mended by the reconciler."""
 
-    async def install(
-        self, siblings: Sequence[Association], new: Association, request: InstallRequest
-    ) -> None:
-        """Put a set into force, all or nothing; KernelRefused leaves nothing behind.
-
-        Raises LeftBehind if something remained that :meth:`remove` must take away.
-        """
-
-    async def set_deadline(self, sets: Sequence[Association], association: Association) -> None:
-        """Make the mechanism's own backstop follow ``association.deadline_at``.
-
-        Raises Lost if the mechanism no longer holds the association.
-        """
-
-    async def rearrange(self, before: Sequence[Association], after: Sequence[Association]) -> None:
-        """Follow changes of state inside one registration (who carries outbound traffic)."""
-
-    async def disconnect(
-        self, gone: Collection[Association], remaining: Collection[Association]
-    ) -> None:
-        """End the connections of sets that :meth:`mend` will remove; failing is no error.
-
-        ``remaining`` are the other sets of their registrations.
-        """
-
-    async def remove(self, sets: Sequence[Association], gone: Association) -> None:
-        """Take a set out of force, its connections first; what is gone already is no error.
-
-        If ``gone.end_reason`` is KERNEL_LOST somebody else may stand in its place: he stays.
-        """
-
-    async def counters(self, association: Association) -> tuple[SaCounters, ...]:
-        """Return the counters of an association as they are now."""
+class Keeper(Protocol):
+    """What associations lie in, compared with the table: the kernel, another daemon."""
 
     def examine(
         self,
@@ -137,29 +159,30 @@ class MechanismDriver(Protocol):
         standing: dict[PolicyId, Policy],
         busy: Callable[[], AbstractSet[RegistrationKey]],
     ) -> AsyncIterator[Findings]:
-        """Compare the table with what the mechanism holds, ``busy`` registrations left alone.
+        """Compare the table with what lies there, ``busy`` registrations left alone.
 
         It comes in slices. Each is true in the turn of the loop in which it is yielded:
         :meth:`mend` it in that turn.
         """
 
-    async def is_lost(self, association: Association) -> bool:
-        """Ask again about one association: an examination is older than what followed it."""
-
-    async def rebuild(self, association: Association, record: KeyRecord) -> tuple[str, ...]:
-        """Put back what is missing of an association, and return what it was.
-
-        Raises KernelRefused, or Lost if somebody else's stands in its place: it is to be removed.
-        """
-
     async def mend(self, findings: Findings) -> tuple[int, int]:
         """Do the removals and repairs of a slice; return how many changed something."""
-
-    async def complete(self, sets: Sequence[Association]) -> int:
-        """Put back what a registration lacks beside its sets; return how many that were."""
 
     async def shut(self, standing: dict[PolicyId, Policy]) -> int:
         """Put the endpoints' block policies back where they lack; return how many lacked."""
 
     async def lift(self, standing: dict[PolicyId, Policy]) -> None:
         """Remove the endpoints' block policies (orderly stop with stop = "remove")."""
+
+
+class OfferHandler(Protocol):
+    """What ``Offer`` does for a mechanism whose keys do not come with the call."""
+
+    async def offer(
+        self, caller: Caller, request: OfferRequest, choice: Choice, endpoint: Endpoint
+    ) -> Offered:
+        """Prepare the mechanism for a peer. Idempotent for the same transaction.
+
+        Raises MechanismUnavailable if this peer cannot have it (no key, no connection known):
+        then the next of the list is tried.
+        """

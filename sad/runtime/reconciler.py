@@ -104,8 +104,8 @@ class Reconciler:
         try:
             while self._open:
                 self._open = False
-                for mechanism in self._shared.mechanisms.values():
-                    lacked = await mechanism.shut(self._shared.standing_policies())
+                for keeper in self._shared.keepers:
+                    lacked = await keeper.shut(self._shared.standing_policies())
                     if lacked:
                         log.warning("%d block policies of endpoints were gone: put back", lacked)
         except KernelRefused as error:
@@ -177,14 +177,14 @@ class Reconciler:
         heard = self._rebuilds.heard()
         # First what is stuck: until it has gone, the policies of its registration are not judged.
         ended = await self._retry_removals()
-        for mechanism in shared.mechanisms.values():
+        for keeper in shared.keepers:
             slices: list[Findings] = []
-            async for slice_ in mechanism.examine(
+            async for slice_ in keeper.examine(
                 shared.table, shared.standing_policies(), shared.busy
             ):
                 # Since its judgement nothing else has run, and mend() sends in this turn.
                 try:
-                    removed_now, repaired_now = await mechanism.mend(slice_)
+                    removed_now, repaired_now = await keeper.mend(slice_)
                 except KernelRefused as error:
                     refusal = error  # what must end ends all the same
                 else:
@@ -231,10 +231,10 @@ class Reconciler:
         mechanism = self._shared.mechanisms[association.mechanism]
         if not await mechanism.is_lost(association):
             return False, False
-        log.warning("association %s: the kernel lost %s", association_id, ", ".join(missing))
+        log.warning("association %s: lost: %s", association_id, ", ".join(missing))
         if await self._rebuilds.rebuild(association_id):
             return True, False
-        ended = await self._endings.end(association_id, EndReason.KERNEL_LOST)
+        ended = await self._endings.end(association_id, mechanism.lost_as)
         return False, ended is not None
 
     def _judge_later(self, registrations: Sequence[RegistrationKey]) -> None:

@@ -32,8 +32,8 @@ class Reloading:
             mechanism.use(new.lifetimes)
         try:
             # In this turn of the loop, before anything can be installed on new ports (IPS-8).
-            for mechanism in self._shared.mechanisms.values():
-                await mechanism.shut(self._shared.standing_policies())
+            for keeper in self._shared.keepers:
+                await keeper.shut(self._shared.standing_policies())
             await self._end_unserved()
             await self._reconciler.reconcile("reload")
         except SadError:

@@ -72,10 +72,9 @@ def why_not_served(shared: Shared, association: Association) -> str | None:
     endpoint = shared.settings.endpoints.get(association.endpoint)
     if endpoint is None:
         return f"endpoint {association.endpoint} is no longer configured"
-    sa_set = association.sa_set
-    if sa_set.local_address not in endpoint.addresses or not endpoint.ports.issuperset(
-        sa_set.local_ports
-    ):
+    path = association.path
+    ports = endpoint.ports_of(association.mechanism)
+    if path.local_address not in endpoint.addresses or not ports.issuperset(path.local_ports):
         return f"endpoint {association.endpoint} no longer has its address or ports"
     if association.mechanism not in shared.mechanisms:
         return f"mechanism {association.mechanism} is not known to this version"
@@ -91,8 +90,8 @@ async def stop(shared: Shared, endings: Endings) -> None:
         log.info("%d associations stay in the kernel until their deadlines", len(shared.table))
         return
     await endings.end_all([a.id for a in shared.table], EndReason.SHUTDOWN)
-    for mechanism in shared.mechanisms.values():
+    for keeper in shared.keepers:
         try:
-            await mechanism.lift(shared.standing_policies())
+            await keeper.lift(shared.standing_policies())
         except KernelRefused as error:
             shared.tell_refusal("the block policies could not be lifted", error)

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from weakref import WeakValueDictionary
 
@@ -20,7 +20,15 @@ from sad.runtime import story
 from sad.runtime.background import Background
 from sad.runtime.deadlines import Deadlines
 from sad.runtime.history import History
-from sad.runtime.ports import Clock, JournalPort, KeyRecords, MechanismDriver
+from sad.runtime.ports import (
+    Clock,
+    JournalPort,
+    Keeper,
+    KeyRecords,
+    MechanismDriver,
+    OfferHandler,
+    SetMechanism,
+)
 from sad.runtime.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -51,14 +59,24 @@ class Shared:
         settings: Settings,
         clock: Clock,
         journal: JournalPort,
-        mechanisms: Mapping[str, MechanismDriver],
+        set_mechanisms: Mapping[str, SetMechanism],
+        keepers: Sequence[Keeper],
+        other_mechanisms: Mapping[str, MechanismDriver] | None = None,
         records: KeyRecords | None = None,
     ) -> None:
         self._standing: dict[PolicyId, Policy] = {}
         self.settings = settings
         self.clock = clock
         self.journal = journal
-        self.mechanisms = mechanisms
+        #: Those whose parameters are negotiated in the lists, and all.
+        self.set_mechanisms = set_mechanisms
+        self.mechanisms: dict[str, MechanismDriver] = {
+            **set_mechanisms,
+            **(other_mechanisms or {}),
+        }
+        self.keepers = keepers
+        #: What Offer does for mechanisms other than ipsec-3gpp, by the mechanism's name.
+        self.offer_handlers: dict[str, OfferHandler] = {}
         #: None: what the kernel has lost is ended.
         self.records = records
         self.table = AssociationTable()

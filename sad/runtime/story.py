@@ -57,7 +57,7 @@ def tell(step: Step, association: Association, *, now: float) -> None:
 def _words(step: Step, association: Association, seconds: int) -> str:
     match step:
         case Step.INSTALLED:
-            peer = association.sa_set.peer_address
+            peer = association.path.peer_address
             return f"installed on {association.endpoint} for {peer}, {seconds} s left"
         case Step.ESTABLISHED:
             return f"established, {seconds} s left"
@@ -80,7 +80,7 @@ def _fields(step: Step, association: Association) -> dict[str, str]:
         "SAD_ENDPOINT": association.endpoint,
         "SAD_MECHANISM": association.mechanism,
         "SAD_IDENTITY": association.private_identity,
-        "SAD_PEER": association.sa_set.peer_address,
+        "SAD_PEER": association.path.peer_address,
         "SAD_STATE": str(association.state),
     }
     if association.end_reason is not None:

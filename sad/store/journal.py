@@ -19,7 +19,7 @@ from sad.store.reboot import enter_boot
 
 #: Each script brings a journal from the version of its place to the next: a journal of an older
 #: version of sad is brought up to date when it is opened, in one transaction.
-MIGRATIONS: Final = ("schema.sql",)
+MIGRATIONS: Final = ("schema.sql", "schema2.sql")
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 
 _REBUILD_HINT: Final = (

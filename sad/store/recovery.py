@@ -60,15 +60,34 @@ def _whole_rows(connection: sqlite3.Connection) -> Iterator[Association]:
 
 def _is_sound(association: Association) -> bool:
     """Whether every value is one that a plan can be made of."""
-    s = association.sa_set
+    bodies = (
+        association.ipsec_3gpp,
+        association.ipsec_man,
+        association.tls,
+        association.ipsec_ike,
+    )
+    if sum(body is not None for body in bodies) != 1:
+        return False
+    path = association.path
     try:
-        versions = {ipaddress.ip_address(a).version for a in (s.ue_address, s.pcscf_address)}
+        ends = (path.local_address, path.peer_address)
+        versions = {ipaddress.ip_address(address).version for address in ends}
     except ValueError:
         return False
-    numbers = (s.spi_uc, s.spi_us, s.spi_pc, s.spi_ps, association.reqid_in)
     return (
         len(versions) == 1
-        and AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm).known
-        and all(0 < n < 2**32 for n in (*numbers, *association.reqid_out))
-        and all(0 < port < 2**16 for port in (*s.local_ports, *s.peer_ports))
+        and bool(path.local_ports)
+        and bool(path.peer_ports)
+        and all(0 < port < 2**16 for port in (*path.local_ports, *path.peer_ports))
+        and (not path.local_spis or _are_sound_sas(association))
+    )
+
+
+def _are_sound_sas(association: Association) -> bool:
+    s = association.xfrm
+    numbers = (*s.local_spis, *s.peer_spis, association.reqid_in, *association.reqid_out)
+    return (
+        AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm).known
+        and len(association.reqid_out) == len(s.peer_spis)
+        and all(0 < n < 2**32 for n in numbers)
     )

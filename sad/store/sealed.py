@@ -225,7 +225,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, key: Secret) -> AESGCM:
 
 
 def _bound_to(association: Association) -> bytes:
-    return b"\0".join((_FORMAT, association.id.encode(), msgspec.json.encode(association.sa_set)))
+    return b"\0".join((_FORMAT, association.id.encode(), msgspec.json.encode(association.xfrm)))
 
 
 def _body_of(record: KeyRecord) -> bytes:

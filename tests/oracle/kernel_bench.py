@@ -116,7 +116,9 @@ class KernelBench(Bench):
                 self.clock.boottime,
                 self.clock.realtime,
             )
-            shell.shared.mechanisms = {Ipsec3gpp.name: mechanism}
+            shell.shared.mechanisms = {mechanism.name: mechanism}
+            shell.shared.set_mechanisms = {mechanism.name: mechanism}
+            shell.shared.keepers = [mechanism]
         return shell
 
     def listen(self, shell: Shell) -> Listening:

@@ -135,7 +135,9 @@ def sa_set(**changes: Any) -> SaSetParameters:
 
 
 def association(**changes: Any) -> Association:
-    """An installed, established association that ends at 1000 s."""
+    """An installed, established association that ends at 1000 s; ``sa_set`` may be given."""
+    if "sa_set" in changes:
+        changes["ipsec_3gpp"] = changes.pop("sa_set")
     values: dict[str, Any] = {
         "id": "000000000001",
         "endpoint": "access",
@@ -144,7 +146,7 @@ def association(**changes: Any) -> Association:
         "mechanism": "ipsec-3gpp",
         "state": AssociationState.ESTABLISHED,
         "phase": Phase.INSTALLED,
-        "sa_set": sa_set(),
+        "ipsec_3gpp": sa_set(),
         "reqid_in": 0x2000_0001,
         "reqid_out": (0x2000_0002, 0x2000_0003),
         "created_at": 1_700_000_000.0,

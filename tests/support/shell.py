@@ -152,21 +152,21 @@ class Shell:
             "lifetimes": LIFETIMES,
             "limits": limits or Limits(),
         }
+        mechanism = Ipsec3gpp(
+            self.kernel,
+            self.connections,
+            LAYOUT,
+            LIFETIMES,
+            self.clock.boottime,
+            self.clock.realtime,
+        )
         self.shared = Shared(
             settings=Settings(**(values | settings)),
             clock=self.clock,
             journal=JournalWithRecords(self.journal, records) if records else self.journal,
             records=records,
-            mechanisms={
-                Ipsec3gpp.name: Ipsec3gpp(
-                    self.kernel,
-                    self.connections,
-                    LAYOUT,
-                    LIFETIMES,
-                    self.clock.boottime,
-                    self.clock.realtime,
-                )
-            },
+            set_mechanisms={mechanism.name: mechanism},
+            keepers=[mechanism],
         )
         self.shared.daemon_state = DaemonState.READY
         self.endings = Endings(self.shared)

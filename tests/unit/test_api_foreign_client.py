@@ -57,6 +57,9 @@ class Association(TypedDict):
     endReason: str | None
     registration: Registration
     ipsec3gpp: Ipsec3gpp | None
+    ipsecMan: dict[str, str] | None
+    tls: dict[str, str] | None
+    ipsecIke: dict[str, str] | None
     createdAt: int
     confirmedAt: int
     expiresAt: int

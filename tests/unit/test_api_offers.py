@@ -128,6 +128,7 @@ async def test_what_is_offered_arrives_word_for_word(desk: Desk) -> None:
     assert (request.association_id, request.flow.local_port) == ("abc", 7)
     assert request.transaction.call_id == "a84b4c@ue"
     assert request.security_client == (rows[2],)
+    assert request.integrity_key is not None
     assert request.integrity_key.reveal() == make.IK
     assert bad["error"] == f"{ASSOCIATIONS}.BadHeader"
     assert (bad["parameters"]["row"], bad["parameters"]["position"]) == (1, 0)
@@ -143,7 +144,7 @@ async def test_what_is_offered_arrives_word_for_word(desk: Desk) -> None:
         ({"securityClient": None}, "securityClient"),
         ({"transaction": {"callId": "c", "cseq": "1", "branch": "b"}}, "transaction.cseq"),
         ({"transaction": {"callId": "c", "cseq": 1}}, "transaction.branch"),
-        ({"integrityKey": None}, "integrityKey"),
+        ({"integrityKey": 7}, "integrityKey"),
         ({"association": 7}, "association"),
     ],
 )

@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sad.core.agreement import brings_new_spis, check_mirrored, choose, security_server
+from sad.core.agreement import (
+    Choice,
+    brings_new_spis,
+    check_mirrored,
+    choose,
+    choose_prepared,
+    security_server,
+)
 from sad.model.agreement import OfferRecord
+from sad.model.endpoint import Profile
 from sad.model.errors import (
     AlgorithmUnavailable,
     BadHeader,
@@ -16,10 +24,22 @@ from sad.model.errors import (
     SadError,
     VerifyMismatch,
 )
+from sip_hooks.secagree import UserAgentParameters
 from tests.support.make import ALL_PAIRS, endpoint, offer_record, sa_set, security_client
 
 NOTHING: frozenset[str] = frozenset()
 STRICT = endpoint(algorithms=(("hmac-sha-1-96", "aes-cbc"), ("hmac-sha-1-96", "null")))
+STATIC = endpoint(
+    profile=Profile.RFC3329,
+    security_server="tls;q=0.4, ipsec-man;q=0.2, ipsec-ike;q=0.3, digest;q=0.1;d-qop=auth",
+)
+KERNEL = frozenset({"ipsec-man", "ipsec-ike"})
+
+
+def chosen(choice: Choice) -> UserAgentParameters:
+    """The parameters of a choice of ipsec-3gpp."""
+    assert choice.parameters is not None
+    return choice.parameters
 
 
 def test_the_endpoints_order_decides() -> None:
@@ -29,7 +49,7 @@ def test_the_endpoints_order_decides() -> None:
     choice = choose(rows, STRICT, NOTHING)
 
     assert choice.mechanism == "ipsec-3gpp"
-    assert choice.parameters.encryption_algorithm == "aes-cbc"
+    assert chosen(choice).encryption_algorithm == "aes-cbc"
     told = [(r.offer_index, r.mechanism, r.reason) for r in choice.refusals]
     assert told == [(0, "ipsec-3gpp", "lower-preference"), (1, "tls", "mechanism-not-listed")]
 
@@ -39,7 +59,7 @@ def test_what_the_kernel_lacks_is_neither_chosen_nor_sent() -> None:
     missing = frozenset({"hmac-sha-1-96/aes-cbc"})
     rows = (f"{security_client()}, {security_client(ealg='aes-cbc')}",)
 
-    assert choose(rows, STRICT, missing).parameters.encryption_algorithm == "null"
+    assert chosen(choose(rows, STRICT, missing)).encryption_algorithm == "null"
     assert "aes-cbc" not in security_server(sa_set(), STRICT, missing)
     with pytest.raises(AlgorithmUnavailable, match="every algorithm"):
         choose(rows, STRICT, missing | {"hmac-sha-1-96/null"})
@@ -80,7 +100,7 @@ def test_switches_of_the_endpoint_reach_the_choice() -> None:
     odd = endpoint(accept_reserved_spi=True, accept_sip_port=True, algorithms=ALL_PAIRS)
     rows = (security_client(spi_c=100, port_c=5060).replace("hmac-sha-1-96", "hmac-md5-96"),)
 
-    assert choose(rows, odd, NOTHING).parameters.spi_uc == 100
+    assert chosen(choose(rows, odd, NOTHING)).spi_uc == 100
 
 
 @pytest.mark.parametrize(
@@ -207,3 +227,28 @@ def test_whatever_a_phone_writes_is_taken_or_refused(rows: list[str]) -> None:
 def test_new_values_tell_a_new_attempt(rows: tuple[str, ...], new: bool) -> None:
     """T24-UE-6: who answers a challenge repeats the SPIs that its set works by."""
     assert brings_new_spis(rows, sa_set()) is new
+
+
+@pytest.mark.parametrize(
+    ("rows", "prepared"),
+    [
+        (("ipsec-man, tls, ipsec-ike",), ["ipsec-ike", "ipsec-man"]),
+        (("ipsec-man;q=1", "digest"), ["ipsec-man"]),
+        ((), ["ipsec-ike", "ipsec-man"]),
+    ],
+)
+def test_what_must_be_prepared_is_what_both_lists_have(
+    rows: tuple[str, ...], prepared: list[str]
+) -> None:
+    """R3329-2.3.1-h, R3329-2.3.1-j: by the server's q; who has offered nothing may know all."""
+    choices = choose_prepared(rows, STATIC, KERNEL)
+
+    assert [c.mechanism for c in choices] == prepared
+
+
+def test_a_peer_that_has_nothing_to_be_prepared_is_told_so() -> None:
+    """Each of its offers has its refusal."""
+    with pytest.raises(NoCommonMechanism) as refused:
+        choose_prepared(("tls, digest",), STATIC, KERNEL)
+
+    assert [r.mechanism for r in refused.value.refusals] == ["tls", "digest"]

@@ -16,6 +16,7 @@ from sad.core.desired import (
 )
 from sad.model.association import Association, AssociationState
 from sad.model.endpoint import Role
+from sad.model.sa_pair import SaPairParameters
 from tests.support.make import (
     ALL_PAIRS,
     EDGE_ADDRESS,
@@ -49,11 +50,11 @@ def test_the_sa_table_holds_row_by_row(role: Role) -> None:
     rows = sas_of(association(sa_set=sa_set(role=role)), LAYOUT, LIFETIMES, 0.0)
 
     edge = role is Role.EDGE
-    assert [(r.name, r.sa.source, r.sa.id, r.port, r.inbound) for r in rows] == [
-        ("SA1", U, SaId(P, 70002), 5064, edge),
-        ("SA2", P, SaId(U, 25656), 6301, not edge),
-        ("SA3", P, SaId(U, 25657), 6300, not edge),
-        ("SA4", U, SaId(P, 70001), 5068, edge),
+    assert [(r.name, r.sa.source, r.sa.id, r.inbound) for r in rows] == [
+        ("SA1", U, SaId(P, 70002), edge),
+        ("SA2", P, SaId(U, 25656), not edge),
+        ("SA3", P, SaId(U, 25657), not edge),
+        ("SA4", U, SaId(P, 70001), edge),
     ]
 
 
@@ -213,3 +214,43 @@ def test_a_cover_is_exact_and_disjoint(ports: set[int]) -> None:
     ]
     assert sorted(covered) == sorted(ports)
     assert all(value & mask == value for value, mask in blocks)
+
+
+def pair(**changes: object) -> Association:
+    """A manually keyed pair in force."""
+    parameters = SaPairParameters(
+        role=Role.EDGE,
+        local_address=P,
+        peer_address=U,
+        spi_in=70001,
+        spi_out=80001,
+        local_ports=(5070, 5060),
+        peer_ports=(5060,),
+        integrity_algorithm="hmac-sha-1-96",
+        encryption_algorithm="aes-cbc",
+        key_set="west",
+    )
+    return association(
+        mechanism="ipsec-man",
+        ipsec_3gpp=None,
+        ipsec_man=parameters,
+        reqid_out=(0x2000_0002,),
+        **changes,
+    )
+
+
+def test_a_manually_keyed_pair_is_one_sa_each_way_without_replay_window() -> None:
+    """R3329-2.4-man-a, IPS-2: all pairs of its ports are protected by the same two SAs."""
+    inbound, outbound = sas_of(pair(), LAYOUT, LIFETIMES, 0.0)
+
+    assert (inbound.inbound, inbound.sa.id, inbound.sa.source) == (True, SaId(P, 70001), U)
+    assert (outbound.inbound, outbound.sa.id, outbound.sa.source) == (False, SaId(U, 80001), P)
+    assert inbound.sa.replay_window == outbound.sa.replay_window == 0
+    policies = policies_of([pair()], LAYOUT, LIFETIMES)
+    allowed = [p for p in policies.values() if p.template is not None]
+    assert len(allowed) == 4  # two own ports, one of the peer, each way
+    assert {p.template.reqid for p in allowed if p.template} == {
+        inbound.sa.reqid,
+        outbound.sa.reqid,
+    }
+    assert len(policies) == 5  # and nothing in clear to the peer's port

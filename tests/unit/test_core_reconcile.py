@@ -18,7 +18,17 @@ from sad.core.desired import endpoint_policies, policies_of, sas_of
 from sad.core.reconcile import Comparison, Findings, Instant
 from sad.core.table import AssociationTable
 from sad.model.association import Association, Phase
-from tests.support.make import LAYOUT, LIFETIMES, association, endpoint, second_set
+from sad.model.endpoint import Role
+from sad.model.tls_connection import TlsConnection
+from tests.support.make import (
+    EDGE_ADDRESS,
+    LAYOUT,
+    LIFETIMES,
+    UE_ADDRESS,
+    association,
+    endpoint,
+    second_set,
+)
 
 NOW, REALTIME = 100.0, 1_700_000_000.0
 
@@ -223,3 +233,21 @@ def test_a_registration_that_ended_since_the_dump_is_nobodys_business() -> None:
     table.remove(SETS[0].id)
 
     assert Findings.together(list(pieces)) == Findings()
+
+
+def test_what_has_no_sas_is_not_compared_with_the_kernel() -> None:
+    """A TLS connection lies in no SAD: it is neither missed nor judged, and owns no policy."""
+    table = AssociationTable()
+    connection = TlsConnection(
+        role=Role.EDGE,
+        local_address=EDGE_ADDRESS,
+        local_port=5061,
+        peer_address=UE_ADDRESS,
+        peer_port=40000,
+    )
+    table.put(association(mechanism="tls", ipsec_3gpp=None, tls=connection, reqid_out=()))
+    comparison = Comparison(table, {}, LAYOUT, LIFETIMES)
+    list(comparison.take((), ()))
+
+    assert comparison.registrations() == ()
+    assert list(comparison.strays()) == []

@@ -249,10 +249,10 @@ def test_a_phone_that_came_back_may_take_its_old_client_port() -> None:
         check_against_table(new, table)
     for changes in (
         {"private_identity": "other@ims"},
-        {"sa_set": dataclasses.replace(new.sa_set, port_us=6999)},
+        {"ipsec_3gpp": dataclasses.replace(new.sa_set, port_us=6999)},
         {"endpoint": "two"},
-        {"sa_set": dataclasses.replace(new.sa_set, spi_us=old.sa_set.spi_us)},
-        {"sa_set": dataclasses.replace(new.sa_set, spi_ps=old.sa_set.spi_ps)},
+        {"ipsec_3gpp": dataclasses.replace(new.sa_set, spi_us=old.sa_set.spi_us)},
+        {"ipsec_3gpp": dataclasses.replace(new.sa_set, spi_ps=old.sa_set.spi_ps)},
     ):
         other = dataclasses.replace(new, **changes)
         with pytest.raises(FlowInUse):

@@ -212,7 +212,7 @@ async def test_a_failure_keeps_no_sa_alive(
 
     assert shell.snapshot == (set(), {})
     assert not len(shell.shared.table)
-    (told,) = [r for r in caplog.records if r.name == "sad.mechanisms.ipsec_3gpp"]
+    (told,) = [r for r in caplog.records if r.name == "sad.mechanisms.xfrm"]
     assert str(broken) in told.message
     assert installed[0].id in told.message
 

@@ -58,6 +58,7 @@ async def test_an_offer_is_in_force_and_remembered_before_its_answer() -> None:
     assert a.offer.security_server == offered.security_server
     assert a.offer.security_client == security_client()
     assert f"spi-c={a.sa_set.spi_pc};spi-s={a.sa_set.spi_ps}" in offered.security_server
+    assert request.integrity_key is not None
     assert request.integrity_key.reveal() == bytes(16)
 
 
@@ -158,6 +159,7 @@ async def test_without_a_journal_nothing_is_offered() -> None:
         await shell.service.offer(USER, request)
 
     assert shell.snapshot == (set(), {})
+    assert request.integrity_key is not None
     assert request.integrity_key.reveal() == bytes(16)
 
 

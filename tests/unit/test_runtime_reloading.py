@@ -103,6 +103,7 @@ async def test_an_offer_that_waited_for_its_registration_sees_the_endpoint_as_it
         )
     with pytest.raises(Busy, match="just changed"):
         await waiting
+    assert request.integrity_key is not None
     assert request.integrity_key.reveal() == bytes(16)
 
 

@@ -1,6 +1,7 @@
 """The journal: what it promises across crashes, damage, full disks and versions."""
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 from pathlib import Path
@@ -113,6 +114,26 @@ def test_a_file_that_is_no_database_is_refused(path: Path, content: bytes) -> No
     with pytest.raises(JournalUnreadable, match="corrupt"):
         Journal.open(path, "boot")
     assert path.read_bytes() == content
+
+
+async def test_the_rows_of_the_first_schema_live_on(path: Path) -> None:
+    """An upgrade in place keeps associations: their SA set moves to where it stands today."""
+    journal = Journal.open(path, "boot")
+    await journal.record([Put(association())])
+    journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        ((body,),) = connection.execute("SELECT body FROM association")
+        row = json.loads(body)
+        row["sa_set"] = row.pop("ipsec_3gpp")
+        for name in ("ipsec_man", "tls", "ipsec_ike"):
+            del row[name]
+        connection.execute("UPDATE association SET body = ?", (json.dumps(row).encode(),))
+        connection.execute("PRAGMA user_version = 1")
+
+    upgraded = Journal.open(path, "boot")
+
+    assert upgraded.load() == [association()]
+    upgraded.close()
 
 
 def test_a_newer_schema_is_refused(path: Path) -> None:

@@ -102,7 +102,7 @@ def test_flipped_bits_give_no_row_that_a_plan_could_not_be_made_of(path: Path) -
 def test_a_row_with_an_impossible_value_is_left(path: Path, changes: dict[str, object]) -> None:
     """It decodes, and yet no plan could be made of it."""
     good, other = rows(2)
-    bad = dataclasses.replace(other, sa_set=dataclasses.replace(other.sa_set, **changes))  # type: ignore[arg-type]
+    bad = dataclasses.replace(other, ipsec_3gpp=dataclasses.replace(other.sa_set, **changes))  # type: ignore[arg-type]
     written(path, [good, bad])
 
     assert salvage(path, "boot") == [good]
@@ -141,14 +141,15 @@ def test_an_older_journal_is_brought_up_to_date(
     scripts = tmp_path / "scripts"
     scripts.mkdir()
     (scripts / "next.sql").write_text("ALTER TABLE association ADD COLUMN later TEXT;")
-    monkeypatch.setattr(journal_module, "MIGRATIONS", ("schema.sql", "next.sql"))
-    monkeypatch.setattr(journal_module, "SCHEMA_VERSION", 2)
+    later = journal_module.SCHEMA_VERSION + 1
+    monkeypatch.setattr(journal_module, "MIGRATIONS", (*journal_module.MIGRATIONS, "next.sql"))
+    monkeypatch.setattr(journal_module, "SCHEMA_VERSION", later)
     monkeypatch.setattr(importlib.resources, "files", lambda _name: scripts)
 
     journal = Journal.open(path, "boot")
 
     connection = journal._connection
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (later,)
     assert connection.execute("SELECT count(later) FROM association").fetchone() == (0,)
     assert sorted(journal.load(), key=str) == sorted(expected, key=str)
     journal.close()
@@ -165,7 +166,7 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(
         "ALTER TABLE association ADD COLUMN later TEXT; SELECT * FROM nowhere;"
     )
     with monkeypatch.context() as patch:
-        patch.setattr(journal_module, "MIGRATIONS", ("schema.sql", "next.sql"))
+        patch.setattr(journal_module, "MIGRATIONS", (*journal_module.MIGRATIONS, "next.sql"))
         patch.setattr(importlib.resources, "files", lambda _name: scripts)
         with pytest.raises(JournalUnreadable):
             Journal.open(path, "boot")

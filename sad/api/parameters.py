@@ -1,0 +1,73 @@
+"""The parameters of each mechanism as the wire shows them. Pure; there are no keys to show."""
+
+from sad.api import shapes
+from sad.model.ike_child import IkeChild
+from sad.model.sa_pair import SaPairParameters
+from sad.model.sa_set import SaSetParameters
+from sad.model.tls_connection import TlsConnection
+
+
+def ipsec_3gpp(s: SaSetParameters | None) -> shapes.Ipsec3gpp | None:
+    """Show an SA set."""
+    if s is None:
+        return None
+    return shapes.Ipsec3gpp(
+        ue_address=s.ue_address,
+        pcscf_address=s.pcscf_address,
+        spi_uc=s.spi_uc,
+        spi_us=s.spi_us,
+        spi_pc=s.spi_pc,
+        spi_ps=s.spi_ps,
+        port_uc=s.port_uc,
+        port_us=s.port_us,
+        port_pc=s.port_pc,
+        port_ps=s.port_ps,
+        integrity_algorithm=s.integrity_algorithm,
+        encryption_algorithm=s.encryption_algorithm,
+    )
+
+
+def ipsec_man(s: SaPairParameters | None) -> shapes.IpsecMan | None:
+    """Show a manually keyed pair."""
+    if s is None:
+        return None
+    return shapes.IpsecMan(
+        local_address=s.local_address,
+        peer_address=s.peer_address,
+        spi_in=s.spi_in,
+        spi_out=s.spi_out,
+        local_ports=s.local_ports,
+        peer_ports=s.peer_ports,
+        integrity_algorithm=s.integrity_algorithm,
+        encryption_algorithm=s.encryption_algorithm,
+        key_set=s.key_set,
+    )
+
+
+def tls(connection: TlsConnection | None) -> shapes.Tls | None:
+    """Show a connection; its cookie means something to this kernel alone."""
+    if connection is None:
+        return None
+    return shapes.Tls(
+        local_address=connection.local_address,
+        local_port=connection.local_port,
+        peer_address=connection.peer_address,
+        peer_port=connection.peer_port,
+        attached=connection.cookie is not None,
+        identity=connection.identity,
+        credential=connection.credential,
+    )
+
+
+def ipsec_ike(child: IkeChild | None) -> shapes.IpsecIke | None:
+    """Show a CHILD_SA."""
+    if child is None:
+        return None
+    return shapes.IpsecIke(
+        local_address=child.local_address,
+        peer_address=child.peer_address,
+        local_ports=child.local_ports,
+        peer_ports=child.peer_ports,
+        connection=child.connection,
+        child=child.child,
+    )

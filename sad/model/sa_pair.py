@@ -1,0 +1,35 @@
+"""The parameters of one manually keyed pair of SAs (``ipsec-man``)."""
+
+from dataclasses import dataclass
+
+from sad.model.endpoint import Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaPairParameters:
+    """One SA each way between two nodes, for all pairs of the listed ports (RFC 3329 2.4).
+
+    ``spi_in`` is the SPI of packets to this node. Algorithms are RFC 3329 names. ``key_set`` is
+    the name under which the keys were handed over out of band.
+    """
+
+    role: Role
+    local_address: str
+    peer_address: str
+    spi_in: int
+    spi_out: int
+    local_ports: tuple[int, ...]
+    peer_ports: tuple[int, ...]
+    integrity_algorithm: str
+    encryption_algorithm: str
+    key_set: str
+
+    @property
+    def local_spis(self) -> tuple[int, ...]:
+        """The SPI of inbound packets."""
+        return (self.spi_in,)
+
+    @property
+    def peer_spis(self) -> tuple[int, ...]:
+        """The SPI of outbound packets."""
+        return (self.spi_out,)

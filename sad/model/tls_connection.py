@@ -1,0 +1,43 @@
+"""The TCP connection that an association of mechanism ``tls`` is bound to."""
+
+from dataclasses import dataclass
+
+from sad.model.endpoint import Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConnection:
+    """A connection by 4-tuple and socket cookie (RFC 3329 2.5: it is the association's life).
+
+    ``cookie`` is None until the first request over it was seen. ``identity`` is what mutual TLS
+    proved of the peer, ``credential`` the credential set that this node showed.
+    """
+
+    role: Role
+    local_address: str
+    local_port: int
+    peer_address: str
+    peer_port: int
+    cookie: int | None = None
+    identity: str | None = None
+    credential: str | None = None
+
+    @property
+    def local_ports(self) -> tuple[int, ...]:
+        """Own port."""
+        return (self.local_port,)
+
+    @property
+    def peer_ports(self) -> tuple[int, ...]:
+        """The other side's port."""
+        return (self.peer_port,)
+
+    @property
+    def local_spis(self) -> tuple[int, ...]:
+        """No SA belongs to it."""
+        return ()
+
+    @property
+    def peer_spis(self) -> tuple[int, ...]:
+        """No SA belongs to it."""
+        return ()
