@@ -52,6 +52,7 @@ def policy(**changes: Any) -> ObservedPolicy:
         "index": 8,
         "template": Template(source=selector.source, destination=selector.destination, reqid=77),
         "hard_add_seconds": 0,
+        "hard_packets": 0,
         "add_time": 0,
     } | changes
     return ObservedPolicy(**values)
@@ -82,6 +83,7 @@ def sa(*, inbound: bool = True, **changes: Any) -> ObservedSa:
         ),
         "mode": Mode.TRANSPORT,
         "hard_add_seconds": 0,
+        "hard_packets": 0,
         "current": CurrentLifetime(bytes=1200, packets=3, add_time=1, use_time=2),
         "replay_window": 128,
         "replay_failures": 0,
