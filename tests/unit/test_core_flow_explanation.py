@@ -52,7 +52,6 @@ def policy(**changes: Any) -> ObservedPolicy:
         "index": 8,
         "template": Template(source=selector.source, destination=selector.destination, reqid=77),
         "hard_add_seconds": 0,
-        "hard_packets": 0,
         "add_time": 0,
     } | changes
     return ObservedPolicy(**values)
