@@ -39,6 +39,10 @@ BAD_LISTS: list[tuple[list[str], int]] = [
     (["tls", "digest"], 488),
     ([ALGORITHM.format("hmac-md5-96", "null")], 488),
     ([ALGORITHM.format("null", "aes-gcm")], 488),
+    ([ALGORITHM.format("null", "null")], 488),  # T33-H-c, as the next three
+    ([ALGORITHM.format("null", "aes-cbc")], 488),
+    ([ALGORITHM.format("hmac-sha-1-96", "aes-gcm")], 488),
+    ([ALGORITHM.format("aes-gmac", "aes-cbc")], 488),
     (["ipsec-3gpp;alg=hmac-sha-1-96;spi-c=7;spi-s=7;port-c=6301;port-s=6300"], 488),
     ([offer(port=5060)], 488),
     ([offer(port_s=5061)], 488),
@@ -48,7 +52,7 @@ BAD_LISTS: list[tuple[list[str], int]] = [
 
 
 async def test_edge_refusals_of_security_client(world: EdgeWorld) -> None:
-    """T33-7.3.2.1, T33-7.1-e and -f, R3329-2.2-a: refused at once; the core hears nothing."""
+    """T33-7.3.2.1, T33-7.1-e and -f, T33-H-c: refused at once; the core hears nothing."""
     with client(world) as raw:
         answers = [
             await ask(raw, register(VICTIM, raw.local, client=rows)) for rows, _ in BAD_LISTS
