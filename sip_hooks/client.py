@@ -13,6 +13,7 @@ A :class:`Client` belongs to one thread. After a fork the child opens a connecti
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import socket
@@ -27,6 +28,8 @@ DEFAULT_PATH = "/run/sad.sock"
 
 _REPLY_BYTES = 1024 * 1024
 _RECEIVE_BYTES = 64 * 1024
+_MOST_DESCRIPTORS = 16
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _decode = json.JSONDecoder().decode
@@ -95,6 +98,8 @@ class _Line:
     def __init__(self, path: str, deadline: float | None) -> None:
         self._received = bytearray()
         self._patience: float | None = None
+        #: Where descriptors go that come with messages; None: the kernel closes them.
+        self.descriptors: list[int] | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._wait_until(deadline)
@@ -119,7 +124,7 @@ class _Line:
             if len(received) > _REPLY_BYTES:
                 raise BadReply("a reply is longer than 1 MiB")
             self._wait_until(deadline)
-            data = self._socket.recv(_RECEIVE_BYTES)
+            data = self._take()
             if not data:
                 raise EOFError
             searched = len(received)
@@ -128,6 +133,21 @@ class _Line:
         message = bytes(received[:end])
         del received[: end + 1]
         return message
+
+    def _take(self) -> bytes:
+        if self.descriptors is None:
+            return self._socket.recv(_RECEIVE_BYTES)
+        data, ancillary, flags, _ = self._socket.recvmsg(
+            _RECEIVE_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+        )
+        for level, kind, raw in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                came = array.array("i")
+                came.frombytes(raw[: len(raw) - len(raw) % came.itemsize])
+                self.descriptors.extend(came)
+        if flags & socket.MSG_CTRUNC:
+            raise BadReply("more descriptors came than can be taken")
+        return data
 
     @property
     def drained(self) -> bool:
@@ -214,9 +234,31 @@ class Client:
 
         Raises :class:`CallError`, :class:`Unreachable`, :class:`TimedOut`, :class:`BadReply`.
         """
+        return self._call(method, parameters, None)
+
+    def call_for_descriptors(
+        self, method: str, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], list[int]]:
+        """Call a method whose reply comes with descriptors: return its parameters, and them.
+
+        The caller closes them; they are not inherited by a new program. Raises as :meth:`call`
+        does, and then none is left open.
+        """
+        descriptors: list[int] = []
+        try:
+            return self._call(method, parameters, descriptors), descriptors
+        except BaseException:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
+
+    def _call(
+        self, method: str, parameters: Mapping[str, Any] | None, descriptors: list[int] | None
+    ) -> dict[str, Any]:
         message = _message(method, parameters)
         deadline = time.monotonic() + self.timeout
         line = self._send(message, deadline)
+        line.descriptors = descriptors
         try:
             reply = _parse(_receive(self.path, line, deadline, self.timeout))
             if reply.get("continues") or not line.drained:
@@ -224,6 +266,7 @@ class Client:
         except BaseException:  # a late answer must never be taken for the next call's
             line.close()
             raise
+        line.descriptors = None
         self._line = line
         return _result(reply)
 

@@ -10,11 +10,13 @@ From text and values to edges:
 ``interfaces``     loads the files; what ``org.varlink.service`` answers
 ``framing``        messages as bytes: split, envelope, replies (pure)
 ``conversion``     wire shapes to daemon values and back
+``credential_*``   both of these for TLS credential sets
 ``authorization``  who may call what (pure)
 ``replies``        refusals as error replies; the unforeseen as a reference
 ``streams``        ``List`` and ``Monitor``
 ``methods``        the dispatch table over ``backend``, the daemon as this package sees it
 ``limits``         what one client can make the daemon keep
+``passing``        replies with descriptors
 ``edges``          bounded outbox, hang-up watch
 ``calls``          the calls of one connection and their replies, in order
 ``connection``     one accepted connection

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 
 from sad.model.association import Association
+from sad.model.credential import CredentialView, HandedOut
 from sad.model.endpoint import Endpoint
 from sad.model.inspection import (
     CheckResult,
@@ -109,6 +110,12 @@ class Backend(Protocol):
 
     def status(self) -> Status:
         """Return the daemon as it stands."""
+
+    def credential(self, caller: Caller, endpoint: str, known_generation: str | None) -> HandedOut:
+        """Hand out an endpoint's TLS credential set; its descriptors are the API's to close."""
+
+    def credentials(self) -> tuple[CredentialView, ...]:
+        """Return the TLS credential sets of all endpoints as they stand."""
 
     async def reconcile(self, reason: str) -> ReconcileReport:
         """Compare the kernel with the journal and mend what differs."""

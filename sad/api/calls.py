@@ -13,6 +13,7 @@ from typing import Any, Final
 from sad.api.edges import Outbox
 from sad.api.framing import Call
 from sad.api.methods import Begun
+from sad.api.passing import Passed, Reply
 from sad.api.streams import Stream
 
 _TURN_BYTES: Final = 64 * 1024
@@ -28,7 +29,7 @@ class _Slot:
         self,
         on_done: Callable[["_Slot"], None],
         task: asyncio.Task[bytes] | None = None,
-        reply: bytes | None = None,
+        reply: Reply | None = None,
     ) -> None:
         self._on_done = on_done
         self.task = task
@@ -59,6 +60,7 @@ class Calls:
         self._begin = begin
         self._on_change = on_change
         self._slots: deque[_Slot] = deque()
+        self._passed_waiting = 0  # slots whose reply has descriptors
         self._oneways: set[asyncio.Task[bytes]] = set()
         self._stream: Stream | None = None
         self._stream_task: asyncio.Task[None] | None = None
@@ -81,6 +83,11 @@ class Calls:
         return bool(self._slots) or self.streaming
 
     @property
+    def passing(self) -> bool:
+        """Whether descriptors wait to be sent, or for their turn."""
+        return self._passed_waiting > 0 or self._outbox.passing
+
+    @property
     def tasks(self) -> list[asyncio.Task[Any]]:
         """What has not ended."""
         tasks = [*self._oneways, self._stream_task, *(slot.task for slot in self._slots)]
@@ -91,9 +98,11 @@ class Calls:
         if self._abandoned and not call.oneway:
             return
         begun = self._begin(call)
-        if isinstance(begun, bytes):
+        if isinstance(begun, bytes | Passed):
             if not call.oneway:
                 self.answer(begun)
+            elif isinstance(begun, Passed):
+                begun.close()
         elif isinstance(begun, Stream):
             if not call.oneway:  # it would only be replies
                 self._stream = begun
@@ -104,9 +113,10 @@ class Calls:
         else:
             self._slots.append(_Slot(self._on_slot_done, self._loop.create_task(begun)))
 
-    def answer(self, reply: bytes) -> None:
+    def answer(self, reply: Reply) -> None:
         """Reply at once, or after the calls before."""
         if self._slots:
+            self._passed_waiting += isinstance(reply, Passed)
             self._slots.append(_Slot(self._on_slot_done, reply=reply))
         else:
             self._outbox.put(reply)
@@ -114,7 +124,9 @@ class Calls:
     def collect(self) -> None:
         """Move the replies that are due to the outbox; start a stream whose turn it is."""
         while self._slots and self._slots[0].reply is not None:
-            self._outbox.put(self._slots.popleft().reply or b"")
+            reply = self._slots.popleft().reply or b""
+            self._passed_waiting -= isinstance(reply, Passed)
+            self._outbox.put(reply)
         if self._stream is not None and self._stream_task is None and not self._slots:
             self._stream_task = self._loop.create_task(self._run(self._stream))
             self._stream_task.add_done_callback(self._on_stream_done)
@@ -150,6 +162,8 @@ class Calls:
         for slot in self._slots:
             if slot.task is not None:
                 slot.task.cancel()
+            elif isinstance(slot.reply, Passed):
+                slot.reply.close()
         if self._stream_task is None:
             self._stream = None
         elif not self._cut:

@@ -164,6 +164,7 @@ class Connection:
             bool(self._backlog)
             and len(self._calls) < self._limits.queued_calls
             and not self._calls.streaming
+            and not self._calls.passing
             and not self._outbox.full
         )
 

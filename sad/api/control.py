@@ -1,6 +1,6 @@
 """The methods of ``org.sipsad.Control``; a part of :mod:`sad.api.methods`."""
 
-from sad.api import control_conversion, conversion, messages
+from sad.api import control_conversion, conversion, credential_conversion, messages
 from sad.api.backend import Backend
 from sad.api.framing import Call, encode_reply
 from sad.model.requests import Caller
@@ -15,6 +15,13 @@ class Control:
     def get_status(self, _caller: Caller, _in: messages.GetStatusIn, _call: Call) -> bytes:
         """The daemon as it stands."""
         return encode_reply(conversion.status(self._backend.status()))
+
+    def list_credentials(
+        self, _caller: Caller, _in: messages.ListCredentialsIn, _call: Call
+    ) -> bytes:
+        """The TLS credential sets of all endpoints."""
+        shown = tuple(map(credential_conversion.credential, self._backend.credentials()))
+        return encode_reply(messages.ListCredentialsOut(credentials=shown))
 
     async def reconcile(
         self, caller: Caller, wanted: messages.ReconcileIn

@@ -78,6 +78,15 @@ class HistoryStep(Message, frozen=True, kw_only=True):
     times: Int
 
 
+class Notice(Message, frozen=True, kw_only=True):
+    """Something that an operator should see to, while it lasts."""
+
+    about: str
+    reason: str
+    text: str
+    hint: str
+
+
 class GetStatusIn(Message, frozen=True, kw_only=True):
     """Nothing."""
 
@@ -96,6 +105,7 @@ class GetStatusOut(Message, frozen=True, kw_only=True):
     last_problem: str | None
     last_problem_at: Int | None
     last_problem_hint: str | None
+    notices: tuple[Notice, ...]
 
 
 class Finding(Message, frozen=True, kw_only=True):

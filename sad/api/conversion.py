@@ -309,4 +309,8 @@ def status(daemon: Status) -> messages.GetStatusOut:
             None if daemon.last_problem_at is None else microseconds(daemon.last_problem_at)
         ),
         last_problem_hint=daemon.last_problem_hint,
+        notices=tuple(
+            messages.Notice(about=n.about, reason=n.reason, text=n.text, hint=n.hint)
+            for n in daemon.notices
+        ),
     )

@@ -7,8 +7,11 @@ import asyncio
 import contextlib
 import select
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Final
+
+from sad.api.passing import Passed, Reply
 
 _NO_EVENTS: Final = 0
 
@@ -73,6 +76,7 @@ class Outbox:
         self._high_water = high_water
         self._limit = limit
         self._buffer = bytearray()
+        self._passing: deque[tuple[int, Passed]] = deque()  # where in the buffer each begins
         self._closed = False
         self.overrun = False
         self.waiting = False
@@ -88,20 +92,31 @@ class Outbox:
         """Whether to produce no more until the client has taken some."""
         return len(self._buffer) >= self._high_water
 
-    def put(self, data: bytes) -> None:
+    @property
+    def passing(self) -> bool:
+        """Whether descriptors wait to be sent."""
+        return bool(self._passing)
+
+    def put(self, reply: Reply) -> None:
         """Append whole messages; after :meth:`close` they go nowhere."""
-        if self._closed:
-            return
-        if len(self._buffer) > self._limit:
-            self.overrun = True
+        overrun = len(self._buffer) > self._limit
+        if self._closed or overrun:
+            self.overrun |= overrun and not self._closed
+            if isinstance(reply, Passed):
+                reply.close()
+        elif isinstance(reply, Passed):
+            self._passing.append((len(self._buffer), reply))
+            self._buffer += reply.data
         else:
-            self._buffer += data
+            self._buffer += reply
 
     def send(self) -> None:
         """Send what the socket takes; an OSError says that the client is gone."""
         if self._buffer and not self.waiting:
             with contextlib.suppress(BlockingIOError, InterruptedError):
-                del self._buffer[: self._connection.send(self._buffer)]
+                self._send_passing()
+                if not self._passing:
+                    del self._buffer[: self._connection.send(self._buffer)]
             if self._buffer:
                 self.waiting = True
                 self.progress_at = self._loop.time()
@@ -113,7 +128,25 @@ class Outbox:
             self._loop.remove_writer(self._connection)
             self.waiting = False
         self._buffer.clear()
+        while self._passing:
+            self._passing.popleft()[1].close()
         self._closed = True
+
+    def _send_passing(self) -> None:
+        """Send up to the last reply with descriptors, each of them with its own first byte."""
+        while self._passing:
+            start, passed = self._passing[0]
+            if start:
+                self._forget(self._connection.send(bytes(self._buffer[:start])))
+            else:
+                sent = self._connection.sendmsg([passed.data], passed.rights)
+                self._passing.popleft()
+                passed.close()
+                self._forget(sent)
+
+    def _forget(self, sent: int) -> None:
+        del self._buffer[:sent]
+        self._passing = deque((start - sent, passed) for start, passed in self._passing)
 
     def _on_writable(self) -> None:
         self._loop.remove_writer(self._connection)

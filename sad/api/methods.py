@@ -12,7 +12,14 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
-from sad.api import control_conversion, conversion, messages, replies, streams
+from sad.api import (
+    control_conversion,
+    conversion,
+    credential_conversion,
+    messages,
+    replies,
+    streams,
+)
 from sad.api.authorization import AccessPolicy
 from sad.api.backend import Backend
 from sad.api.control import Control
@@ -24,6 +31,7 @@ from sad.api.interfaces import (
     get_info,
     get_interface_description,
 )
+from sad.api.passing import Reply
 from sad.api.streams import Stream
 from sad.api.wire import Message
 from sad.model.errors import Busy
@@ -33,7 +41,7 @@ from sad.model.views import DaemonState
 RETRY_WHILE_STARTING_MILLISECONDS: Final = 500
 RETRY_CONNECTION_MILLISECONDS: Final = 1000
 
-Begun: TypeAlias = bytes | Coroutine[Any, Any, bytes] | Stream
+Begun: TypeAlias = Reply | Coroutine[Any, Any, bytes] | Stream
 
 _In = TypeVar("_In", bound=Message)
 _Require: TypeAlias = Callable[[Caller], None]
@@ -75,6 +83,14 @@ class Methods:
         self._now(ASSOCIATIONS, "List", messages.ListIn, self._list, read)
         self._now(ASSOCIATIONS, "Monitor", messages.MonitorIn, self._monitor, read)
         operator = Control(backend)
+        self._now(ASSOCIATIONS, "GetCredential", messages.GetCredentialIn, self._get_credential)
+        self._now(
+            CONTROL,
+            "ListCredentials",
+            messages.ListCredentialsIn,
+            operator.list_credentials,
+            read,
+        )
         self._now(
             CONTROL,
             "GetStatus",
@@ -100,7 +116,7 @@ class Methods:
         interface: str,
         name: str,
         parameters: type[_In],
-        begin: Callable[[Caller, _In, Call], bytes | Stream],
+        begin: Callable[[Caller, _In, Call], Reply | Stream],
         require: _Require | None = None,
         *,
         while_starting: bool = False,
@@ -284,3 +300,9 @@ class Methods:
             return replies.expected_more()
         events = self._backend.subscribe(caller)
         return Stream(streams.monitored(call.method, self._view, events), streams.RESYNC)
+
+    def _get_credential(
+        self, caller: Caller, wanted: messages.GetCredentialIn, _call: Call
+    ) -> Reply:
+        handed = self._backend.credential(caller, wanted.endpoint, wanted.known_generation)
+        return credential_conversion.handed_out(handed)

@@ -164,7 +164,7 @@ def _facts(leaf: x509.Certificate, whole: Sequence[x509.Certificate]) -> Certifi
         serial=f"{leaf.serial_number:x}",
         names=names_of(alternatives).identities,
         alternative_names=alternative_names_of(alternatives),
-        key=keys.name_of(leaf.public_key()),
+        algorithm=keys.name_of(leaf.public_key()),
         not_before=leaf.not_valid_before_utc.timestamp(),
         not_after=leaf.not_valid_after_utc.timestamp(),
         valid_until=first.not_valid_after_utc.timestamp(),

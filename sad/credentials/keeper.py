@@ -1,7 +1,7 @@
 """The sets in force, their replacement, their end, and who gets them.
 
 A set is replaced as a whole or not at all: what lies in the files is judged, and a bad one leaves
-the old one where it is, in memory and on disk. The end comes by time, so :meth:`Keeper.run` looks
+the old one where it is, in memory and on disk. The end comes by time, so :meth:`CredentialKeeper.run` looks
 at the clock again and again. Implements :class:`sad.runtime.ports.Credentials`.
 
 ``on_revoked`` are called with endpoint and generation when a set is taken out of force because its
@@ -55,7 +55,7 @@ class _Kept:
         return "" if self.held is None else self.held.generation
 
 
-class Keeper:
+class CredentialKeeper:
     """All access is from the event loop's thread."""
 
     def __init__(

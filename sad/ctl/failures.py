@@ -65,6 +65,7 @@ _OF_SAD: Final[Mapping[str, _Sentence]] = {
     "BadParameter": _Sentence("{parameter}: {reason}"),
     "AlgorithmUnavailable": _Sentence("algorithm {algorithm}: {reason}"),
     "MechanismUnavailable": _Sentence("mechanism {mechanism}: {reason}"),
+    "NoCredential": _Sentence('endpoint "{endpoint}": {reason}'),
     "FlowInUse": _Sentence("in use by association {id}: {reason}"),
     "LimitExceeded": _Sentence("limit {limit} ({maximum}) is reached"),
     "PoolExhausted": _Sentence("no free {pool} is left (of {size})"),

@@ -206,6 +206,15 @@ class ReconcileReport(TypedDict):
     ended: int
 
 
+class Notice(TypedDict):
+    """Something that an operator should see to, while it lasts."""
+
+    about: str
+    reason: str
+    text: str
+    hint: str
+
+
 class GetStatusOut(TypedDict):
     """Reply of ``GetStatus``."""
 
@@ -220,6 +229,7 @@ class GetStatusOut(TypedDict):
     lastProblem: NotRequired[str | None]
     lastProblemAt: NotRequired[int | None]
     lastProblemHint: NotRequired[str | None]
+    notices: list[Notice]
 
 
 class Finding(TypedDict):

@@ -96,7 +96,7 @@ class CertificateFacts:
     serial: str
     names: tuple[str, ...]
     alternative_names: tuple[str, ...]
-    key: str
+    algorithm: str
     not_before: float
     not_after: float
     valid_until: float

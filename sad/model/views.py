@@ -112,6 +112,16 @@ class EndpointStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something that an operator should see to, while it lasts; ``reason`` is a stable word."""
+
+    about: str
+    reason: str
+    text: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The daemon as it stands; instants in real-time seconds.
 
@@ -129,3 +139,4 @@ class Status:
     last_problem: str | None
     last_problem_at: float | None
     last_problem_hint: str | None
+    notices: tuple[Notice, ...] = ()

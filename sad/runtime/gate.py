@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sad.core.decision import Circumstances
 from sad.model.association import Association, AssociationState, Phase
+from sad.model.credential import HandedOut
 from sad.model.endpoint import Endpoint
 from sad.model.errors import (
     Busy,
@@ -71,6 +72,11 @@ class Gate:
             raise NoSuchEndpoint(endpoint=name)
         self._require(caller, endpoint.name, may=self.access.may_use_endpoint(caller, endpoint))
         return endpoint
+
+    def credential(self, caller: Caller, endpoint: str, known_generation: str | None) -> HandedOut:
+        """Hand out a TLS credential set to the users of its endpoint, and not even to root."""
+        found = self.endpoint(caller, endpoint)
+        return self._shared.credentials.hand_out(found.name, known_generation)
 
     def mechanism(self, name: str) -> MechanismDriver:
         """Return a mechanism by its RFC name."""

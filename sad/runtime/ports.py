@@ -11,6 +11,7 @@ from sad.core.decision import Circumstances
 from sad.core.reconcile import Findings
 from sad.core.table import AssociationTable
 from sad.model.association import Association, EndReason, RegistrationKey
+from sad.model.credential import CredentialView, HandedOut
 from sad.model.endpoint import Endpoint
 from sad.model.journal import JournalWrite
 from sad.model.key_record import KeyRecord
@@ -57,6 +58,16 @@ class KernelTables(Protocol):
 
     async def dump_policies(self) -> list[ObservedPolicy]:
         """Return the SPD."""
+
+
+class Credentials(Protocol):
+    """The TLS credential sets of the endpoints (:mod:`sad.credentials`)."""
+
+    def hand_out(self, endpoint: str, known_generation: str | None) -> HandedOut:
+        """Return the set in force; its descriptors are the caller's. Raises NoCredential."""
+
+    def views(self) -> tuple[CredentialView, ...]:
+        """Return every set as it stands at this instant."""
 
 
 class MechanismDriver(Protocol):

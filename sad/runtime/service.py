@@ -84,6 +84,7 @@ class AssociationService:
         self._randbelow = randbelow
         self._status_page = status_page
         self.operator = operator
+        self.credential, self.credentials = self._gate.credential, shared.credentials.views
 
     def use(self, access: Access, limits: Limits) -> None:
         """Take over changed settings: who may do what, and how much there may be."""

@@ -18,10 +18,12 @@ from sad.model.rules import Layout, Lifetimes, Limits
 from sad.model.views import DaemonState, WatchKind
 from sad.runtime import story
 from sad.runtime.background import Background
+from sad.runtime.credentials import NoCredentials
 from sad.runtime.deadlines import Deadlines
 from sad.runtime.history import History
 from sad.runtime.ports import (
     Clock,
+    Credentials,
     JournalPort,
     Keeper,
     KeyRecords,
@@ -63,6 +65,7 @@ class Shared:
         keepers: Sequence[Keeper],
         other_mechanisms: Mapping[str, MechanismDriver] | None = None,
         records: KeyRecords | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self._standing: dict[PolicyId, Policy] = {}
         self.settings = settings
@@ -79,6 +82,7 @@ class Shared:
         self.offer_handlers: dict[str, OfferHandler] = {}
         #: None: what the kernel has lost is ended.
         self.records = records
+        self.credentials = credentials or NoCredentials()
         self.table = AssociationTable()
         self.deadlines = Deadlines(clock.boottime)
         self.watch = Watch()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from sad.core.pools import pools
 from sad.model.endpoint import Endpoint
 from sad.model.views import EndpointStatus, Status
+from sad.runtime.credentials import notices_of
 from sad.runtime.reconciler import Reconciler
 from sad.runtime.state import Shared
 
@@ -54,6 +55,7 @@ class StatusPage:
             last_problem=what,
             last_problem_at=at,
             last_problem_hint=hint,
+            notices=tuple(notices_of(shared.credentials.views())),
         )
 
     def _endpoint(self, endpoint: Endpoint, associations: int) -> EndpointStatus:

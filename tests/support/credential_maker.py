@@ -16,6 +16,8 @@ from sad.model.credential import WantedCredential
 
 NOW = dt.datetime(2030, 6, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
+#: For those that OpenSSL looks at, which knows no other time than the real one.
+LONG_AGO, NEVER = dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 DOMAIN = "sip.example.org"
 ALL = {
     "digital_signature": False,
@@ -85,7 +87,7 @@ def certificate(
     key_usage: x509.KeyUsage | None = None,
     uses: Sequence[x509.ObjectIdentifier] = (),
     others: Sequence[tuple[x509.ExtensionType, bool]] = (),
-    begins: dt.datetime = NOW - 10 * DAY,
+    begins: dt.datetime = LONG_AGO,
     ends: dt.datetime = NOW + 365 * DAY,
 ) -> x509.Certificate:
     """One certificate; ``ca`` None leaves basicConstraints out."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sad.credentials.keeper import Keeper
+from sad.credentials.keeper import CredentialKeeper
 from sad.credentials.reading import Place
 from sad.credentials.story import Step
 from sad.model.credential import CredentialRules, WantedCredential
@@ -31,9 +31,9 @@ class World:
         self.rules = CredentialRules(directory=str(self.out), command_seconds=20)
         self.keeper = self.again()
 
-    def again(self) -> Keeper:
+    def again(self) -> CredentialKeeper:
         """As after a restart."""
-        self.keeper = Keeper(self.rules, Place(None, OWNERS), lambda: self.now)
+        self.keeper = CredentialKeeper(self.rules, Place(None, OWNERS), lambda: self.now)
         return self.keeper
 
     def command(self, status: int = 0) -> tuple[str, ...]:

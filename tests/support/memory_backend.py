@@ -11,10 +11,13 @@ from collections.abc import AsyncIterator, Iterable
 
 from sad.api.authorization import may_use_endpoint
 from sad.core import agreement, offer
+from sad.credentials.keeper import CredentialKeeper
 from sad.model.association import Association, AssociationState, EndReason, Phase
+from sad.model.credential import CredentialView, HandedOut
 from sad.model.endpoint import Endpoint
 from sad.model.errors import (
     FlowInUse,
+    NoCredential,
     NoSuchAssociation,
     NoSuchEndpoint,
     NotPermitted,
@@ -122,6 +125,7 @@ class MemoryBackend:
         self.releases: list[ReleaseRequest] = []
         self.queues: list[asyncio.Queue[WatchEvent]] = []
         self.finalised = 0
+        self.keeper: CredentialKeeper | None = None
         self._ids = itertools.count(1)
 
     def now(self) -> float:
@@ -301,6 +305,15 @@ class MemoryBackend:
             await asyncio.sleep(0)  # real clean-up waits, too
             self.queues.remove(queue)
             self.finalised += 1
+
+    def credential(self, caller: Caller, endpoint: str, known_generation: str | None) -> HandedOut:
+        self._endpoint(caller, endpoint)
+        if self.keeper is None:
+            raise NoCredential(endpoint=endpoint, reason="there is none", hint="make one")
+        return self.keeper.hand_out(endpoint, known_generation)
+
+    def credentials(self) -> tuple[CredentialView, ...]:
+        return () if self.keeper is None else self.keeper.views()
 
     def status(self) -> Status:
         return Status(

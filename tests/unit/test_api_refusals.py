@@ -111,6 +111,7 @@ REFUSALS: list[errors.SadError] = [
     errors.BadParameter(parameter="p", reason="r", rule=None, hint="h"),
     errors.AlgorithmUnavailable(algorithm="a", reason="r", hint="h"),
     errors.MechanismUnavailable(mechanism="m", reason="r", hint="h"),
+    errors.NoCredential(endpoint="access", reason="r", hint="h"),
     errors.FlowInUse(reason="r", id="i", hint="h"),
     errors.LimitExceeded(limit="l", maximum=3, hint="h"),
     errors.PoolExhausted(pool="p", size=4, hint="h"),

@@ -5,6 +5,7 @@ import fcntl
 import gc
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ from tests.support.descriptors import open_descriptors
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.keeper.close()
 
 
 # --- load ----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A set is replaced whole or not at all, on disk as in memory; the SIP server is told once."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from tests.support.credential_world import World, edge, steps
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.keeper.close()
 
 
 # --- replacement ---------------------------------------------------------------------------------
