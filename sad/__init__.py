@@ -11,10 +11,12 @@ One way for data: socket, request model, pure decision, pure plan, journal, kern
 ``runtime``        the imperative shell: service, deadlines, watch, service manager
 ``api``            the Varlink socket: interface files, framing, authorisation, methods
 ``ctl``            ``sadctl``, which imports nothing of the above
+``metrics``        metrics for Prometheus
 ``manual``         manual pages and completions, made of all of the above
 ``guard``          static packet-filter rules that keep clear text off protected ports
 ``config``         settings: file, environment, command line
 ``app``            the composition root: the only module that knows every class
+``app_metrics``    metrics, put together
 ``app_operating``  what answers operators, put together
 ``app_settings``   settings to the values that the parts are built from
 ``app_reload``     SIGHUP: what of that changes in a running daemon

@@ -21,6 +21,7 @@ from sad.api.limits import Limits
 from sad.api.listening import ListeningSocket, adopt_listening_socket, make_listening_socket
 from sad.api.methods import Methods
 from sad.api.server import Server
+from sad.app_metrics import Metrics
 from sad.app_operating import operations_of
 from sad.app_reload import Reload
 from sad.app_settings import Parts, parts_of
@@ -69,7 +70,8 @@ async def run(
         )
         if records is not None:
             stack.callback(records.close)
-        kernel = await _open_kernel(settings)
+        metrics = Metrics()
+        kernel = metrics.counted(await _open_kernel(settings))
         stack.callback(kernel.close)
         connections = KernelConnections.open()
         stack.callback(connections.close)
@@ -92,6 +94,7 @@ async def run(
             set_mechanisms={ipsec_3gpp.name: ipsec_3gpp},
             keepers=[ipsec_3gpp],
         )
+        shared.observer = metrics.meters
         endings = Endings(shared)
         reconciler = Reconciler(shared, endings)
         missing: dict[str, str] = {}
@@ -171,6 +174,13 @@ async def run(
             service=service,
             methods=methods,
             reloading=Reloading(shared, endings, reconciler),
+        )
+        await metrics.serve(
+            stack,
+            settings.metrics,
+            shared=shared,
+            status=service.status,
+            statistics=server.statistics,
         )
         starting.cancel()
         manager.ready()

@@ -2,6 +2,7 @@
 
 =================  ==============================================================================
 ``settings``       the models; their field descriptions are the documentation
+``metrics``        the model of the ``[metrics]`` table
 ``endpoint``       the model of an ``[[endpoint]]`` table
 ``values``         value types: each parses one value or refuses it with the way out
 ``problems``       what is wrong, where, and the way out
@@ -20,6 +21,7 @@ path by ``--config`` or ``SAD_CONFIG``), defaults.
 from sad.config.check import check_config, describe
 from sad.config.endpoint import EndpointSettings
 from sad.config.load import load_settings
+from sad.config.metrics import MetricsSettings
 from sad.config.problems import EX_CONFIG, ConfigurationError, Problem
 from sad.config.resolve import (
     system_group,
@@ -45,6 +47,7 @@ __all__ = [
     "KernelSettings",
     "LifetimeSettings",
     "LimitSettings",
+    "MetricsSettings",
     "Problem",
     "Settings",
     "build_parser",

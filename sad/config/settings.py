@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sad.config.endpoint import EndpointSettings
+from sad.config.metrics import MetricsSettings
 from sad.config.problems import BrokenRule, raise_broken
 from sad.config.values import (
     HIGHEST_U32,
@@ -289,6 +290,9 @@ class Settings(BaseModel):
     )
     limits: LimitSettings = Field(
         default_factory=LimitSettings, description="How much there may be"
+    )
+    metrics: MetricsSettings = Field(
+        default_factory=MetricsSettings, description="Where Prometheus finds metrics"
     )
     endpoint: tuple[EndpointSettings, ...] = Field(
         default=(), description="Endpoints: local addresses with their protected ports"

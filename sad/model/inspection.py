@@ -87,3 +87,12 @@ class CheckResult:
     fitness: Fitness
     text: str
     hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expiry:
+    """Something of this node that ends by itself: a certificate, a key; ``at`` in real time."""
+
+    kind: str
+    name: str
+    at: float

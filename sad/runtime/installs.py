@@ -98,6 +98,7 @@ class Installs:
         free, and the reconciler takes it away.
         """
         shared = self._shared
+        begun = shared.clock.boottime()
         await self._endings.finish_removals(new.registration)
         if (
             shared.records is not None
@@ -123,6 +124,7 @@ class Installs:
                 await self._leave_to_reconciler(new)
             raise
         shared.table.put(installed)
+        shared.observer.installed(new.mechanism, shared.clock.boottime() - begun)
         return installed
 
     async def _leave_to_reconciler(self, new: Association) -> None:

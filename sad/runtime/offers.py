@@ -23,6 +23,7 @@ from sad.model.errors import (
     Busy,
     MechanismUnavailable,
     NoCommonMechanism,
+    SadError,
     UnknownFlow,
 )
 from sad.model.requests import (
@@ -113,6 +114,16 @@ class Offers:
     # --- offer -----------------------------------------------------------------------------------
 
     async def offer(self, caller: Caller, request: OfferRequest) -> Offered:
+        """As :meth:`_offer`, and told to whoever counts."""
+        try:
+            offered = await self._offer(caller, request)
+        except SadError as error:
+            self._shared.observer.offer_refused(error)
+            raise
+        self._shared.observer.offer_taken(offered)
+        return offered
+
+    async def _offer(self, caller: Caller, request: OfferRequest) -> Offered:
         """Choose and install; a caller that leaves gets it rolled back.
 
         Unless another caller of the same transaction waits for the answer, or has it.

@@ -157,6 +157,7 @@ class Reconciler:
             self._next = None
             report = await self._reconcile(reason)
         self.last = report
+        self._shared.observer.reconciled(report)
         changed = report.repaired + report.removed + report.ended
         log.log(
             logging.WARNING if changed and reason != "start" else logging.INFO,

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from weakref import WeakValueDictionary
 
@@ -13,6 +13,7 @@ from sad.core.table import AssociationTable
 from sad.model.association import Association, Phase, RegistrationKey
 from sad.model.endpoint import Endpoint
 from sad.model.errors import JournalUnavailable, SadError
+from sad.model.inspection import Expiry
 from sad.model.journal import Forget, JournalWrite, Put, id_of
 from sad.model.rules import Layout, Lifetimes, Limits
 from sad.model.views import DaemonState, WatchKind
@@ -21,6 +22,7 @@ from sad.runtime.background import Background
 from sad.runtime.credentials import NoCredentials
 from sad.runtime.deadlines import Deadlines
 from sad.runtime.history import History
+from sad.runtime.observer import Observer
 from sad.runtime.ports import (
     Clock,
     Credentials,
@@ -92,6 +94,9 @@ class Shared:
         #: What, the way out, and when (real-time seconds).
         self.problem: tuple[str, str, float] | None = None
         self.history = History()
+        self.observer = Observer()
+        #: Who knows of something of this node that ends by itself.
+        self.expiries: list[Callable[[], Iterable[Expiry]]] = []
         self.request_reconcile: Callable[[str], None] = lambda _reason: None
         self.rebuild_locked: Callable[[str], Awaitable[bool]] = _never
         self._locks: WeakValueDictionary[RegistrationKey, asyncio.Lock] = WeakValueDictionary()
@@ -132,6 +137,7 @@ class Shared:
         self.watch.publish(kind, association)
         if step is story.Step.ENDED:
             self.history.forget(association.id)
+            self.observer.ended(association)
         else:
             self.history.note(association.id, step.word, self.clock.realtime())
         story.tell(step, association, now=self.clock.boottime())
@@ -139,6 +145,7 @@ class Shared:
     def tell_problem(self, what: str, hint: str) -> None:
         """Log a problem that nobody's answer carries, and keep it for ``sadctl status``."""
         log.error("%s (%s)", what, hint)
+        self.observer.problem()
         self.problem = (what, hint, self.clock.realtime())
 
     async def record_tolerant(self, *writes: JournalWrite) -> None:

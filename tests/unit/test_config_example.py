@@ -12,12 +12,20 @@ from sad.config import (
     KernelSettings,
     LifetimeSettings,
     LimitSettings,
+    MetricsSettings,
     Settings,
     load_settings,
 )
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "systemd/sad.toml"
-MODELS = (Settings, LifetimeSettings, KernelSettings, LimitSettings, EndpointSettings)
+MODELS = (
+    Settings,
+    LifetimeSettings,
+    KernelSettings,
+    LimitSettings,
+    MetricsSettings,
+    EndpointSettings,
+)
 
 
 def uncommented() -> str:
@@ -35,6 +43,7 @@ def test_every_value_shown_is_the_default() -> None:
     shown = tomllib.loads(uncommented())
     assert shown.pop("socket_group") == "sad"
     (endpoint,) = shown.pop("endpoint")
+    assert shown["metrics"].pop("textfile").endswith(".prom")
 
     assert Settings.model_validate(shown) == Settings()
     required = {
@@ -48,7 +57,7 @@ def test_every_setting_is_shown_with_its_documentation(model: type[BaseModel]) -
     """No setting is missing, and the comment before it begins with the model's description."""
     text = EXAMPLE.read_text()
     for name, field in model.model_fields.items():
-        if name in {"lifetimes", "kernel", "limits", "endpoint"}:
+        if name in {"lifetimes", "kernel", "limits", "metrics", "endpoint"}:
             continue
         match = re.search(rf"((?:^# .*\n)+)#{name} = ", text, re.MULTILINE)
         assert match is not None, name
