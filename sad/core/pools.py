@@ -8,9 +8,6 @@ from sad.model.endpoint import Endpoint
 from sad.model.inspection import PoolUse
 from sad.model.rules import Layout, Limits
 
-#: Two SPIs of ours for each association: one for each of its inbound SAs.
-_OWN_SPIS = 2
-
 
 def pools(
     associations: Iterable[Association],
@@ -32,16 +29,18 @@ def _pools(
     temporary = sum(a.state is AssociationState.TEMPORARY for a in everybody)
     yield _of_daemon("associations", len(everybody), limits.max_associations)
     yield _of_daemon("temporary sets", temporary, limits.max_temporary_sets)
-    reqids = {reqid for a in everybody for reqid in (a.reqid_in, *a.reqid_out)}
+    reqids = {reqid for a in everybody for reqid in (a.reqid_in, *a.reqid_out) if reqid}
     low, high = layout.reqid_range
     yield _of_daemon("reqids", len(reqids), high - low + 1)
-    on_endpoint = Counter(a.endpoint for a in everybody)
+    spis = Counter[str]()
+    for association in everybody:
+        spis[association.endpoint] += len(association.path.local_spis)
     for endpoint in endpoints:
         low, high = endpoint.spi_range
         yield PoolUse(
             name="SPIs",
             endpoint=endpoint.name,
-            used=_OWN_SPIS * on_endpoint[endpoint.name],
+            used=spis[endpoint.name],
             size=high - low + 1,
         )
 

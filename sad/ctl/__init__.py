@@ -17,6 +17,7 @@ verb that explains headers imports :mod:`sip_hooks.secagree` when it runs.
 ``output``         the terminal or pipe: width, colour, JSON
 ``render``         pure: status, rows, events and results as lines
 ``details``        pure: one association as lines
+``mechanisms``     pure: what each mechanism's association is made of
 ``hints``          pure: what counters mean and where to look next
 ``words``          pure: spans of time, sizes, SPIs and states in words
 ``sheet``          pure: lines of a given width, with or without colour

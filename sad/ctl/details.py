@@ -6,9 +6,10 @@ The SAs are those of TS 33.203 7.1, named SA1 to SA4 whichever side this node is
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sad.ctl.hints import association_hints, sa_hint
+from sad.ctl.mechanisms import of_mechanism, sas_of
 from sad.ctl.sheet import Sheet, state_role
 from sad.ctl.words import (
     ago,
@@ -17,38 +18,12 @@ from sad.ctl.words import (
     lifetime_text,
     listing,
     size,
-    socket_address,
     spi_text,
     state_text,
 )
 
 if TYPE_CHECKING:
-    from sad.ctl.shapes import Association, FindOut, GetOut, Ipsec3gpp, SaCounters
-
-
-class _Sa(NamedTuple):
-    """One row of the table of TS 33.203 7.1, seen from this node."""
-
-    name: str
-    direction: str
-    spi: int
-    source: str
-    destination: str
-
-
-def sas_of(s: Ipsec3gpp, role: str) -> tuple[_Sa, ...]:
-    """Return SA1 to SA4 of a set (TS 33.203 7.1)."""
-    ue_client = f"{socket_address(s['ueAddress'], s['portUc'])} (UE client)"
-    ue_server = f"{socket_address(s['ueAddress'], s['portUs'])} (UE server)"
-    pcscf_client = f"{socket_address(s['pcscfAddress'], s['portPc'])} (P-CSCF client)"
-    pcscf_server = f"{socket_address(s['pcscfAddress'], s['portPs'])} (P-CSCF server)"
-    to_pcscf, to_ue = ("in", "out") if role == "edge" else ("out", "in")
-    return (
-        _Sa("SA1", to_pcscf, s["spiPs"], ue_client, pcscf_server),
-        _Sa("SA2", to_ue, s["spiUc"], pcscf_server, ue_client),
-        _Sa("SA3", to_ue, s["spiUs"], pcscf_client, ue_server),
-        _Sa("SA4", to_pcscf, s["spiPc"], ue_server, pcscf_client),
-    )
+    from sad.ctl.shapes import Association, FindOut, GetOut, SaCounters
 
 
 def details_lines(reply: GetOut, sheet: Sheet, now: float) -> list[str]:
@@ -116,11 +91,8 @@ def _head(
     if registration["publicIdentities"]:
         lines += sheet.labelled("public identities", listing(registration["publicIdentities"]))
     lines += sheet.labelled("mechanism", association["mechanism"])
-    if s := association.get("ipsec3gpp"):
-        encryption = s["encryptionAlgorithm"]
-        note = " (integrity only, content readable)" if encryption == "null" else ""
-        lines += sheet.labelled("integrity", s["integrityAlgorithm"])
-        lines += sheet.labelled("encryption", encryption + note)
+    for label, text in of_mechanism(association):
+        lines += sheet.labelled(label, text)
     confirmed = association["confirmedAt"]
     lines += sheet.labelled("created", ago(association["createdAt"], now))
     lines += sheet.labelled("confirmed", ago(confirmed, now) if confirmed else "not yet")
@@ -142,16 +114,15 @@ def _sa_blocks(
 ) -> Iterator[list[str]]:
     """Each SA of the set with its counters, then counters of SAs that no table here names."""
     counted_by_name = {counter["name"]: counter for counter in counters}
-    if s := association.get("ipsec3gpp"):
-        for sa in sas_of(s, association["role"]):
-            counter = counted_by_name.pop(sa.name, None)
-            lines = [
-                sheet.title(sa.name, sa.direction),
-                *sheet.labelled("spi", spi_text(sa.spi)),
-                *sheet.labelled("from", sa.source),
-                *sheet.labelled("to", sa.destination),
-            ]
-            yield lines if counter is None else lines + _counter_lines(counter, sheet, now)
+    for sa in sas_of(association):
+        counter = counted_by_name.pop(sa.name, None)
+        lines = [
+            sheet.title(sa.name, sa.direction),
+            *sheet.labelled("spi", spi_text(sa.spi)),
+            *sheet.labelled("from", sa.source),
+            *sheet.labelled("to", sa.destination),
+        ]
+        yield lines if counter is None else lines + _counter_lines(counter, sheet, now)
     for counter in counted_by_name.values():
         yield [
             sheet.title(counter["name"], counter["direction"]),

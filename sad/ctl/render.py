@@ -148,10 +148,10 @@ def reconcile_lines(reply: ReconcileOut, sheet: Sheet) -> list[str]:
 
 def peer_address(association: Association) -> str:
     """Return the other side's address, ``-`` for a mechanism that has none."""
-    s = association.get("ipsec3gpp")
-    if not s:
-        return "-"
-    return s["ueAddress"] if association["role"] == "edge" else s["pcscfAddress"]
+    if s := association.get("ipsec3gpp"):
+        return s["ueAddress"] if association["role"] == "edge" else s["pcscfAddress"]
+    other = association.get("ipsecMan") or association.get("tls") or association.get("ipsecIke")
+    return other["peerAddress"] if other else "-"
 
 
 def _cells(association: Association) -> tuple[Cell, ...]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sad.ctl import details, hints
+from sad.ctl import details, hints, mechanisms, render
 from sad.ctl.shapes import FindOut
 from sad.ctl.sheet import Sheet
 from tests.support.ctl_samples import (
@@ -86,9 +86,8 @@ SA4: in
 
 def test_the_directions_turn_with_the_role() -> None:
     """At a UE the same SAs run the other way; names, SPIs and ports stay (norms section 11)."""
-    about = ipsec3gpp()
-    edge = details.sas_of(about, "edge")  # type: ignore[arg-type]  # a plain dict
-    ue = details.sas_of(about, "ue")  # type: ignore[arg-type]  # as above
+    edge = mechanisms.sas_of(association(role="edge"))
+    ue = mechanisms.sas_of(association(role="ue"))
 
     assert [sa.direction for sa in edge] == ["in", "out", "out", "in"]
     assert [sa.direction for sa in ue] == ["out", "in", "in", "out"]
@@ -216,3 +215,41 @@ def test_one_way_traffic_is_named_in_both_directions() -> None:
     assert "does the SIP server send from the protected ports" in hints_of("established", 5, 0)
     assert hints_of("inUse", 5, 5) == ""
     assert hints_of("inUse", 0, 0) == ""
+
+
+def test_every_mechanism_shows_what_it_is_made_of() -> None:
+    """One page for all: keys by name, connections, CHILD_SAs."""
+    pair = {
+        "localAddress": "10.10.0.1",
+        "peerAddress": "10.10.0.2",
+        "spiIn": 256,
+        "spiOut": 257,
+        "localPorts": [5064],
+        "peerPorts": [6300],
+        "integrityAlgorithm": "hmac-sha-1-96",
+        "encryptionAlgorithm": "null",
+        "keySet": "trunk-1",
+    }
+    tls = {
+        "localAddress": "2001:db8::1",
+        "localPort": 5061,
+        "peerAddress": "2001:db8::2",
+        "peerPort": 40000,
+        "attached": True,
+        "identity": "sip:ims.example",
+        "credential": None,
+    }
+    ike = pair | {"connection": "ue", "child": "sip"}
+
+    def shown(**mechanism: Any) -> str:
+        reply: Any = {"association": association(ipsec3gpp=None, **mechanism), "counters": []}
+        return "\n".join(details.details_lines(reply, Sheet(), NOW))
+
+    man = shown(mechanism="ipsec-man", ipsecMan=pair)
+    assert "  key set: trunk-1\n" in man
+    assert "in: in\n  spi: 0x00000100\n  from: 10.10.0.2:6300\n  to: 10.10.0.1:5064" in man
+    connection = shown(mechanism="tls", tls=tls)
+    assert "  peer: [2001:db8::2]:40000\n" in connection
+    assert "  peer's identity: sip:ims.example\n  credential: of the SIP server" in connection
+    assert "  CHILD_SA: sip of connection ue" in shown(mechanism="ipsec-ike", ipsecIke=ike)
+    assert render.peer_address(association(ipsec3gpp=None, tls=tls)) == "2001:db8::2"
