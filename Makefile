@@ -20,7 +20,7 @@ ACCEPTANCE_PACKAGES := [ $(PACKAGES) = by-hand ] || \
 	.ci/apt-install $$(awk '!/^\#/ && NF { print $$1 }' .ci/packages-acceptance)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint unit kernel soak fuzz bench demo acceptance install uninstall clean distclean
+.PHONY: help setup test lint unit kernel soak fuzz bench demo commands acceptance install uninstall clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,10 @@ bench: $(READY) ## how long the agreement takes, against json on the same machin
 
 demo: $(READY) ## the whole way of a registration, before your eyes
 	@$(RUN) tests.lane --print-lane --lane $(LANE) -- $(RUN) tests.demo
+
+commands: $(READY) ## write sad/docs/commands.md anew: what each command prints on a live edge
+	@$(RUN) tests.lane --lane $(LANE) -- $(RUN) tests.face >build/commands.md
+	@mv build/commands.md sad/docs/commands.md
 
 acceptance: $(READY) ## the service in two Vagrant machines, from nothing to a table (20 minutes)
 	@$(ACCEPTANCE_PACKAGES)

@@ -149,15 +149,16 @@ def _policy_text(policy: ObservedPolicy, owner: int) -> str:
 
 
 def _sa_text(sa: ObservedSa, *, inbound: bool) -> str:
-    text = f"SPI 0x{sa.id.spi:08x}: {sa.current.packets} packets, {sa.current.bytes} bytes"
+    text = f"SPI 0x{sa.id.spi:08x}: packets {sa.current.packets}, bytes {sa.current.bytes}"
     if inbound:
-        text += f", {sa.integrity_failures} integrity failures, {sa.replay_failures} replays"
+        text += f", integrity failures {sa.integrity_failures}, replays {sa.replay_failures}"
     return text
 
 
 def _sa_hint(sas: Sequence[ObservedSa]) -> str:
-    if any(sa.integrity_failures and not sa.current.packets for sa in sas):
-        return "ESP arrives, integrity fails: the keys differ"
+    for sa in sas:
+        if sa.integrity_failures and not sa.current.packets:
+            return f"SPI 0x{sa.id.spi:08x}: ESP arrives, integrity fails: the keys differ"
     if not any(sa.current.packets for sa in sas):
         return "no ESP has arrived on it yet"
     return ""

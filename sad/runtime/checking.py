@@ -4,7 +4,8 @@ The counterpart of :mod:`sad.mechanisms.probe`, which refuses a start; this one 
 looks at more.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from sad.model.endpoint import Endpoint, Profile
@@ -94,10 +95,9 @@ class Checks:
             return
         for transport, bound in zip(("UDP", "TCP"), self._node.listeners(), strict=True):
             lacking = [
-                f"{address} port {port}"
+                f"{address} port {', '.join(map(str, ports))}"
                 for address in endpoint.addresses
-                for port in sorted(endpoint.ports)
-                if not {(address, port), ("0.0.0.0", port), ("::", port)} & bound  # noqa: S104 - read
+                if (ports := _unheard(address, sorted(endpoint.ports), bound))
             ]
             name = f"ports of {endpoint.name}"
             if not lacking:
@@ -105,7 +105,7 @@ class Checks:
             else:
                 yield _warning(
                     name,
-                    f"{transport}: nobody listens on {', '.join(lacking)}",
+                    f"{transport}: nobody listens on {'; '.join(lacking)}",
                     "does the SIP server run, with a listen line for each protected port?",
                 )
 
@@ -134,6 +134,11 @@ class Checks:
                 "install and start charon-systemd with the vici plugin",
             )
         return _ok("strongSwan", "not there, and no endpoint needs it")
+
+
+def _unheard(address: str, ports: Iterable[int], bound: AbstractSet[tuple[str, int]]) -> list[int]:
+    """Return the ports of an address at which nobody listens, not at every address either."""
+    return [p for p in ports if not {(address, p), ("0.0.0.0", p), ("::", p)} & bound]  # noqa: S104 - read
 
 
 def _ok(what: str, text: str) -> CheckResult:

@@ -101,7 +101,7 @@ def test_a_flow_with_policy_and_sa_is_protected() -> None:
 
     assert found.verdict is Verdict.PROTECTED
     assert [f.what for f in found.findings] == ["policy", "SA", "counter"]
-    assert "SPI 0x00001234: 3 packets, 1200 bytes, 0 integrity" in found.findings[1].text
+    assert "SPI 0x00001234: packets 3, bytes 1200, integrity failures 0" in found.findings[1].text
     assert found.hint == ""
 
 
@@ -110,7 +110,7 @@ def test_keys_that_differ_are_said_to() -> None:
     silent = CurrentLifetime(bytes=0, packets=0, add_time=1, use_time=0)
     found = fate(policy(), sas=(sa(current=silent, integrity_failures=4),))
 
-    assert found.hint == "ESP arrives, integrity fails: the keys differ"
+    assert found.hint == "SPI 0x00001234: ESP arrives, integrity fails: the keys differ"
     assert fate(policy(), sas=(sa(current=silent),)).hint == "no ESP has arrived on it yet"
 
 

@@ -1,0 +1,148 @@
+"""The page ``sad/docs/commands.md``: what each command prints on a live edge.
+
+``make commands`` writes it anew; a test on a real kernel compares its shape with what the commands
+print there, numbers, ids and ages left out of account.
+"""
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sad.ctl.__main__ import main
+from tests.support.pair import EDGE, UE, Pair
+
+PAGE: Final = Path(__file__).resolve().parents[2] / "sad/docs/commands.md"
+#: Lines of a long answer that are shown.
+_SHOWN: Final = 14
+_HEADER: Final = (
+    "Security-Client: tls;q=0.5, ipsec-3gpp;alg=hmac-md5-96;spi-c=300;spi-s=301;"
+    "port-c=6000;port-s=6001"
+)
+
+
+class Command(NamedTuple):
+    """One command, why one gives it, and what it printed."""
+
+    title: str
+    words: tuple[str, ...]
+    said: str
+    status: int
+
+
+def commands(pair: Pair) -> Iterator[Command]:
+    """Run every command that the page shows."""
+    daemon = pair.edge_daemon
+    by_peer = [a for a in daemon.associations() if a["ipsec3gpp"]["ueAddress"] == UE[4]]
+    good, bad = sorted(by_peer, key=lambda a: a["state"] != "inUse")[:2]
+    released = next(a for a in daemon.associations() if a["state"] == "retiring")
+    flow = _flow(good)
+    for title, words in (
+        ("How is the daemon?", ("status",)),
+        ("Who is there?", ("list",)),
+        ("Who ends soon?", ("list", "--expires-within", "5min")),
+        ("Everything of one association", ("show", good["id"][:6])),
+        ("The keys differ", ("show", bad["id"][:6])),
+        ("Which association protects a flow?", ("find", *flow)),
+        ("Why is this packet protected?", ("explain", *flow)),
+        ("Why does this packet not arrive?", ("explain", f"{UE[4]}:5060", f"{EDGE[4]}:5064")),
+        (
+            "What would be taken of this header, and why not the rest?",
+            (
+                "explain",
+                _HEADER,
+            ),
+        ),
+        ("What would reconciling change?", ("reconcile", "--dry-run")),
+        ("Compare and mend", ("reconcile",)),
+        (
+            "End an association, with time for its last transactions",
+            ("release", good["id"][:6], "--linger", "30"),
+        ),
+        (
+            "End everything of a private identity",
+            ("release", "--impi", released["registration"]["privateIdentity"]),
+        ),
+        ("Is the node fit?", ("check",)),
+        ("For programs", ("find", *_flow(bad), "--json")),
+        ("No such association", ("show", "nobody")),
+        ("A wrong word", ("list", "--state", "gone")),
+    ):
+        yield _run(pair, title, words)
+    yield _run(pair, "No daemon", ("status", "--socket", "/run/nobody.sock"))
+
+
+def _flow(association: dict[str, object]) -> tuple[str, str]:
+    s = association["ipsec3gpp"]
+    assert isinstance(s, dict)
+    return f"{s['ueAddress']}:{s['portUc']}", f"{s['pcscfAddress']}:{s['portPs']}"
+
+
+def _run(pair: Pair, title: str, words: tuple[str, ...]) -> Command:
+    socket = [] if "--socket" in words else ["--socket", str(pair.edge_daemon.socket)]
+    said = io.StringIO()
+    os.environ["COLUMNS"] = "80"
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            status = main([*words, *socket])
+        except SystemExit as left:
+            status = int(left.code or 0)
+    return Command(title, words, said.getvalue(), status)
+
+
+def page(found: list[Command]) -> str:
+    """Return the page."""
+    lines = [
+        "# What the commands print",
+        "",
+        "On a live edge with 50 associations in all states. Made by `make commands`; a test",
+        "compares its shape with what the commands print on a real kernel.",
+    ]
+    for command in found:
+        shown = command.said.rstrip("\n").split("\n")
+        if len(shown) > _SHOWN and command.words[0] == "list":
+            shown = [*shown[:_SHOWN], f"... {len(shown) - _SHOWN} more"]
+        lines += [
+            "",
+            f"## {command.title}",
+            "",
+            "```console",
+            f"$ sadctl {' '.join(_quoted(word) for word in command.words)}",
+            *(line.rstrip() for line in shown),
+            "```",
+        ]
+        if command.status:
+            lines += ["", f"Exit status {command.status}."]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(word: str) -> str:
+    return f"'{word}'" if re.search(r"[ ;]", word) else word
+
+
+#: What is another every time: ids, SPIs, numbers, ages and the plural that goes with them.
+_CHANGING: Final = (
+    (r"0x[0-9a-f]{8}", "SPI"),
+    (r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{6,12}\b", "ID"),
+    (r"\d+(\.\d+)?", "N"),
+    (r"(N (day|hour|minute|second)s?(, )?)+ ago|\bnow\b|\bnever\b", "AGO"),
+    (r"(N (d|h|min|s)\b ?)+", "SPAN "),
+    (r"\b(N [a-z]+?)s?\b", r"\1"),
+    (r"N (B|KiB|MiB)", "N BYTES"),
+    (r"[ \t]+", " "),
+)
+
+
+def shape(text: str) -> list[str]:
+    """Return the lines of a page without what changes from run to run."""
+    lines = []
+    for line in text.splitlines():
+        masked = line
+        for pattern, word in _CHANGING:
+            masked = re.sub(pattern, word, masked)
+        if not re.match(r"\s*(Xfrm|policy|reqids)", masked):
+            lines.append(masked.strip())
+    return lines
