@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import InMemoryExampleDatabase
 
+from tests.support.shares import Share
+
 pytest_plugins = ["tests.support.fixtures"]
 
 # No deadline for one example: machines of continuous integration stand still at times.
@@ -32,9 +34,21 @@ LANE = os.environ.get("SAD_LANE", "")
 IN_LANE = [Path(__file__).parent / "kernel", Path(__file__).parent / "soak"]
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--guest``: the number of this run among those that share a part of the tests."""
+    parser.addoption("--guest", type=int, default=0, help="share the tests with other guests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Choose the profile: of the lane, of continuous integration, or of a developer."""
     settings.load_profile("lane" if LANE else "ci" if os.environ.get("CI") else "dev")
+    guest = config.getoption("--guest")
+    if guest:
+        scratch = Path(os.environ["SAD_LANE_SCRATCH"])
+        config.pluginmanager.register(Share(scratch / "claims"))
+        own = scratch / f"guest{guest}"
+        own.mkdir(exist_ok=True)
+        os.environ["SAD_LANE_SCRATCH"] = str(own)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

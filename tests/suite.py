@@ -20,7 +20,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from tests.support.rules import write_table
 
@@ -28,6 +28,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "build/tests"
 PARTS: Final = ("lint", "unit", "kernel", "soak")
 IN_LANE: Final = frozenset({"kernel", "soak"})
+SHARED: Final = frozenset({"kernel"})
 LANES: Final = ("host", "uml")
 
 
@@ -81,9 +82,13 @@ def closing_line(verdicts: Sequence[Verdict], seconds: float) -> str:
     return f"{result}: {details}; {seconds:.0f} s"
 
 
-def command_of(part: str, lane: str, report: Path, arguments: Sequence[str]) -> list[str]:
-    """Return the command line of a part."""
+def command_of(
+    part: str, lane: str, report: Path, arguments: Sequence[str], guest: int = 0
+) -> list[str]:
+    """Return the command line of a part, or of one guest's share of it."""
     pytest = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", f"tests/{part}"]
+    if guest:
+        pytest.append(f"--guest={guest}")
     if part in IN_LANE:
         pytest = [sys.executable, "-m", "tests.lane", "--lane", lane, "--", *pytest]
     return [*pytest, *arguments]
@@ -108,18 +113,72 @@ def results_folder(part: str) -> Iterator[Path]:
 def run(part: str, lane: str, arguments: Sequence[str]) -> Outcome:
     """Run one part and fetch its report."""
     with results_folder(part) as folder:
-        report = folder / "report.xml"
         print(f"--- {part} (results in {folder.relative_to(ROOT)})", flush=True)
-        done = subprocess.run(
-            command_of(part, lane, report, arguments),
-            cwd=ROOT,
-            # In a lane the tree is read-only, but for this folder.
-            env={**os.environ, "SAD_LANE_SCRATCH": str(folder)},
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        text = report.read_text() if report.exists() else None
-    return Outcome(part=part, status=done.returncode, report=text)
+        if part not in SHARED or arguments or guests_of(lane, os.cpu_count() or 1) == 1:
+            report = folder / "report.xml"
+            status = start(command_of(part, lane, report, arguments), folder, None).wait()
+            return Outcome(part=part, status=status, report=text_of(report))
+        return run_shared(part, lane, folder)
+
+
+def run_shared(part: str, lane: str, folder: Path, arguments: Sequence[str] = ()) -> Outcome:
+    """Run a part in two guests side by side; the second one's output comes when it has ended."""
+    reports = [folder / f"guest{number}/report.xml" for number in (1, 2)]
+    output = folder / "guest2.log"
+    with output.open("w") as aside:
+        runs = [
+            start(command_of(part, lane, report, arguments, number), folder, target)
+            for number, report, target in zip((1, 2), reports, (None, aside), strict=True)
+        ]
+        try:
+            statuses = [run.wait() for run in runs]
+        except BaseException:
+            for run in runs:
+                run.terminate()
+            raise
+    print(f"--- {part}, the second guest", output.read_text(), sep="\n", flush=True)
+    texts = [text_of(report) for report in reports]
+    return Outcome(part=part, status=max(statuses), report=together(texts))
+
+
+def guests_of(lane: str, processors: int) -> int:
+    """How many guests share the kernel tests: two, if there are processors and they are guests.
+
+    A guest has one processor; on this kernel itself the tests' namespaces would meet.
+    """
+    if processors == 1 or lane == "host":
+        return 1
+    probe = [sys.executable, "-m", "tests.lane", "--probe"]
+    if lane == "auto" and not subprocess.run(probe, cwd=ROOT, check=False).returncode:
+        return 1
+    return 2
+
+
+def start(command: Sequence[str], folder: Path, output: TextIO | None) -> subprocess.Popen[bytes]:
+    """Start a run; in a lane the tree is read-only, but for the folder."""
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "SAD_LANE_SCRATCH": str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=None if output is None else subprocess.STDOUT,
+    )
+
+
+def text_of(report: Path) -> str | None:
+    """Return a report, None if none was written."""
+    return report.read_text() if report.exists() else None
+
+
+def together(reports: Sequence[str | None]) -> str | None:
+    """Return the reports of all guests as one; None if one of them wrote none."""
+    whole = ET.Element("testsuites")
+    for report in reports:
+        if report is None:
+            return None
+        whole.extend(ET.fromstring(report).iter("testsuite"))
+    return ET.tostring(whole, encoding="unicode")
 
 
 def main(arguments: list[str]) -> int:

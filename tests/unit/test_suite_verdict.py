@@ -1,8 +1,24 @@
 """What a run of the tests is worth: only tests that ran count."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from tests.suite import RESULTS, Outcome, Verdict, closing_line, command_of, judge, split
+from tests.suite import (
+    RESULTS,
+    ROOT,
+    Outcome,
+    Verdict,
+    closing_line,
+    command_of,
+    guests_of,
+    judge,
+    split,
+    together,
+)
 
 
 def report(name: str = "pytest", **counts: int) -> str:
@@ -58,3 +74,44 @@ def test_suite_runs_kernel_tests_in_a_lane_only() -> None:
     assert command[1:6] == ["-m", "tests.lane", "--lane", "uml", "--"]
     assert command[-2:] == ["-k", "a -- b"]
     assert "tests.lane" not in command_of("unit", "uml", RESULTS / "unit.xml", [])
+
+
+def test_suite_counts_what_two_guests_ran_as_one() -> None:
+    """Both reports together are judged; a guest that wrote none is a part that did not run."""
+    whole = together([report("uml", tests=2), report("uml", tests=3, failures=1)])
+
+    assert verdict("kernel", 1, whole) == Verdict(text="kernel 1 of 5 FAILED in uml", passed=False)
+    assert together([report("uml", tests=2), None]) is None
+
+
+def test_suite_shares_between_guests_only() -> None:
+    """On the host's own kernel namespaces of the same name would meet."""
+    assert guests_of("host", 8) == 1
+    assert guests_of("uml", 1) == 1
+    assert guests_of("uml", 2) == 2
+
+
+def test_suite_gives_each_file_to_one_guest(tmp_path: Path) -> None:
+    """Two runs that share a folder of claims run every test once."""
+    for name in ("test_a.py", "test_b.py", "test_c.py"):
+        (tmp_path / name).write_text("def test_one(): pass\ndef test_two(): pass\n")
+    (tmp_path / "conftest.py").write_text(
+        "from pathlib import Path\nfrom tests.support.shares import Share\n"
+        f"def pytest_configure(config):\n    share = Share(Path({str(tmp_path)!r}) / 'claims')\n"
+        "    config.pluginmanager.register(share)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    runs = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+
+    told = [run.communicate()[0] for run in runs]
+
+    assert [run.returncode for run in runs] == [0, 0]
+    counts = re.findall(r"(\d+) passed", " ".join(told))
+    assert sum(map(int, counts)) == 6
+    assert {path.name for path in (tmp_path / "claims").iterdir()} == {
+        "test_a.py",
+        "test_b.py",
+        "test_c.py",
+    }
