@@ -13,6 +13,7 @@ The map, from pure to edge:
 ``layout``         learning from an encoding where its variables lie
 ``forms``          what varies in each form of request
 ``templates``      the fast encoding, compiled from the reference and byte-equal to it
+``walk``           walking messages and attributes in a buffer
 ``decode``         dumps, notices and error answers by a header walk
 ``errors``         what the kernel refused, with errno and its own words
 ``sockets``        opening a netlink socket
@@ -21,7 +22,7 @@ The map, from pure to edge:
 ``tables``         whole tables, read in slices
 ``kernel``         :class:`~netlink.kernel.KernelIpsec`: commit, dump, get (the face)
 ``notices``        asyncio stream of a multicast group's notices; overrun is an event
-``events``         the notices of XFRM: expiry, SAs and policies
+``events``         the notices of XFRM: expiry, SAs, policies, NAT mappings
 ``tcp``            TCP connections with cookie and state as immutable values
 ``diag``           questions and answers of NETLINK_SOCK_DIAG about TCP
 ``connections``    finding TCP connections and ending them, never a listener

@@ -2,7 +2,7 @@
 
 The counterpart of :mod:`netlink.reference`. Everything is read in place from the caller's receive
 buffer and nothing of a body is kept: an SA's body holds its keys, and the attributes with keys are
-stepped over unread. A buffer that breaks its own lengths raises :class:`MalformedMessage`.
+stepped over unread. The walk itself is :mod:`netlink.walk`'s.
 
 Objects for which :mod:`netlink.model` has no words (per-socket policies, modes other than
 transport and tunnel) cannot be ours and decode to None.
@@ -11,14 +11,15 @@ transport and tunnel) cannot be ours and decode to None.
 import functools
 import ipaddress
 import struct
-from collections.abc import Iterator
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 from netlink.model import (
     CurrentLifetime,
     Direction,
+    Encapsulation,
     KernelEvent,
     Mode,
+    NatMapping,
     ObservedPolicy,
     ObservedSa,
     PolicyAction,
@@ -43,17 +44,20 @@ from netlink.uapi import (
     NLM_F_CAPPED,
     NLMSG_HDRLEN,
     NLMSGERR_ATTR_MSG,
+    UDP_ENCAP_ESPINUDP,
     XFRM_INF,
     XFRM_MSG_DELPOLICY,
     XFRM_MSG_DELSA,
     XFRM_MSG_EXPIRE,
     XFRM_MSG_FLUSHPOLICY,
     XFRM_MSG_FLUSHSA,
+    XFRM_MSG_MAPPING,
     XFRM_MSG_NEWPOLICY,
     XFRM_MSG_NEWSA,
     XFRM_MSG_POLEXPIRE,
     XFRM_MSG_UPDPOLICY,
     XFRM_MSG_UPDSA,
+    XFRMA_ENCAP,
     XFRMA_POLICY,
     XFRMA_REPLAY_ESN_VAL,
     XFRMA_REPLAY_VAL,
@@ -62,20 +66,29 @@ from netlink.uapi import (
     XFRMA_SPD_INFO,
     XFRMA_TMPL,
 )
+from netlink.walk import Buffer, MalformedMessage, Message, attribute, messages, require
 
-Buffer: TypeAlias = bytes | bytearray | memoryview
+__all__ = [
+    "Buffer",
+    "MalformedMessage",
+    "Message",
+    "answer",
+    "event",
+    "messages",
+    "policy",
+    "policy_count",
+    "sa",
+    "sa_count",
+]
 
-NLA_TYPE_MASK: Final = 0x3FFF
-
-_HEADER: Final = struct.Struct("=IHHII")
-_ATTRIBUTE: Final = struct.Struct("=HH")
-_ATTRIBUTE_SIZE: Final = 4
 _ERROR: Final = struct.Struct("=iI")  # error, length of the echoed message
 _SELECTOR: Final = struct.Struct("=16s16s8sHBBB7xI")
 _PORTS: Final = struct.Struct(">HHHH")
 _SA: Final = struct.Struct("=16s4sB3x16s24xQ8xQ16x4Q4xII4xIHBB8x")  # from usersa_info.id on
 _POLICY: Final = struct.Struct("=40xQ16x16xQ8xIIBB6x")  # from userpolicy_info.lft on
 _TEMPLATE: Final = struct.Struct("=16s4xB3xH2x16sIB15x")
+_ENCAPSULATION: Final = struct.Struct("=H2s2s18x")
+_MAPPING: Final = struct.Struct("=16s4sHBx4x16x16s2x2s")
 _WORD: Final = struct.Struct("=I")
 _SPD_COUNTS: Final = struct.Struct("=6I")
 
@@ -92,63 +105,6 @@ _NO_PORTS: Final = bytes(8)
 _ESN_WINDOW_OFFSET: Final = 20
 _ESN_NUMBERS: Final = struct.Struct("=4xII")  # behind bmp_len: oseq, seq
 _NUMBERS: Final = struct.Struct("=II")  # of xfrm_replay_state: oseq, seq
-
-
-class MalformedMessage(Exception):
-    """A buffer whose lengths contradict each other; its text never holds a byte of it."""
-
-
-class Message(NamedTuple):
-    """Header of one message and the place of its body in the buffer.
-
-    ``port_id`` is the netlink port of whoever caused it, 0 for the kernel itself.
-    """
-
-    type: int
-    flags: int
-    sequence: int
-    port_id: int
-    start: int
-    end: int
-
-
-def messages(buffer: Buffer, size: int) -> Iterator[Message]:
-    """Walk the messages of one datagram of ``size`` bytes."""
-    offset = 0
-    while offset < size:
-        if size - offset < NLMSG_HDRLEN:
-            raise MalformedMessage(f"{size - offset} bytes are left where a header should be")
-        length, kind, flags, sequence, port_id = _HEADER.unpack_from(buffer, offset)
-        end = offset + length
-        if length < NLMSG_HDRLEN or end > size:
-            raise MalformedMessage(f"a message claims {length} of {size - offset} bytes")
-        yield Message(kind, flags, sequence, port_id, offset + NLMSG_HDRLEN, end)
-        offset = (end + 3) & ~3
-
-
-def _attribute(
-    buffer: Buffer, start: int, end: int, wanted: int, size: int
-) -> tuple[int, int] | None:
-    """Return where the value of an attribute starts and ends, None if it is absent.
-
-    The values of the others stay unread. A value shorter than ``size`` is malformed.
-    """
-    unpack = _ATTRIBUTE.unpack_from
-    offset = (start + 3) & ~3
-    while end - offset >= _ATTRIBUTE_SIZE:
-        length, kind = unpack(buffer, offset)
-        if length < _ATTRIBUTE_SIZE or offset + length > end:
-            raise MalformedMessage(f"an attribute claims {length} of {end - offset} bytes")
-        if kind & NLA_TYPE_MASK == wanted:
-            _require(offset + _ATTRIBUTE_SIZE, offset + length, size)
-            return offset + _ATTRIBUTE_SIZE, offset + length
-        offset = (offset + length + 3) & ~3
-    return None
-
-
-def _require(start: int, end: int, size: int) -> None:
-    if end - start < size:
-        raise MalformedMessage(f"a struct of {size} bytes in {end - start}")
 
 
 @functools.lru_cache(maxsize=65536)
@@ -187,8 +143,8 @@ def _selector(buffer: Buffer, start: int, default_family: int) -> Selector | Non
 
 
 def sa(buffer: Buffer, start: int, end: int) -> ObservedSa | None:
-    """Decode ``struct xfrm_usersa_info`` and, of the attributes, only the replay window."""
-    _require(start, end, _SA_SIZE)
+    """Decode ``struct xfrm_usersa_info``, and of the attributes replay window and UDP ports."""
+    require(start, end, _SA_SIZE)
     (
         destination,
         spi,
@@ -214,11 +170,13 @@ def sa(buffer: Buffer, start: int, end: int) -> ObservedSa | None:
     if selector is None:
         return None
     if not window:
-        esn = _attribute(
+        esn = attribute(
             buffer, start + _SA_SIZE, end, XFRMA_REPLAY_ESN_VAL, _ESN_WINDOW_OFFSET + 4
         )
         if esn is not None:
             (window,) = _WORD.unpack_from(buffer, esn[0] + _ESN_WINDOW_OFFSET)
+    # What is ours is encapsulated in tunnel mode only: others need not be walked.
+    tunnel = mode is Mode.TUNNEL
     return ObservedSa(
         id=SaId(_address(destination, family), int.from_bytes(spi, "big"), protocol),
         source=_address(source, family),
@@ -233,12 +191,27 @@ def sa(buffer: Buffer, start: int, end: int) -> ObservedSa | None:
         replay_window=window,
         replay_failures=replay_failures,
         integrity_failures=integrity_failures,
+        encapsulation=_encapsulation(buffer, start + _SA_SIZE, end) if tunnel else None,
+    )
+
+
+def _encapsulation(buffer: Buffer, start: int, end: int) -> Encapsulation | None:
+    """Decode ``struct xfrm_encap_tmpl``; None for none, and for other kinds than ESP in UDP."""
+    at = attribute(buffer, start, end, XFRMA_ENCAP, _ENCAPSULATION.size)
+    if at is None:
+        return None
+    kind, source, destination = _ENCAPSULATION.unpack_from(buffer, at[0])
+    if kind != UDP_ENCAP_ESPINUDP:
+        return None
+    return Encapsulation(
+        source_port=int.from_bytes(source, "big"),
+        destination_port=int.from_bytes(destination, "big"),
     )
 
 
 def policy(buffer: Buffer, start: int, end: int) -> ObservedPolicy | None:
     """Decode ``struct xfrm_userpolicy_info`` and the first template."""
-    _require(start, end, _POLICY_SIZE)
+    require(start, end, _POLICY_SIZE)
     hard_add, add_time, priority, index, direction_number, action_number = _POLICY.unpack_from(
         buffer, start + _SELECTOR_SIZE
     )
@@ -248,7 +221,7 @@ def policy(buffer: Buffer, start: int, end: int) -> ObservedPolicy | None:
     if direction is None or action is None or selector is None:
         return None
     template = None
-    at = _attribute(buffer, start + _POLICY_SIZE, end, XFRMA_TMPL, _TEMPLATE.size)
+    at = attribute(buffer, start + _POLICY_SIZE, end, XFRMA_TMPL, _TEMPLATE.size)
     if at is not None:
         destination, protocol, family, source, reqid, mode_number = _TEMPLATE.unpack_from(
             buffer, at[0]
@@ -276,7 +249,7 @@ def policy(buffer: Buffer, start: int, end: int) -> ObservedPolicy | None:
 
 def sa_count(buffer: Buffer, start: int, end: int) -> int:
     """Decode NEWSADINFO: how many SAs the namespace holds, anybody's."""
-    at = _attribute(buffer, start + _WORD.size, end, XFRMA_SAD_CNT, _WORD.size)
+    at = attribute(buffer, start + _WORD.size, end, XFRMA_SAD_CNT, _WORD.size)
     if at is None:
         raise MalformedMessage("NEWSADINFO without a count")
     (count,) = _WORD.unpack_from(buffer, at[0])
@@ -285,7 +258,7 @@ def sa_count(buffer: Buffer, start: int, end: int) -> int:
 
 def policy_count(buffer: Buffer, start: int, end: int) -> int:
     """Decode NEWSPDINFO: how many policies the namespace holds, those of sockets left out."""
-    at = _attribute(buffer, start + _WORD.size, end, XFRMA_SPD_INFO, _SPD_COUNTS.size)
+    at = attribute(buffer, start + _WORD.size, end, XFRMA_SPD_INFO, _SPD_COUNTS.size)
     if at is None:
         raise MalformedMessage("NEWSPDINFO without counts")
     inbound, outbound, forward, *_ = _SPD_COUNTS.unpack_from(buffer, at[0])
@@ -297,7 +270,7 @@ def answer(buffer: Buffer, message: Message) -> tuple[int, str]:
 
     The echo of the request, which may hold keys, is stepped over.
     """
-    _require(message.start, message.end, _ERRNO_SIZE + NLMSG_HDRLEN)
+    require(message.start, message.end, _ERRNO_SIZE + NLMSG_HDRLEN)
     error, echoed_length = _ERROR.unpack_from(buffer, message.start)
     if error > 0:
         raise MalformedMessage("an error number that is not negative")
@@ -306,7 +279,7 @@ def answer(buffer: Buffer, message: Message) -> tuple[int, str]:
     capped = message.flags & NLM_F_CAPPED
     echo_size = NLMSG_HDRLEN if capped else max(NLMSG_HDRLEN, echoed_length)
     echo_end = message.start + _ERRNO_SIZE + echo_size
-    at = _attribute(buffer, echo_end, message.end, NLMSGERR_ATTR_MSG, 0)
+    at = attribute(buffer, echo_end, message.end, NLMSGERR_ATTR_MSG, 0)
     words = b"" if at is None else bytes(buffer[at[0] : at[1]]).rstrip(b"\0")
     return -error, words.decode("utf-8", "replace")
 
@@ -315,13 +288,13 @@ def answer(buffer: Buffer, message: Message) -> tuple[int, str]:
 
 
 def event(buffer: Buffer, message: Message) -> KernelEvent | None:
-    """Decode a notice of the groups SA, POLICY and EXPIRE; None for what says nothing to us."""
+    """Decode a notice of the groups SA, POLICY, EXPIRE and MAPPING; None for all others."""
     kind, port_id, start, end = message.type, message.port_id, message.start, message.end
     if kind in (XFRM_MSG_NEWSA, XFRM_MSG_UPDSA):
         tag = _sa_tag(buffer, start, end)
         return SaAdded(*tag, port_id) if tag else None
     if kind == XFRM_MSG_DELSA:
-        at = _attribute(buffer, start + _SA_ID_SIZE, end, XFRMA_SA, _SA_SIZE)
+        at = attribute(buffer, start + _SA_ID_SIZE, end, XFRMA_SA, _SA_SIZE)
         if at is None:
             raise MalformedMessage("a DELSA notice without its SA")
         tag = _sa_tag(buffer, *at)
@@ -329,7 +302,7 @@ def event(buffer: Buffer, message: Message) -> KernelEvent | None:
             return None
         return SaDeleted(*tag, port_id, _replay(buffer, start + _SA_ID_SIZE, end))
     if kind == XFRM_MSG_EXPIRE:
-        _require(start, end, _SA_SIZE + 1)
+        require(start, end, _SA_SIZE + 1)
         tag = _sa_tag(buffer, start, end)
         return SaExpired(*tag, bool(buffer[start + _SA_SIZE])) if tag else None
     if kind in (XFRM_MSG_NEWPOLICY, XFRM_MSG_UPDPOLICY):
@@ -337,22 +310,37 @@ def event(buffer: Buffer, message: Message) -> KernelEvent | None:
         return PolicyAdded(policy_id, port_id) if policy_id else None
     if kind == XFRM_MSG_DELPOLICY:
         # The head holds the selector or the index, as it was asked for; the attribute both.
-        at = _attribute(buffer, start + _POLICY_ID_SIZE, end, XFRMA_POLICY, _POLICY_SIZE)
+        at = attribute(buffer, start + _POLICY_ID_SIZE, end, XFRMA_POLICY, _POLICY_SIZE)
         if at is None:
             raise MalformedMessage("a DELPOLICY notice without its policy")
         policy_id = _policy_id(buffer, *at)
         return PolicyDeleted(policy_id, port_id) if policy_id else None
     if kind == XFRM_MSG_POLEXPIRE:
-        _require(start, end, _POLICY_SIZE + 1)
+        require(start, end, _POLICY_SIZE + 1)
         policy_id = _policy_id(buffer, start, end)
         hard = bool(buffer[start + _POLICY_SIZE])
         return PolicyExpired(policy_id, hard) if policy_id else None
     if kind == XFRM_MSG_FLUSHSA:
-        _require(start, end, 1)
+        require(start, end, 1)
         return SadFlushed(buffer[start], port_id)
     if kind == XFRM_MSG_FLUSHPOLICY:
         return SpdFlushed(port_id)
+    if kind == XFRM_MSG_MAPPING:
+        require(start, end, _MAPPING.size)
+        return _mapping(buffer, start)
     return None
+
+
+def _mapping(buffer: Buffer, start: int) -> NatMapping | None:
+    """Decode ``struct xfrm_user_mapping``."""
+    destination, spi, family, protocol, address, port = _MAPPING.unpack_from(buffer, start)
+    if family not in (AF_INET, AF_INET6):
+        return None
+    return NatMapping(
+        id=SaId(_address(destination, family), int.from_bytes(spi, "big"), protocol),
+        address=_address(address, family),
+        port=int.from_bytes(port, "big"),
+    )
 
 
 def _replay(buffer: Buffer, start: int, end: int) -> ReplayState | None:
@@ -361,7 +349,7 @@ def _replay(buffer: Buffer, start: int, end: int) -> ReplayState | None:
         (XFRMA_REPLAY_ESN_VAL, _ESN_NUMBERS),
         (XFRMA_REPLAY_VAL, _NUMBERS),
     ):
-        at = _attribute(buffer, start, end, kind, numbers.size)
+        at = attribute(buffer, start, end, kind, numbers.size)
         if at is not None:
             sent, received = numbers.unpack_from(buffer, at[0])
             return ReplayState(sent=sent, received=received)
@@ -370,7 +358,7 @@ def _replay(buffer: Buffer, start: int, end: int) -> ReplayState | None:
 
 def _sa_tag(buffer: Buffer, start: int, end: int) -> tuple[SaId, int] | None:
     """Return identity and owner of ``struct xfrm_usersa_info``."""
-    _require(start, end, _SA_SIZE)
+    require(start, end, _SA_SIZE)
     *_, owner = _SELECTOR.unpack_from(buffer, start)
     destination, spi, protocol, *_, family, _, _ = _SA.unpack_from(buffer, start + _SELECTOR_SIZE)
     if family not in (AF_INET, AF_INET6):
@@ -380,7 +368,7 @@ def _sa_tag(buffer: Buffer, start: int, end: int) -> tuple[SaId, int] | None:
 
 def _policy_id(buffer: Buffer, start: int, end: int) -> PolicyId | None:
     """Return the identity of ``struct xfrm_userpolicy_info``."""
-    _require(start, end, _POLICY_SIZE)
+    require(start, end, _POLICY_SIZE)
     *_, direction_number, _ = _POLICY.unpack_from(buffer, start + _SELECTOR_SIZE)
     direction = _DIRECTIONS.get(direction_number)
     selector = _selector(buffer, start, 0)

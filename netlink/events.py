@@ -1,4 +1,4 @@
-"""The kernel's notices of XFRM: expiry, and every change of the SAD and the SPD.
+"""The kernel's notices of XFRM: expiry, changes of the SAD and the SPD, NAT mappings.
 
 Hints and never the ledger, as :mod:`netlink.notices` says. The group ACQUIRE is not joined: a
 listener there makes the kernel create larval associations.
@@ -12,9 +12,9 @@ from netlink import decode
 from netlink.model import KernelEvent
 from netlink.notices import NoticeStream
 from netlink.sockets import ignore_port, open_socket
-from netlink.uapi import XFRMNLGRP_EXPIRE, XFRMNLGRP_POLICY, XFRMNLGRP_SA
+from netlink.uapi import XFRMNLGRP_EXPIRE, XFRMNLGRP_MAPPING, XFRMNLGRP_POLICY, XFRMNLGRP_SA
 
-GROUPS: Final = (XFRMNLGRP_EXPIRE, XFRMNLGRP_SA, XFRMNLGRP_POLICY)
+GROUPS: Final = (XFRMNLGRP_EXPIRE, XFRMNLGRP_SA, XFRMNLGRP_POLICY, XFRMNLGRP_MAPPING)
 EVENT_BUFFER: Final = 8 << 20
 
 

@@ -16,6 +16,7 @@ from netlink.model import (
     CurrentLifetime,
     DeletePolicy,
     DeleteSa,
+    Encapsulation,
     MoveLifetime,
     PolicyId,
     ReplayState,
@@ -82,7 +83,15 @@ def _sa_id(at: str, size: int) -> tuple[Field, ...]:
     return (_address(f"{at}.destination", size), _spi(f"{at}.spi"))
 
 
-def _sa(size: int) -> tuple[Field, ...]:
+def _encapsulation(sa: SecurityAssociation) -> tuple[Field, ...]:
+    """Return the ports of XFRMA_ENCAP behind what names the attribute and its type."""
+    if sa.encapsulation is None:
+        return ()
+    ports = ("sa.encapsulation.source_port", "sa.encapsulation.destination_port")
+    return (CONSTANT, Variable(ports, "4s", 0xFFFF))
+
+
+def _sa(sa: SecurityAssociation, size: int) -> tuple[Field, ...]:
     return (
         *_HEADER,
         *_selector("sa.selector", size),
@@ -92,6 +101,7 @@ def _sa(size: int) -> tuple[Field, ...]:
         CONSTANT,  # no limit by bytes or packets
         _number("sa.hard_add_seconds", "Q"),
         _number("sa.reqid", "I"),
+        *_encapsulation(sa),
     )
 
 
@@ -105,6 +115,7 @@ def _zero_sa(sa: SecurityAssociation, size: int) -> SecurityAssociation:
         reqid=0,
         selector=_zero_selector(size),
         hard_add_seconds=0,
+        encapsulation=sa.encapsulation and Encapsulation(source_port=0, destination_port=0),
     )
 
 
@@ -120,7 +131,7 @@ def learn_add_sa(request: AddSa, size: int) -> Template:
         else (CONSTANT, _number("replay.sent", "I"), _number("replay.received", "I"))
     )
     fields = (
-        *_sa(size),
+        *_sa(request.sa, size),
         *_key("keys.integrity", integrity),
         *_key("keys.encryption", encryption),
         *numbers,
@@ -133,7 +144,7 @@ def learn_add_sa(request: AddSa, size: int) -> Template:
 def learn_shorten_sa(request: ShortenSa, size: int) -> Template:
     """Compile UPDSA, whose zero keys are constants."""
     zero = ShortenSa(_zero_sa(request.sa, size))
-    return learn(encode_reference, zero, (*_sa(size), CONSTANT))
+    return learn(encode_reference, zero, (*_sa(request.sa, size), CONSTANT))
 
 
 def learn_move_lifetime(size: int) -> Template:

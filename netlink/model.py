@@ -93,6 +93,18 @@ class SaId:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Encapsulation:
+    """The UDP ports of ESP in UDP (RFC 3948), in the direction of the SA.
+
+    An inbound SA takes packets from any port, and tells of those from another than its own
+    (:class:`NatMapping`).
+    """
+
+    source_port: int
+    destination_port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityAssociation:
     """One unidirectional SA without its keys.
 
@@ -112,6 +124,7 @@ class SecurityAssociation:
     hard_add_seconds: int
     hard_packets: int = 0
     mode: Mode = Mode.TRANSPORT
+    encapsulation: Encapsulation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +211,8 @@ class AddSa:
 class ShortenSa:
     """UPDSA with ``sa.hard_add_seconds`` and zero keys: the timer moves, the kernel's keys stay.
 
-    The new limit counts from the original add time. ``sa.hard_packets`` is written too.
+    The new limit counts from the original add time. ``sa.hard_packets`` is written too, and so
+    are the ports of ``sa.encapsulation``: an SA has it for life or never.
     """
 
     sa: SecurityAssociation
@@ -271,6 +285,7 @@ class ObservedSa:
     replay_window: int
     replay_failures: int
     integrity_failures: int
+    encapsulation: Encapsulation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,6 +371,15 @@ class SpdFlushed:
     port_id: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NatMapping:
+    """A genuine packet came on an encapsulated SA from elsewhere than it says; told of each."""
+
+    id: SaId
+    address: str
+    port: int
+
+
 @dataclass(frozen=True, slots=True)
 class Overrun:
     """The receive buffer ran over: notices were lost, a dump must say what is true."""
@@ -370,5 +394,6 @@ KernelEvent: TypeAlias = (
     | PolicyExpired
     | SadFlushed
     | SpdFlushed
+    | NatMapping
     | Overrun
 )

@@ -13,6 +13,7 @@ from netlink.model import (
     AddSa,
     DeletePolicy,
     DeleteSa,
+    Encapsulation,
     MoveLifetime,
     Operation,
     Policy,
@@ -36,6 +37,7 @@ from netlink.uapi import (
     NLM_F_REPLACE,
     NLM_F_REQUEST,
     NLMSG_HDRLEN,
+    UDP_ENCAP_ESPINUDP,
     XFRM_INF,
     XFRM_MSG_DELPOLICY,
     XFRM_MSG_DELSA,
@@ -138,10 +140,23 @@ def _sa_message(
         "replay_window": legacy,
     }
     attributes = (
+        *_encapsulation_attribute(sa.encapsulation),
         *_algorithm_attributes(sa, integrity_key, encryption_key),
         *_replay_attribute(sa.replay_window, replay),
     )
     return encode_message(head, fields, attributes)
+
+
+def _encapsulation_attribute(encapsulation: Encapsulation | None) -> Attributes:
+    """Return XFRMA_ENCAP: ESP in UDP (RFC 3948)."""
+    if encapsulation is None:
+        return ()
+    ports = {
+        "encap_type": UDP_ENCAP_ESPINUDP,
+        "encap_sport": encapsulation.source_port,
+        "encap_dport": encapsulation.destination_port,
+    }
+    return (("XFRMA_ENCAP", ports),)
 
 
 def _algorithm_attributes(

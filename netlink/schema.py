@@ -14,9 +14,11 @@ from pyroute2.netlink import nla, nlmsg
 
 from netlink import uapi
 from netlink.structs import (
+    ENCAP_TMPL,
     ID,
     LIFETIME_CUR,
     SELECTOR,
+    USER_MAPPING,
     USER_TMPL,
     USERPOLICY_ID,
     USERPOLICY_INFO,
@@ -75,6 +77,13 @@ class TemplateAttribute(Attribute):
 
     __slots__ = ()
     fields = USER_TMPL
+
+
+class EncapsulationAttribute(Attribute):
+    """``struct xfrm_encap_tmpl``."""
+
+    __slots__ = ()
+    fields = ENCAP_TMPL
 
 
 class SaAttribute(Attribute):
@@ -181,6 +190,7 @@ class XfrmMessage(Message):
     algorithm = AlgorithmAttribute
     truncated_algorithm = TruncatedAlgorithmAttribute
     aead_algorithm = AeadAlgorithmAttribute
+    encapsulation = EncapsulationAttribute
     template = TemplateAttribute
     sa = SaAttribute
     policy = PolicyAttribute
@@ -191,6 +201,7 @@ class XfrmMessage(Message):
     nla_map = (
         (uapi.XFRMA_ALG_AUTH, "XFRMA_ALG_AUTH", "algorithm"),
         (uapi.XFRMA_ALG_CRYPT, "XFRMA_ALG_CRYPT", "algorithm"),
+        (uapi.XFRMA_ENCAP, "XFRMA_ENCAP", "encapsulation"),
         (uapi.XFRMA_TMPL, "XFRMA_TMPL", "template"),
         (uapi.XFRMA_SA, "XFRMA_SA", "sa"),
         (uapi.XFRMA_POLICY, "XFRMA_POLICY", "policy"),
@@ -270,6 +281,13 @@ class AcquireMessage(XfrmMessage):
     )
 
 
+class MappingMessage(XfrmMessage):
+    """MAPPING: ``struct xfrm_user_mapping``."""
+
+    __slots__ = ()
+    fields = USER_MAPPING
+
+
 class FlushSaMessage(XfrmMessage):
     """FLUSHSA: ``struct xfrm_usersa_flush``."""
 
@@ -325,6 +343,7 @@ MESSAGES: Final[dict[int, type[Message]]] = {
     uapi.XFRM_MSG_EXPIRE: ExpireMessage,
     uapi.XFRM_MSG_POLEXPIRE: PolicyExpireMessage,
     uapi.XFRM_MSG_ACQUIRE: AcquireMessage,
+    uapi.XFRM_MSG_MAPPING: MappingMessage,
     uapi.XFRM_MSG_FLUSHSA: FlushSaMessage,
     uapi.XFRM_MSG_FLUSHPOLICY: FlushPolicyMessage,
     uapi.XFRM_MSG_GETSADINFO: SadInfoMessage,

@@ -47,6 +47,13 @@ LIFETIME_CUR: Final[Fields] = (
     ("use_time", "Q"),
 )
 STATS: Final[Fields] = (("replay_window", "I"), ("replay", "I"), ("integrity_failed", "I"))
+ENCAP_TMPL: Final[Fields] = (
+    ("encap_type", "H"),
+    ("encap_sport", ">H"),
+    ("encap_dport", ">H"),
+    ("pad", "2x"),
+    ("encap_oa", "16s"),
+)
 USERSA_INFO: Final[Fields] = (
     *nested("sel", SELECTOR),
     *nested("id", ID),
@@ -100,4 +107,12 @@ USER_TMPL: Final[Fields] = (
     ("aalgos", "I"),
     ("ealgos", "I"),
     ("calgos", "I"),
+)
+USER_MAPPING: Final[Fields] = (
+    *nested("id", USERSA_ID),
+    ("reqid", "I"),
+    ("old_saddr", "16s"),
+    ("new_saddr", "16s"),
+    ("old_sport", ">H"),
+    ("new_sport", ">H"),
 )

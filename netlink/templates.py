@@ -25,11 +25,12 @@ from netlink.model import (
 from netlink.reference import GetInfo, GetPolicy, GetSa, Request
 from netlink.transforms import Combined
 
-LARGEST_MESSAGE: Final = 1152  # a NEWSA with the largest replay bitmap and keys of 64 bytes
+LARGEST_MESSAGE: Final = 1184  # a NEWSA with UDP ports, the largest bitmap, keys of 64 bytes
 
 _Form: TypeAlias = tuple[object, ...]
 
 _PORTS: Final = struct.Struct(">HHHH").pack
+_PORT_PAIR: Final = struct.Struct(">HH").pack
 _SPI: Final = struct.Struct(">I").pack
 
 _templates: Final[dict[_Form, Template]] = {}
@@ -61,7 +62,10 @@ def _write_sa(
     to, from_ = packed_address(selector.destination), packed_address(selector.source)
     if not len(destination) == len(source) == len(to) == len(from_):
         raise _mixed()
-    header, family, unlimited, *_ = template.constants
+    header, family, unlimited, *others = template.constants
+    udp = sa.encapsulation
+    if udp is not None:
+        tail = (others[0], _PORT_PAIR(udp.source_port, udp.destination_port), *tail)
     template.pack_into(
         buffer,
         offset,
@@ -105,7 +109,13 @@ def _sa_form(kind: type, sa: SecurityAssociation) -> _Form:
         sa.replay_window,
         sa.hard_packets,
         sa.mode,
+        sa.encapsulation is None,
     )
+
+
+def _tail_constants(template: Template, sa: SecurityAssociation) -> tuple[bytes, ...]:
+    """Return the constants behind what every SA has and behind its UDP ports."""
+    return template.constants[3 if sa.encapsulation is None else 4 :]
 
 
 def _add_sa(request: AddSa, buffer: bytearray, offset: int, sequence: int, port_id: int) -> int:
@@ -121,15 +131,16 @@ def _add_sa(request: AddSa, buffer: bytearray, offset: int, sequence: int, port_
     template = _templates.get(form)
     if template is None:
         template = _keep(form, forms.learn_add_sa(request, len(packed_address(sa.source))))
+    constants = _tail_constants(template, sa)
     keys_tail: tuple[bytes, ...]
     if not integrity:
-        _, _, _, encryption_head, *rest = template.constants
+        encryption_head, *rest = constants
         keys_tail = (encryption_head, encryption)
     elif encryption:
-        _, _, _, integrity_head, encryption_head, *rest = template.constants
+        integrity_head, encryption_head, *rest = constants
         keys_tail = (integrity_head, integrity, encryption_head, encryption)
     else:
-        _, _, _, integrity_head, *rest = template.constants
+        integrity_head, *rest = constants
         keys_tail = (integrity_head, integrity)
     tail: tuple[int | bytes, ...] = (*keys_tail, *rest)
     if replay is not None:
@@ -146,7 +157,9 @@ def _shorten_sa(
     template = _templates.get(form)
     if template is None:
         template = _keep(form, forms.learn_shorten_sa(request, len(packed_address(sa.source))))
-    return _write_sa(sa, template, template.constants[3:], buffer, offset, sequence, port_id)
+    return _write_sa(
+        sa, template, _tail_constants(template, sa), buffer, offset, sequence, port_id
+    )
 
 
 def _move_lifetime(

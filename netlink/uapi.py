@@ -11,7 +11,12 @@ AF_INET6: Final = 10
 
 # linux/in.h
 IPPROTO_TCP: Final = 6
+IPPROTO_UDP: Final = 17
 IPPROTO_ESP: Final = 50
+
+# linux/udp.h
+UDP_ENCAP: Final = 100
+UDP_ENCAP_ESPINUDP: Final = 2
 
 # linux/sock_diag.h and linux/inet_diag.h
 SOCK_DIAG_BY_FAMILY: Final = 20
@@ -63,10 +68,12 @@ XFRM_MSG_NEWSADINFO: Final = 34
 XFRM_MSG_GETSADINFO: Final = 35
 XFRM_MSG_NEWSPDINFO: Final = 36
 XFRM_MSG_GETSPDINFO: Final = 37
+XFRM_MSG_MAPPING: Final = 38
 
 # linux/xfrm.h: attributes
 XFRMA_ALG_AUTH: Final = 1
 XFRMA_ALG_CRYPT: Final = 2
+XFRMA_ENCAP: Final = 4
 XFRMA_TMPL: Final = 5
 XFRMA_SA: Final = 6
 XFRMA_POLICY: Final = 7
@@ -92,6 +99,7 @@ XFRMNLGRP_ACQUIRE: Final = 1
 XFRMNLGRP_EXPIRE: Final = 2
 XFRMNLGRP_SA: Final = 3
 XFRMNLGRP_POLICY: Final = 4
+XFRMNLGRP_MAPPING: Final = 8
 
 # linux/xfrm.h: "no limit"
 XFRM_INF: Final = 0xFFFF_FFFF_FFFF_FFFF

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from netlink.model import KernelEvent
+from tests.support.encapsulation_contract import EncapsulationContract
 from tests.support.kernel_contract import KernelContract
 from tests.support.xfrm_world import XfrmWorld
 
@@ -31,5 +32,5 @@ def world(xfrm: XfrmWorld) -> RealWorld:
     return RealWorld(xfrm)
 
 
-class TestRealKernel(KernelContract):
+class TestRealKernel(KernelContract, EncapsulationContract):
     """The promises of every kernel."""

@@ -184,9 +184,14 @@ class FakeTables:
                 self.publish(SaAdded(sa.id, sa.selector.owner, port_id))
             case ShortenSa(sa=sa):
                 stored = self._find_sa(sa.id)
+                if (sa.encapsulation is None) != (stored.sa.encapsulation is None):
+                    raise KernelError(errno.EINVAL)
                 hard = sa.hard_add_seconds
                 stored.sa = dataclasses.replace(
-                    stored.sa, hard_add_seconds=hard, hard_packets=sa.hard_packets
+                    stored.sa,
+                    hard_add_seconds=hard,
+                    hard_packets=sa.hard_packets,
+                    encapsulation=sa.encapsulation,
                 )
                 stored.timer_at = self.clock() + _TIMER_SECONDS
                 self.publish(SaAdded(sa.id, stored.sa.selector.owner, port_id))
@@ -346,6 +351,7 @@ def _observe_sa(stored: StoredSa) -> ObservedSa:
         replay_window=sa.replay_window,
         replay_failures=0,
         integrity_failures=0,
+        encapsulation=sa.encapsulation,
     )
 
 

@@ -62,6 +62,12 @@ def sa_attributes(sa: ObservedSa) -> Attributes:
         ("XFRMA_ALG_AUTH_TRUNC", {**algorithm, "alg_trunc_len": 96}),
         ("XFRMA_ALG_CRYPT", {**algorithm, "alg_name": b"cbc(aes)"}),
     ]
+    if sa.encapsulation is not None:
+        ports = {
+            "encap_sport": sa.encapsulation.source_port,
+            "encap_dport": sa.encapsulation.destination_port,
+        }
+        attributes.append(("XFRMA_ENCAP", {"encap_type": uapi.UDP_ENCAP_ESPINUDP, **ports}))
     numbers = {"oseq": REPLAY.sent, "seq": REPLAY.received}
     if sa.replay_window > 0xFF:
         words = -(-sa.replay_window // 32)

@@ -12,6 +12,7 @@ from netlink.model import (
     DeletePolicy,
     DeleteSa,
     Direction,
+    Encapsulation,
     Mode,
     MoveLifetime,
     ObservedPolicy,
@@ -86,7 +87,9 @@ def security_association(
     hard_packets: int = 0,
     pair: Pair = (SHA1, NULL),
     owner: int = OWNER,
+    encapsulation: Encapsulation | None = None,
 ) -> SecurityAssociation:
+    """In transport mode; in tunnel mode, with the same addresses inside, if encapsulated."""
     source, destination = ADDRESSES[version]
     return SecurityAssociation(
         id=SaId(destination, spi),
@@ -98,6 +101,8 @@ def security_association(
         replay_window=replay_window,
         hard_add_seconds=hard_add_seconds,
         hard_packets=hard_packets,
+        mode=Mode.TRANSPORT if encapsulation is None else Mode.TUNNEL,
+        encapsulation=encapsulation,
     )
 
 
@@ -189,6 +194,10 @@ def sa_ids(version: int) -> st.SearchStrategy[SaId]:
     return st.builds(SaId, _address(version), _number(32), _number(8))
 
 
+def encapsulations() -> st.SearchStrategy[Encapsulation]:
+    return st.builds(Encapsulation, source_port=_number(16), destination_port=_number(16))
+
+
 @st.composite
 def associations(draw: st.DrawFn, version: int) -> SecurityAssociation:
     integrity, encryption = draw(st.sampled_from(PAIRS))
@@ -203,6 +212,7 @@ def associations(draw: st.DrawFn, version: int) -> SecurityAssociation:
         hard_add_seconds=draw(_number(64)),
         hard_packets=draw(st.sampled_from([0, 1, 1 << 23, (1 << 64) - 2])),
         mode=draw(st.sampled_from(Mode)),
+        encapsulation=draw(st.none() | encapsulations()),
     )
 
 
@@ -288,13 +298,21 @@ REQUESTS: Final = _requests(4) | _requests(6)
 
 
 def _observed_sas(version: int) -> st.SearchStrategy[ObservedSa]:
+    plain = _observed_of(version, st.sampled_from(Mode), st.none())
+    return plain | _observed_of(version, st.just(Mode.TUNNEL), encapsulations())
+
+
+def _observed_of(
+    version: int, modes: st.SearchStrategy[Mode], udp: st.SearchStrategy[Encapsulation | None]
+) -> st.SearchStrategy[ObservedSa]:
     return st.builds(
         ObservedSa,
         id=sa_ids(version),
         source=_address(version),
         reqid=_number(32),
         selector=selectors(version),
-        mode=st.sampled_from(Mode),
+        mode=modes,
+        encapsulation=udp,
         hard_add_seconds=_number(64),
         hard_packets=st.integers(0, (1 << 64) - 2),  # all ones: no limit
         current=lifetimes(),

@@ -14,6 +14,7 @@ from netlink import decode, uapi
 from netlink.decode import MalformedMessage, Message
 from netlink.model import (
     KernelEvent,
+    NatMapping,
     ObservedPolicy,
     ObservedSa,
     PolicyAdded,
@@ -24,6 +25,7 @@ from netlink.model import (
     SadFlushed,
     SaExpired,
     SpdFlushed,
+    packed_address,
 )
 from netlink.schema import Head, encode_message
 from tests.support import kernel_messages as kernel
@@ -249,6 +251,27 @@ def test_decode_reads_flushes(protocol: int, port_id: int) -> None:
     assert event_of(flush) == SpdFlushed(port_id)
 
 
+@given(OBSERVED_SAS, st.integers(0, 0xFFFF))
+def test_decode_reads_mappings(sa: ObservedSa, port: int) -> None:
+    """T33-M-b: which SA, and from which address and port its packet came."""
+    family = 2 if len(packed_address(sa.source)) == 4 else 10
+    fields: dict[str, int | bytes] = {
+        "id_daddr": packed_address(sa.id.destination),
+        "id_spi": sa.id.spi,
+        "id_family": family,
+        "id_proto": sa.id.protocol,
+        "reqid": sa.reqid,
+        "old_saddr": b"\xff" * 16,
+        "new_saddr": packed_address(sa.source),
+        "old_sport": 0xFFFF,
+        "new_sport": port,
+    }
+    notice = encode_message(Head(uapi.XFRM_MSG_MAPPING), fields)
+
+    assert event_of(notice) == NatMapping(id=sa.id, address=sa.source, port=port)
+    assert event_of(encode_message(Head(uapi.XFRM_MSG_MAPPING), fields | {"id_family": 1})) is None
+
+
 @pytest.mark.parametrize("kind", [uapi.XFRM_MSG_ACQUIRE, uapi.XFRM_MSG_NEWAE, 99])
 def test_decode_passes_over_other_notices(kind: int) -> None:
     """What says nothing about expiry or change is no event."""
@@ -280,7 +303,7 @@ def read_everything(datagram: bytes) -> None:
         for decoder in (decode.sa, decode.policy, decode.sa_count, decode.policy_count):
             with contextlib.suppress(MalformedMessage):
                 decoder(datagram, message.start, message.end)
-        for kind in range(16, 38):
+        for kind in range(16, 39):
             with contextlib.suppress(MalformedMessage):
                 decode.event(datagram, message._replace(type=kind))
         with contextlib.suppress(MalformedMessage):

@@ -15,6 +15,7 @@ from netlink.model import (
     SpdFlushed,
 )
 from tests.support.contract_world import names, spis
+from tests.support.encapsulation_contract import EncapsulationContract
 from tests.support.event_sink import EventSink
 from tests.support.fake_kernel import FakeKernel, FakeTables
 from tests.support.kernel_contract import KernelContract
@@ -56,7 +57,7 @@ async def world() -> FakeWorld:
     return FakeWorld()
 
 
-class TestFakeKernel(KernelContract):
+class TestFakeKernel(KernelContract, EncapsulationContract):
     """The promises of every kernel."""
 
 
