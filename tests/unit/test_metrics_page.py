@@ -122,6 +122,22 @@ async def test_what_happens_is_counted(tmp_path: Path) -> None:
     assert any(name == "sad_offers_passed_over_total" for name, _ in found)
 
 
+async def test_the_command_of_the_documentation_fetches_them(tmp_path: Path) -> None:
+    """As it stands there, but for the socket's place: curl."""
+    text = (FOLDER.parent / "docs/metrics.md").read_text()
+    (command,) = re.findall(r"^curl .*$", text, re.MULTILINE)
+    place = tmp_path / "m"
+    async with Observed().served(MetricsSettings(listen=f"unix:{place}")):
+        process = await asyncio.create_subprocess_shell(
+            command.replace("/run/sad/metrics.sock", str(place)) + " --silent --show-error",
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await process.communicate()
+
+    assert process.returncode == 0
+    assert 'sad_state{state="ready"} 1.0' in said.decode()
+
+
 async def test_no_metric_names_a_user_agent(tmp_path: Path) -> None:
     """Neither identities nor addresses of peers, nor anything that a phone can make up."""
     observed = Observed()
