@@ -15,6 +15,7 @@ One way for data: socket, request model, pure decision, pure plan, journal, kern
 ``manual``         manual pages and completions, made of all of the above
 ``guard``          static packet-filter rules that keep clear text off protected ports
 ``config``         settings: file, environment, command line
+``keys``           key files of ipsec-man: permissions, shape, lines
 ``app``            the composition root: the only module that knows every class
 ``app_metrics``    metrics, put together
 ``app_operating``  what answers operators, put together

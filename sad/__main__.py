@@ -14,6 +14,7 @@ from typing import Final
 from sad import app
 from sad.api.listening import SocketUnusableError
 from sad.config import EX_CONFIG, ConfigurationError, build_parser, check_config, load_settings
+from sad.keys.check import check_keys
 from sad.mechanisms.probe import NodeUnfit
 from sad.model.errors import SadError
 from sad.runtime.hardening import forbid_core_dumps
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     if parser.parse_args(arguments).check_config:
-        return check_config(arguments)
+        return check_config(arguments, check_keys=check_keys)
     try:
         settings = load_settings(arguments)
         # What may be set for others must not be readable by them: journal and socket.

@@ -1,8 +1,8 @@
 """``sad --check-config``: every problem with its place, or what would run."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Final, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TextIO, TypeAlias
 
 from sad.config.endpoint import EndpointSettings
 from sad.config.load import settings_of
@@ -11,13 +11,19 @@ from sad.config.resolve import (
     Resolve,
     system_group,
     system_user,
+    to_endpoints,
     unknown_groups,
     unknown_users,
 )
 from sad.config.settings import Settings
 from sad.config.sources import read_sources
 from sad.model.algorithms import WITHDRAWN
-from sad.model.endpoint import Profile
+from sad.model.endpoint import Endpoint, Profile
+
+CheckKeys: TypeAlias = Callable[
+    [Settings, Sequence[Endpoint]], tuple[Sequence[Problem], Sequence[str]]
+]
+"""From settings to the problems of the key files, and lines on what would be used of them."""
 
 _KEPT: Final = "SAs and policies stay when the daemon stops"
 _REMOVED: Final = "SAs and policies go when the daemon stops"
@@ -28,6 +34,7 @@ def check_config(
     *,
     resolve_user: Resolve = system_user,
     resolve_group: Resolve = system_group,
+    check_keys: CheckKeys = lambda _settings, _endpoints: ((), ()),
     stdout: TextIO | None = None,
     stderr: TextIO | None = None,
 ) -> int:
@@ -47,12 +54,15 @@ def check_config(
                 Problem(sources.origin_of(rule.loc), dotted(rule.loc), rule.reason, rule.hint)
                 for rule in broken
             )
+        problems, key_lines = check_keys(settings, to_endpoints(settings, resolve_user))
+        if problems:
+            raise ConfigurationError(problems)
     except ConfigurationError as error:
         (stderr or sys.stderr).write(f"{error}\n")
         return EX_CONFIG
     lines = [f"settings: {sources.path or 'no file'}"]
     lines += [f"ignored: environment {name} is no setting" for name in sources.ignored]
-    (stdout or sys.stdout).write("\n".join([*lines, describe(settings), ""]))
+    (stdout or sys.stdout).write("\n".join([*lines, describe(settings), *key_lines, ""]))
     return 0
 
 
@@ -114,5 +124,7 @@ def _endpoint_lines(endpoint: EndpointSettings) -> Iterator[str]:
         yield "  warning: SPIs 1 to 255 of peers are accepted"
     if endpoint.security == "optional":
         yield "  warning: user agents that do not agree are served in clear"
+    if endpoint.accept_unreplayed_verify:  # R3329-5-a, IPS-2
+        yield "  warning: ipsec-man may be listed: manually keyed SAs have no replay protection"
     if endpoint.accept_sip_port:
         yield "  warning: 5060 and 5061 of peers are accepted as protected ports"

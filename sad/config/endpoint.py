@@ -107,6 +107,11 @@ class EndpointSettings(BaseModel):
         "that the SIP server itself terminates: the daemon keeps no association for it yet, and "
         "does not end it with the registration",
     )
+    accept_unreplayed_verify: bool = Field(
+        default=False,
+        description="Allow ipsec-man in mechanisms: manually keyed SAs have no replay protection "
+        "(RFC 4303 section 5), so a recorded request could be sent once more (RFC 3329 section 5)",
+    )
 
     @property
     def ports(self) -> frozenset[int]:
@@ -160,7 +165,8 @@ class EndpointSettings(BaseModel):
                     )
 
     def _broken_profile(self) -> Iterator[BrokenRule]:
-        for place, reason, hint in faults_of(self.mechanisms) if self.mechanisms else ():
+        faults = faults_of(self.mechanisms, accept_unreplayed_verify=self.accept_unreplayed_verify)
+        for place, reason, hint in faults if self.mechanisms else ():
             at = ("mechanisms",) if place is None else ("mechanisms", place)
             yield BrokenRule(at, reason, hint)
         if self.profile is Profile.RFC3329 and not self.mechanisms:

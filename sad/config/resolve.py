@@ -13,7 +13,7 @@ from sad.config.endpoint import EndpointSettings
 from sad.config.locate import Path
 from sad.config.problems import BrokenRule, ConfigurationError, Problem, dotted
 from sad.config.settings import Settings
-from sad.config.static_list import static_list
+from sad.config.static_list import names_in, static_list
 from sad.model.endpoint import Endpoint
 from sad.model.rules import Layout, Lifetimes, Limits
 
@@ -55,6 +55,7 @@ def to_lifetimes(settings: Settings) -> Lifetimes:
         backstop=spans.backstop_seconds,
         longest_registration=spans.longest_registration_seconds,
         longest_linger=spans.max_linger_seconds,
+        key_switch=spans.key_switch_seconds,
     )
 
 
@@ -137,6 +138,7 @@ def _to_endpoint(settings: EndpointSettings, resolve_user: Resolve) -> Endpoint:
         profile=settings.profile,
         security_required=settings.security == "required",
         security_server=static_list(settings.mechanisms),
+        mechanisms=names_in(settings.mechanisms),
     )
 
 

@@ -63,6 +63,13 @@ class LifetimeSettings(BaseModel):
         le=31_536_000,
         description="Longest registration that is accepted; also the kernel's limit of policies",
     )
+    key_switch_seconds: Count = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        description="How long after not_before a new key set of ipsec-man is received on before "
+        "it is sent on: more than the two clocks may differ",
+    )
     max_linger_seconds: Count = Field(
         default=128,
         ge=0,
@@ -281,6 +288,12 @@ class Settings(BaseModel):
         "it in memory only; with state_directory on a disk, over a reboot too. After a flush or "
         "a reboot the kernel does not say what was received: somebody who recorded the set's "
         "packets could have each taken once more, unlike with end",
+    )
+    key_directory: AbsolutePath = Field(
+        default="/etc/sad/keys.d",
+        description="Directory of the key sets of ipsec-man: files *.toml that no other user may "
+        "read or write (see keys.toml.example). Credentials whose names begin with sad-keys are "
+        "read, too (systemd: LoadCredential=sad-keys:/etc/sad/keys.d)",
     )
     lifetimes: LifetimeSettings = Field(
         default_factory=LifetimeSettings, description="Spans of time"

@@ -10,12 +10,13 @@ from typing import Final, NamedTuple
 
 from sad.model.errors import MechanismUnavailable
 from sip_hooks.secagree import HeaderError, PolicyError, SecMechanism, parse_header, render_header
+from sip_hooks.secagree.mechanism import IPSEC_MAN
 from sip_hooks.secagree.server_list import ServerList
 from sip_hooks.secagree.starting import MINIMUM_TLS
 from sip_hooks.secagree.strength import Assurances, find_weaknesses
 
 #: Mechanisms of a static list that have a driver; a new driver adds its name.
-DRIVERS: Final = frozenset({"digest", "tls"})
+DRIVERS: Final = frozenset({"digest", "ipsec-man", "tls"})
 #: The hook takes no credentials without qop, nc and d-ver, and no nonce of another's; nothing that
 #: came by TLS of a lower version counts as protected.
 ASSURANCES: Final = Assurances(
@@ -36,8 +37,14 @@ class ListFault(NamedTuple):
     hint: str
 
 
-def faults_of(elements: Sequence[str]) -> Iterator[ListFault]:
-    """Find everything that is wrong with a list that is not empty."""
+def faults_of(
+    elements: Sequence[str], *, accept_unreplayed_verify: bool = False
+) -> Iterator[ListFault]:
+    """Find everything that is wrong with a list that is not empty.
+
+    ``accept_unreplayed_verify``: its operator takes SAs without replay protection (IPS-2).
+    """
+    assurances = ASSURANCES._replace(unreplayed_accepted=accept_unreplayed_verify)
     read: list[SecMechanism] = []
     for place, text in enumerate(elements):
         try:
@@ -48,14 +55,18 @@ def faults_of(elements: Sequence[str]) -> Iterator[ListFault]:
             yield ListFault(place, f"{error.mechanism} {error.reason}", error.hint)
     if len(read) < len(elements):
         return
-    weaknesses = find_weaknesses(read, ASSURANCES)
+    weaknesses = find_weaknesses(read, assurances)
     for weakness in weaknesses:
-        reason = f"{read[weakness.mechanism_index].name}: {weakness.text} ({weakness.rule})"
-        yield ListFault(weakness.mechanism_index, reason, weakness.hint)
+        name = read[weakness.mechanism_index].name
+        reason = f"{name}: {weakness.text} ({weakness.rule})"
+        hint = weakness.hint
+        if name.lower() == IPSEC_MAN:
+            hint += ", or set accept_unreplayed_verify = true if that is meant"
+        yield ListFault(weakness.mechanism_index, reason, hint)
     if weaknesses:
         return
     try:
-        ServerList(tuple(read), ASSURANCES)
+        ServerList(tuple(read), assurances)
     except PolicyError as error:
         yield ListFault(None, f"{error.reason} ({error.rule})", error.hint)
         return
@@ -68,6 +79,11 @@ def faults_of(elements: Sequence[str]) -> Iterator[ListFault]:
 def static_list(elements: Sequence[str]) -> str:
     """Return the value of Security-Server for a list that has no fault."""
     return render_header(parse_header(elements))
+
+
+def names_in(elements: Sequence[str]) -> frozenset[str]:
+    """Return the mechanisms that a list without a fault names."""
+    return frozenset(m.name.lower() for m in parse_header(elements)) if elements else frozenset()
 
 
 def _read(text: str) -> SecMechanism:

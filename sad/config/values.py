@@ -117,13 +117,18 @@ def _ports_text(ports: tuple[int, ...]) -> str:
     return ", ".join(map(str, ports)) or "an empty list"
 
 
+PortList = Annotated[tuple[Count, ...], BeforeValidator(_expand_ports)]
+"""Ports as a list or as text, not judged."""
+
 PortBlock = Annotated[
     tuple[Port, ...], BeforeValidator(_expand_ports), AfterValidator(_check_block)
 ]
 """An aligned block of 2, 4 or 8 protected ports, in ascending order."""
 
 
-def _check_address(value: str) -> str:
+def _check_address(
+    value: str, hint: str = "give the address at which user agents reach this node"
+) -> str:
     try:
         address = ipaddress.ip_address(value)
     except ValueError:
@@ -144,15 +149,20 @@ def _check_address(value: str) -> str:
     elif address == ipaddress.IPv4Address("255.255.255.255"):
         kind = "broadcast"
     if kind is not None:
-        raise refused(
-            f"{value} is a {kind} address",
-            "give the address at which user agents reach this node",
-        )
+        raise refused(f"{value} is a {kind} address", hint)
     return address.compressed
 
 
 Address = Annotated[str, AfterValidator(_check_address)]
 """A unicast address that user agents can reach, as canonical text."""
+
+
+def _check_peer_address(value: str) -> str:
+    return _check_address(value, "give the address from which the peer sends")
+
+
+PeerAddress = Annotated[str, AfterValidator(_check_peer_address)]
+"""A unicast address of somebody else, as canonical text."""
 
 
 def _check_account(value: object) -> str | int:

@@ -17,6 +17,8 @@
 ``planning``       a change of associations -> kernel operations in a safe order
 ``nonces``         how many packets and rebuilds aes-gcm and aes-gmac may have (NONCES.md)
 ``rebuilding``     how lost SAs are made again: no sequence number twice
+``key_judgement``  are key sets of ipsec-man good, each and together?
+``key_material``   the keys that were given -> those of each SA
 ``reconcile``      what should be against what the kernel holds -> findings
 =================  ==============================================================================
 """

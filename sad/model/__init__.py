@@ -11,6 +11,8 @@
 ``association``    one agreement in force or in the making; registrations own up to three
 ``requests``       what a caller asks for, already typed and canonical
 ``algorithms``     RFC 3329 names, kernel names, key derivation of TS 33.203 Annex I
+``key_set``        keys that administrators agreed on, for ipsec-man
+``manual_algorithms``  what may be used with them, and why nothing else
 ``key_record``     what an SA set can be made again from
 ``errors``         everything a caller can be refused with
 =================  ==============================================================================

@@ -32,7 +32,8 @@ class Endpoint:
     a new address has left the old one (T33-7.5-a).
 
     ``security_required``: who does not agree is not served (R3329-3-a). ``security_server`` is
-    the static list of profile ``rfc3329`` as the header's value, empty for profile ``ims``.
+    the static list of profile ``rfc3329`` as the header's value, empty for profile ``ims``;
+    ``mechanisms`` are the names in it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Endpoint:
     profile: Profile = Profile.IMS
     security_required: bool = True
     security_server: str = ""
+    mechanisms: frozenset[str] = frozenset()
 
     def ports_of(self, mechanism: str) -> frozenset[int]:  # noqa: ARG002 - others have others
         """Own ports of associations of a mechanism."""

@@ -13,6 +13,7 @@ class Lifetimes:
     backstop: float = 15.0
     longest_registration: float = 604_800.0
     longest_linger: float = 128.0
+    key_switch: float = 60.0
 
     @property
     def policies(self) -> float:

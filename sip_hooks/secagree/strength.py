@@ -30,13 +30,15 @@ class Assurances(NamedTuple):
     ``digest_verify``: the SIP server supplies H(A1), so d-ver is checked. ``digest_nonce_count``:
     nonces bear a time stamp and nc is checked (R3329-5-d). ``tls_version``: the lowest that is
     accepted, (0, 0) unknown. ``manual_anti_replay``: the manual SAs have a replay window although
-    RFC 4303 says that they should not (IPS-2).
+    RFC 4303 says that they should not (IPS-2). ``unreplayed_accepted``: they have none, and who
+    answers for the node takes that for granted.
     """
 
     digest_verify: bool = False
     digest_nonce_count: bool = False
     tls_version: Tuple[int, int] = (0, 0)
     manual_anti_replay: bool = False
+    unreplayed_accepted: bool = False
 
 
 class Weakness(NamedTuple):
@@ -84,7 +86,7 @@ def _fault(mechanism: SecMechanism, assurances: Assurances) -> Optional[_Fault]:
             return text, "UPD-8996", "accept TLS 1.2 and later only"
         return None
     if name == IPSEC_MAN:
-        if assurances.manual_anti_replay:
+        if assurances.manual_anti_replay or assurances.unreplayed_accepted:
             return None
         text = "manually keyed SAs have no replay protection"
         return text, _RULE, "use ipsec-ike or ipsec-3gpp instead"

@@ -1,0 +1,145 @@
+"""Keys that two administrators agreed on: what ``ipsec-man`` makes a pair of SAs of.
+
+RFC 3329 2.4 leaves their distribution open, 2.5 their lifetime: both come out of band.
+"""
+
+import enum
+import hmac
+from dataclasses import dataclass, field
+
+from netlink.model import SaKeys
+from netlink.secret import Secret
+from sad.model.endpoint import Role
+
+
+class Activation(enum.StrEnum):
+    """When the SAs of a key set are made."""
+
+    ALWAYS = "always"
+    """As soon as it is valid."""
+    AGREEMENT = "agreement"
+    """When the peer has agreed on ``ipsec-man``, by ``Offer``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenKeys:
+    """Keys as they were given: for both directions, or for each its own; None: not given."""
+
+    integrity_key: Secret | None = None
+    integrity_key_in: Secret | None = None
+    integrity_key_out: Secret | None = None
+    encryption_key: Secret | None = None
+    encryption_key_in: Secret | None = None
+    encryption_key_out: Secret | None = None
+
+    def wipe(self) -> None:
+        """Overwrite them with zeros."""
+        for key in (
+            self.integrity_key,
+            self.integrity_key_in,
+            self.integrity_key_out,
+            self.encryption_key,
+            self.encryption_key_in,
+            self.encryption_key_out,
+        ):
+            if key is not None:
+                key.wipe()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySetDraft:
+    """A key set as somebody wrote it: of the right shape, and not yet judged.
+
+    ``origin`` says for people where it stands. Instants are seconds of the real-time clock.
+    ``lasting`` is as in :class:`KeySet`.
+    """
+
+    origin: str
+    name: str
+    endpoint: str
+    role: Role
+    identity: str | None
+    local_address: str | None
+    peer_address: str
+    spi_in: int
+    spi_out: int
+    local_ports: tuple[int, ...]
+    peer_ports: tuple[int, ...]
+    integrity_algorithm: str
+    encryption_algorithm: str
+    keys: GivenKeys = field(repr=False)
+    not_before: float
+    not_after: float
+    activation: Activation
+    lasting: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KeySet:
+    """A key set that was found good: one SA each way on exactly these ports.
+
+    ``identity`` is what its association is listed under, and whom an ``Offer`` must name if the
+    key set names one (``names_identity``). Valid from ``not_before`` on, to ``not_after`` and no
+    longer (real-time seconds). ``lasting`` ones stand in a file, the others were given to a
+    running daemon, which alone knows them.
+    """
+
+    origin: str
+    name: str
+    endpoint: str
+    role: Role
+    identity: str
+    names_identity: bool
+    local_address: str
+    peer_address: str
+    spi_in: int
+    spi_out: int
+    local_ports: tuple[int, ...]
+    peer_ports: tuple[int, ...]
+    integrity_algorithm: str
+    encryption_algorithm: str
+    keys_in: SaKeys = field(repr=False)
+    keys_out: SaKeys = field(repr=False)
+    not_before: float
+    not_after: float
+    activation: Activation
+    lasting: bool = True
+
+    @property
+    def path(self) -> tuple[object, ...]:
+        """What sets that follow one another have in common."""
+        ends = (self.local_address, self.peer_address, self.local_ports, self.peer_ports)
+        return (self.endpoint, self.role, *ends)
+
+    def valid_at(self, instant: float) -> bool:
+        """Whether it may be used at an instant of the real-time clock."""
+        return self.not_before <= instant < self.not_after
+
+    def same_sas(self, other: "KeySet") -> bool:
+        """Whether both make the same two SAs: nothing of the kernel's changes between them."""
+        mine = (self.path, self.identity, self.spi_in, self.spi_out)
+        theirs = (other.path, other.identity, other.spi_in, other.spi_out)
+        algorithms = (self.integrity_algorithm, self.encryption_algorithm)
+        return (
+            mine == theirs
+            and algorithms == (other.integrity_algorithm, other.encryption_algorithm)
+            and self.activation is other.activation
+            and same_keys(self.keys_in, other.keys_in)
+            and same_keys(self.keys_out, other.keys_out)
+        )
+
+    def wipe(self) -> None:
+        """Overwrite its keys with zeros."""
+        for keys in (self.keys_in, self.keys_out):
+            keys.integrity.wipe()
+            keys.encryption.wipe()
+
+
+def same_keys(one: SaKeys, other: SaKeys) -> bool:
+    """Whether two SAs have equal keys."""
+    return same_key(one.integrity, other.integrity) and same_key(one.encryption, other.encryption)
+
+
+def same_key(one: Secret, other: Secret) -> bool:
+    """Whether two keys are equal; takes as long for any two of one length."""
+    return hmac.compare_digest(one.reveal(), other.reveal())
