@@ -26,12 +26,17 @@ from sad.app_operating import operations_of
 from sad.app_reload import Reload
 from sad.app_settings import Parts, parts_of
 from sad.config import Settings, to_gids
+from sad.keys.load import load_from_files
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp
+from sad.mechanisms.ipsec_man import IpsecMan
 from sad.mechanisms.probe import NodeUnfit, probe
 from sad.model.association import Association
 from sad.model.errors import JournalUnavailable
 from sad.runtime import state
 from sad.runtime.endings import Endings
+from sad.runtime.gate import circumstances_of
+from sad.runtime.key_keeper import KeyKeeper
+from sad.runtime.manual_keys import ManualKeys
 from sad.runtime.reconciler import Reconciler
 from sad.runtime.reloading import Reloading
 from sad.runtime.service import AssociationService
@@ -40,6 +45,7 @@ from sad.runtime.startup import restore, stop
 from sad.runtime.status import StatusPage
 from sad.runtime.timer import BoottimeTimer, ClockSetNotice, SystemClock
 from sad.store.journal import Journal, JournalUnreadable, move_aside
+from sad.store.key_uses import KeyUses
 from sad.store.recovery import salvage
 from sad.store.sealed import JournalWithRecords, open_records
 
@@ -47,6 +53,7 @@ log = logging.getLogger(__name__)
 
 _JOURNAL_FILE = "journal.sqlite"
 _RECORDS_FILE = "sealed.sqlite"
+_USES_FILE = "key-uses.json"
 _START_SECONDS = 30.0
 
 
@@ -86,12 +93,16 @@ async def run(
         ipsec_3gpp = Ipsec3gpp(
             kernel, connections, layout, lifetimes, clock.boottime, clock.realtime
         )
+        ipsec_man = IpsecMan(
+            kernel, connections, layout, lifetimes, clock.boottime, clock.realtime
+        )
         shared = state.Shared(
             settings=shell_settings,
             clock=clock,
             journal=journal if records is None else JournalWithRecords(journal, records),
             records=records,
             set_mechanisms={ipsec_3gpp.name: ipsec_3gpp},
+            other_mechanisms={ipsec_man.name: ipsec_man},
             keepers=[ipsec_3gpp],
         )
         shared.observer = metrics.meters
@@ -99,6 +110,16 @@ async def run(
         reconciler = Reconciler(shared, endings)
         missing: dict[str, str] = {}
         own_addresses = OwnAddresses()
+        uses = KeyUses(Path(settings.state_directory) / _USES_FILE)
+        keeper = KeyKeeper(
+            shared,
+            endings,
+            circumstances=lambda: circumstances_of(shared, own_addresses.current, missing.keys()),
+            randbelow=secrets.randbelow,
+            uses=uses,
+        )
+        manual_keys = ManualKeys(shared, keeper, load=load_from_files, uses=uses)
+        stack.callback(keeper.collection.wipe)
         service = AssociationService(
             shared,
             endings,
@@ -117,7 +138,7 @@ async def run(
             operator=operations_of(shared, kernel, lambda: server.connected_uids()),  # noqa: PLW0108 - made later,
         )
         # The socket answers from here on: status, and Busy to all else until READY.
-        methods = Methods(service, parts.access)
+        methods = Methods(service, parts.access, manual_keys)
         server = _serve(settings, listening, methods)
         # Callers that leave while the server closes still have their installs taken back.
         stack.push_async_callback(shared.background.drain)
@@ -148,6 +169,7 @@ async def run(
 
         def clock_was_set() -> None:
             reconciler.clock_was_set()
+            keeper.wake()
             try:
                 journal.note_began(clock.realtime() - clock.boottime())
             except JournalUnavailable as error:
@@ -156,7 +178,12 @@ async def run(
         clock_set = ClockSetNotice(clock_was_set)
         stack.callback(clock_set.close)
         manager.status("comparing the kernel with the journal")
+        manual_keys.read()  # what the kernel has lost of them is made again
         report = await restore(shared, reconciler, rows)
+        keeper.drop_unknown()
+        key_timer = BoottimeTimer(keeper.wake)
+        stack.callback(key_timer.close)
+        keeper.attach(key_timer)
         timer = BoottimeTimer(endings.expire_due)
         stack.callback(timer.close)
         shared.deadlines.attach(timer)
@@ -174,6 +201,7 @@ async def run(
             service=service,
             methods=methods,
             reloading=Reloading(shared, endings, reconciler),
+            read_keys=manual_keys.read,
         )
         await metrics.serve(
             stack,
@@ -189,7 +217,7 @@ async def run(
             len(shell_settings.endpoints),
             report.adopted,
         )
-        await _until_stopped(manager, reconciler, reload, shared)
+        await _until_stopped(manager, reconciler, reload, keeper, shared)
         manager.stopping()
         await stop(shared, endings)
 
@@ -269,7 +297,11 @@ async def _extend_the_start(manager: ServiceManager, shared: state.Shared) -> No
 
 
 async def _until_stopped(
-    manager: ServiceManager, reconciler: Reconciler, reload: Reload, shared: state.Shared
+    manager: ServiceManager,
+    reconciler: Reconciler,
+    reload: Reload,
+    keeper: KeyKeeper,
+    shared: state.Shared,
 ) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -279,6 +311,7 @@ async def _until_stopped(
         tasks = [
             group.create_task(reconciler.run()),
             group.create_task(reload.run(manager)),
+            group.create_task(keeper.run()),
             group.create_task(_tell(manager, shared)),
         ]
         await stopped.wait()

@@ -39,6 +39,7 @@ class Reload:
         service: AssociationService,
         methods: Methods,
         reloading: Reloading,
+        read_keys: Callable[[], None],
     ) -> None:
         self._running = running
         self._read = read
@@ -48,6 +49,7 @@ class Reload:
         self._service = service
         self._methods = methods
         self._reloading = reloading
+        self._read_keys = read_keys
         self._wanted = wanted
 
     async def run(self, manager: ServiceManager) -> None:
@@ -83,7 +85,10 @@ class Reload:
         self._methods.policy = parts.access
         self._service.use(parts.access, parts.shell.limits)
         # A stop in the middle waits for it: it must know whose block policies it may lift.
-        await self._shared.background.finish(self._reloading.take_over(parts.shell))
+        try:
+            await self._shared.background.finish(self._reloading.take_over(parts.shell))
+        finally:
+            self._read_keys()
         log.info("settings read again: %d endpoints", len(parts.shell.endpoints))
         if waiting:
             self._shared.tell_problem(

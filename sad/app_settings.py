@@ -39,6 +39,7 @@ def parts_of(settings: Settings) -> Parts:
         limits=to_limits(settings),
         remove_on_stop=settings.stop == "remove",
         reconcile_interval=settings.kernel.reconcile_interval_seconds,
+        key_directory=settings.key_directory,
     )
     access = AccessPolicy(
         endpoint_uids=frozenset().union(*(e.uids for e in shell.endpoints.values())),

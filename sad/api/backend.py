@@ -16,6 +16,8 @@ from sad.model.inspection import (
     HistoryStep,
     PolicyState,
 )
+from sad.model.key_requests import HeldKey, KeyList, RotateKeyRequest
+from sad.model.key_set import KeySetDraft
 from sad.model.requests import (
     Caller,
     ConfirmRequest,
@@ -119,3 +121,19 @@ class Backend(Protocol):
 
     async def reconcile(self, reason: str) -> ReconcileReport:
         """Compare the kernel with the journal and mend what differs."""
+
+
+class KeyBackend(Protocol):
+    """The key sets of ``ipsec-man`` (:class:`sad.runtime.manual_keys.ManualKeys`)."""
+
+    async def add(self, draft: KeySetDraft) -> HeldKey:
+        """Take over a key set of ``ipsec-man`` until the daemon stops; wipes the draft's keys."""
+
+    async def rotate(self, request: RotateKeyRequest) -> HeldKey:
+        """Take over the successor of a key set; wipes the request's keys."""
+
+    async def remove(self, name: str) -> None:
+        """Remove a key set that was given at run time, and its SAs."""
+
+    def list(self) -> KeyList:
+        """Return all key sets, and what is wrong in the key files."""

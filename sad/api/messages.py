@@ -3,7 +3,7 @@
 A named type of an interface has the same name here; a method ``M`` has ``MIn`` and ``MOut``.
 Types are strict, text has limits and no control characters, integers are the 64 bits of Varlink:
 every other rule about a value is a decision and stands elsewhere. Those that only operators see
-stand in :mod:`sad.api.control_messages`. Counterpart:
+stand in :mod:`sad.api.control_messages` and :mod:`sad.api.key_messages`. Counterpart:
 :mod:`sad.api.conversion`, which maps these to the daemon's own values.
 """
 
@@ -37,6 +37,19 @@ from sad.api.credential_messages import (
     ListCredentialsIn,
     ListCredentialsOut,
 )
+from sad.api.key_messages import (
+    AddKeyIn,
+    AddKeyOut,
+    Key,
+    KeyMaterial,
+    KeyProblem,
+    ListKeysIn,
+    ListKeysOut,
+    RemoveKeyIn,
+    RemoveKeyOut,
+    RotateKeyIn,
+    RotateKeyOut,
+)
 from sad.api.shapes import (
     Association,
     Ipsec3gpp,
@@ -67,6 +80,8 @@ from sad.model.endpoint import Profile, Role
 from sad.model.views import WatchKind
 
 __all__ = [
+    "AddKeyIn",
+    "AddKeyOut",
     "Association",
     "Certificate",
     "CheckIn",
@@ -90,8 +105,13 @@ __all__ = [
     "IpsecIke",
     "IpsecMan",
     "KernelCounter",
+    "Key",
+    "KeyMaterial",
+    "KeyProblem",
     "ListCredentialsIn",
     "ListCredentialsOut",
+    "ListKeysIn",
+    "ListKeysOut",
     "Notice",
     "PacketFate",
     "PolicyState",
@@ -101,7 +121,11 @@ __all__ = [
     "ReconcileReport",
     "Refusal",
     "Registration",
+    "RemoveKeyIn",
+    "RemoveKeyOut",
     "Role",
+    "RotateKeyIn",
+    "RotateKeyOut",
     "SaCounters",
     "State",
     "StateCount",

@@ -21,7 +21,7 @@ from sad.api import (
     streams,
 )
 from sad.api.authorization import AccessPolicy
-from sad.api.backend import Backend
+from sad.api.backend import Backend, KeyBackend
 from sad.api.control import Control
 from sad.api.framing import Call, decode_parameters, encode_reply
 from sad.api.interfaces import (
@@ -31,6 +31,7 @@ from sad.api.interfaces import (
     get_info,
     get_interface_description,
 )
+from sad.api.key_methods import KeyMethods
 from sad.api.passing import Reply
 from sad.api.streams import Stream
 from sad.api.wire import Message
@@ -63,12 +64,15 @@ class Methods:
     ``policy`` may be replaced at any time, when settings are read again.
     """
 
-    def __init__(self, backend: Backend, policy: AccessPolicy) -> None:
+    def __init__(
+        self, backend: Backend, policy: AccessPolicy, key_sets: KeyBackend | None = None
+    ) -> None:
         self.policy = policy
         self._backend = backend
         self._started = False
         self._table: dict[str, _Method] = {}
         read, control = self._require_read, self._require_control
+        keys = KeyMethods(key_sets)
         # Who may use an endpoint is known only with the call: the backend asks the policy itself.
         self._now(ASSOCIATIONS, "GetAgreement", messages.GetAgreementIn, self._get_agreement)
         self._now(ASSOCIATIONS, "Screen", messages.ScreenIn, self._screen)
@@ -102,6 +106,10 @@ class Methods:
         self._later(CONTROL, "Reconcile", messages.ReconcileIn, operator.reconcile, control)
         self._later(CONTROL, "Explain", messages.ExplainIn, operator.explain, read)
         self._later(CONTROL, "Check", messages.CheckIn, operator.check, control)
+        self._later(CONTROL, "AddKey", messages.AddKeyIn, keys.add, control)
+        self._later(CONTROL, "RotateKey", messages.RotateKeyIn, keys.rotate, control)
+        self._later(CONTROL, "RemoveKey", messages.RemoveKeyIn, keys.remove, control)
+        self._now(CONTROL, "ListKeys", messages.ListKeysIn, keys.list, control)
         self._now(SERVICE, "GetInfo", messages.GetInfoIn, self._get_info, while_starting=True)
         self._now(
             SERVICE,

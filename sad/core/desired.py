@@ -16,11 +16,13 @@ from netlink.model import (
     Template,
     family_of,
 )
+from netlink.transforms import Combined, Encryption, Integrity
 from netlink.uapi import AF_INET
 from sad.core import nonces
 from sad.model.algorithms import AlgorithmPair
 from sad.model.association import Association, AssociationState
 from sad.model.endpoint import Endpoint
+from sad.model.manual_algorithms import MANUAL_ENCRYPTION, MANUAL_INTEGRITY
 from sad.model.rules import Layout, Lifetimes
 from sad.model.sa_pair import SaPairParameters
 from sad.model.sa_set import SaSetParameters
@@ -50,9 +52,7 @@ def sas_of(
     """
     s = association.xfrm
     hard = math.ceil(association.deadline_at - now + lifetimes.backstop)
-    pair = AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm)
-    integrity, encryption = pair.transforms
-    packets = nonces.PACKETS if pair.combined else 0
+    integrity, encryption, packets = _transforms(s)
     sas = []
     for name, source, destination, spi in _rows(s):
         inbound = destination == s.local_address
@@ -99,6 +99,17 @@ def _rows(s: SaSetParameters | SaPairParameters) -> tuple[tuple[str, str, str, i
     )
 
 
+def _transforms(
+    s: SaSetParameters | SaPairParameters,
+) -> tuple[Integrity | None, Encryption | Combined, int]:
+    """Return the algorithms of each SA, and how many packets it may carry."""
+    if isinstance(s, SaPairParameters):
+        manual = MANUAL_INTEGRITY[s.integrity_algorithm], MANUAL_ENCRYPTION[s.encryption_algorithm]
+        return *manual, 0
+    pair = AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm)
+    return *pair.transforms, nonces.PACKETS if pair.combined else 0
+
+
 def _replay_window(s: SaSetParameters | SaPairParameters, layout: Layout) -> int:
     # IPS-2: who keys by hand has no way to begin anew, so sequence numbers tell nothing.
     return 0 if isinstance(s, SaPairParameters) else layout.replay_window
@@ -116,10 +127,12 @@ def policies_of(
     And for each port of the peer a block policy, so that nothing reaches it in clear from any
     other port of ours.
     """
-    hard = math.ceil(lifetimes.policies)
     policies: dict[PolicyId, Policy] = {}
     for association in sorted(sets, key=_outbound_rank):
         s = association.xfrm
+        # A pair's policies have no limit: keys may last for years, and whose SAs are gone with a
+        # dead daemon is blocked, not let pass in clear.
+        hard = 0 if isinstance(s, SaPairParameters) else math.ceil(lifetimes.policies)
         for peer_index, peer_port in enumerate(s.peer_ports):
             # A pair has one outbound SA for all ports of the peer.
             reqid_out = association.reqid_out[min(peer_index, len(association.reqid_out) - 1)]

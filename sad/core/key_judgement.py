@@ -297,10 +297,9 @@ def _faults_of_meeting(new: KeySet, other: KeySet, there: str) -> Iterator[KeyFa
 
 
 def _meet(one: KeySet, other: KeySet) -> bool:
-    """Whether both protect one pair of ports at one time."""
+    """Whether both protect one port of a peer at one time: what goes there is blocked in clear."""
     return (
         (one.local_address, one.peer_address) == (other.local_address, other.peer_address)
-        and not set(one.local_ports).isdisjoint(other.local_ports)
         and not set(one.peer_ports).isdisjoint(other.peer_ports)
         and _overlap(one, other)
     )

@@ -89,6 +89,57 @@ def confirm(
     )
 
 
+def prove(
+    association: Association, granted_until: float | None, key_end: float, *, realtime: float
+) -> Association:
+    """A peer with manual keys has shown that it has them (R3329-2.4-man-a).
+
+    Its SAs end with the key's validity or the registration, whichever comes first (RFC 3329 2.5).
+    """
+    first = association.state is TEMPORARY
+    return dataclasses.replace(
+        association,
+        state=_next(association, Event.CONFIRMED),
+        confirmed_at=realtime if first else association.confirmed_at,
+        granted_until=granted_until,
+        deadline_at=key_end if granted_until is None else min(key_end, granted_until),
+    )
+
+
+def confirm_keyed(
+    association: Association,
+    expires_seconds: float,
+    lifetimes: Lifetimes,
+    key_end: float,
+    *,
+    now: float,
+    realtime: float,
+) -> Association:
+    """A registration on manual keys was granted: as :func:`confirm`, never beyond the key.
+
+    One that needed no agreement has no registration, and lasts as long as its key anyway.
+    """
+    if association.state is not TEMPORARY and association.granted_until is None:
+        return association
+    granted = now + expires_seconds + lifetimes.registration_margin
+    until = max(granted, association.granted_until or granted)
+    return prove(association, until, key_end, realtime=realtime)
+
+
+def follow_key(association: Association, deadline_at: float) -> Association:
+    """The validity of its key moved on the ledger's clock: the wall clock was set, or the file."""
+    return dataclasses.replace(association, deadline_at=deadline_at)
+
+
+def expiry_reason(association: Association) -> EndReason:
+    """Return why an association ends whose deadline has come."""
+    in_force = association.state in {ESTABLISHED, IN_USE}
+    granted = association.granted_until
+    if association.ipsec_man is not None and in_force and granted != association.deadline_at:
+        return EndReason.KEY_EXPIRED
+    return EndReason.EXPIRED
+
+
 def first_request(association: Association) -> Association:
     """The first SIP request on the association was seen (design section 6)."""
     return dataclasses.replace(association, state=_next(association, Event.FIRST_REQUEST))

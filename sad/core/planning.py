@@ -13,6 +13,7 @@ from netlink.model import (
     DeleteSa,
     Operation,
     PolicyId,
+    ReplayState,
     SaKeys,
     UpdatePolicy,
 )
@@ -28,10 +29,20 @@ def plan_install(
     layout: Layout,
     lifetimes: Lifetimes,
     now: float,
+    *,
+    outbound_keys: SaKeys | None = None,
+    outbound_start: ReplayState | None = None,
 ) -> tuple[Operation, ...]:
-    """Return the operations that add a set to a registration: SAs first, then policies."""
+    """Return the operations that add a set to a registration: SAs first, then policies.
+
+    ``keys`` are those of all its SAs, unless the outbound ones have ``outbound_keys``. Outbound
+    sequence numbers begin behind ``outbound_start``.
+    """
     operations: list[Operation] = [
-        AddSa(sa=named.sa, keys=keys) for named in sas_of(new, layout, lifetimes, now)
+        AddSa(sa=named.sa, keys=keys)
+        if named.inbound
+        else AddSa(sa=named.sa, keys=outbound_keys or keys, replay=outbound_start)
+        for named in sas_of(new, layout, lifetimes, now)
     ]
     operations += plan_policies(siblings, (*siblings, new), layout, lifetimes)
     if new.deadline_at + lifetimes.backstop > new.policies_until:

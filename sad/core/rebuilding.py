@@ -15,7 +15,7 @@ from sad.core.desired import NamedSa
 from sad.core.nonces import BLOCK, MOST_REBUILDS
 from sad.model.algorithms import AlgorithmPair
 from sad.model.association import Association
-from sad.model.key_record import KeyRecord
+from sad.model.key_record import KeyRecord, PairRecord
 
 #: Packets; a busy set sends some hundred of them in its life.
 LEAP: Final = BLOCK
@@ -55,11 +55,11 @@ def next_record(
     leaps = max(record.leaps, *(number // LEAP for number in sent)) + 1
     if leaps > most_leaps(association):
         return None
-    client, server = (
+    received = tuple(
         max(known, heard.get(SaId(s.local_address, spi), _NEVER).received)
         for spi, known in zip(s.local_spis, record.received, strict=True)
     )
-    return dataclasses.replace(record, leaps=leaps, received=(client, server))
+    return dataclasses.replace(record, leaps=leaps, received=received)
 
 
 def plan_rebuild(
@@ -77,3 +77,21 @@ def plan_rebuild(
         )
         for n in missing
     )
+
+
+def plan_pair_rebuild(missing: Sequence[NamedSa], record: PairRecord) -> tuple[AddSa, ...]:
+    """Return the operations that add the missing SAs of a manually keyed pair.
+
+    It has no replay window, so what was received does not matter.
+    """
+    return tuple(
+        AddSa(sa=n.sa, keys=record.inbound)
+        if n.inbound
+        else AddSa(sa=n.sa, keys=record.outbound, replay=start_of(record.leaps))
+        for n in missing
+    )
+
+
+def start_of(leaps: int) -> ReplayState:
+    """Return the state of an outbound SA after so many leaps."""
+    return ReplayState(sent=leaps * LEAP)

@@ -88,3 +88,57 @@ def association_id(text: str) -> str:
     if not text:
         raise ArgumentTypeError("an id is empty: sadctl list shows them")
     return text
+
+
+class Instant(NamedTuple):
+    """An instant in seconds: of the real-time clock, or from now on."""
+
+    seconds: float
+    from_now: bool
+
+    def at(self, now: float) -> float:
+        """Return it in seconds of the real-time clock."""
+        return now + self.seconds if self.from_now else self.seconds
+
+
+def instant(text: str) -> Instant:
+    """Return the instant of ``2027-01-01T00:00:00Z`` or ``+90d``."""
+    if text.startswith("+"):
+        return Instant(span(text[1:]), from_now=True)
+    import datetime as dt  # noqa: PLC0415 - only here: sadctl starts fast
+
+    try:
+        when = dt.datetime.fromisoformat(text)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None:
+        raise ArgumentTypeError(
+            f"{text!r} is no date with time and zone: write 2027-01-01T00:00:00Z, or +90d"
+        )
+    return Instant(when.timestamp(), from_now=False)
+
+
+def number(text: str) -> int:
+    """Return a whole number, decimal or 0x and hex digits."""
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1 << 63:
+        raise ArgumentTypeError(f"{text!r} is no whole number: write 4097 or 0x1001")
+    return value
+
+
+def ports(text: str) -> list[int]:
+    """Return the ports of ``5064`` or ``5064,5068``."""
+    found = [part.strip() for part in text.split(",")]
+    if not all(p.isascii() and p.isdigit() and 1 <= int(p) <= 65535 for p in found):
+        raise ArgumentTypeError(f"{text!r} are no ports: write 5064 or 5064,5068")
+    return [int(p) for p in found]
+
+
+def descriptor(text: str) -> int:
+    """Return a file descriptor; 0 is standard input."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 6):
+        raise ArgumentTypeError("this is no descriptor: write --key-fd 3, and 3<FILE behind it")
+    return int(text)

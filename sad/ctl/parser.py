@@ -7,10 +7,11 @@ import importlib
 import os
 from argparse import SUPPRESS, ArgumentParser, HelpFormatter, Namespace
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sad import __version__
-from sad.ctl import arguments
+from sad.ctl import arguments, key_arguments
 from sad.ctl.failures import Exit
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 _PROGRAM: Final = "sadctl"
 
 _EPILOG: Final = (
-    "With --json status, show, find, release, reconcile, check and explain of a flow print one "
-    "JSON document, list and monitor one object per line: the replies of the varlink interfaces "
-    "org.sipsad.Associations and org.sipsad.Control as they are; explain of a header prints a "
-    "document of its own. Exit status: "
+    "With --json status, show, find, release, reconcile, check, key and explain of a flow print "
+    "one JSON document, list and monitor one object per line: the replies of the varlink "
+    "interfaces org.sipsad.Associations and org.sipsad.Control as they are; explain of a header "
+    "prints a document of its own. Exit status: "
     + "; ".join(f"{int(code)} {code.meaning}" for code in Exit)
     + "."
 )
@@ -198,6 +199,12 @@ VERBS: Final = (
         "is this node fit: capability, ESP, algorithms, ports, hooks, strongSwan, clock, guard",
         "checking.check",
         _no_arguments,
+    ),
+    Verb(
+        "key",
+        "key sets of ipsec-man: list, add, rotate, remove; keys are read, never shown",
+        "keys.key",
+        lambda parser: key_arguments.add_arguments(parser, partial(_add_common, is_verb=True)),
     ),
     Verb(
         "explain",

@@ -276,3 +276,48 @@ class CheckOut(TypedDict):
     """Reply of ``Check``."""
 
     results: list[CheckResult]
+
+
+class Key(TypedDict):
+    """A key set without its keys; instants are microseconds since 1970."""
+
+    name: str
+    origin: str
+    state: str
+    association: NotRequired[str | None]
+    endpoint: str
+    role: str
+    identity: str
+    localAddress: str
+    peerAddress: str
+    spiIn: int
+    spiOut: int
+    localPorts: list[int]
+    peerPorts: list[int]
+    integrityAlgorithm: str
+    encryptionAlgorithm: str
+    notBefore: int
+    notAfter: int
+    activation: str
+
+
+class KeyProblem(TypedDict):
+    """What is wrong in a key file, and where."""
+
+    origin: str
+    key: str
+    reason: str
+    hint: str
+
+
+class AddKeyOut(TypedDict):
+    """A key set as it is held; RotateKey gives the same."""
+
+    key: Key
+
+
+class ListKeysOut(TypedDict):
+    """All key sets, and what is none."""
+
+    keys: list[Key]
+    problems: list[KeyProblem]

@@ -5,6 +5,7 @@ Spans are seconds; instants are microseconds of the real-time clock since 1970, 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ _UNITS: Final = (("d", "day", 86_400), ("h", "hour", 3600), ("min", "minute", 60
 _STATES: Final = {"inUse": "in use"}
 
 _END_REASONS: Final = {
+    "keyExpired": "its key expired",
     "kernelLost": "the kernel lost it",
     "kernelRefused": "the kernel refused it",
     "endpointGone": "its endpoint is gone",
@@ -51,6 +53,11 @@ def ago(instant: int, now: float) -> str:
     if not parts:
         return "now"
     return ", ".join(counted(amount, long) for amount, _, long in parts) + " ago"
+
+
+def instant_text(seconds: float) -> str:
+    """Return an instant of the real-time clock as ``2027-01-01 00:00Z``."""
+    return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(seconds))
 
 
 def counted(amount: int, noun: str) -> str:

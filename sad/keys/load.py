@@ -3,7 +3,8 @@
 What is wrong with one set or one file is told and leaves the others alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sad.config.problems import Problem
@@ -26,8 +27,11 @@ class LoadedKeys:
     doubtful: frozenset[str] = frozenset()
 
 
-#: ``load(endpoints, now, beside)``: how a daemon reads its key files.
-LoadKeys = Callable[[Mapping[str, Endpoint], float, Sequence[KeySet]], LoadedKeys]
+def load_from_files(
+    directory: str, endpoints: Mapping[str, Endpoint], now: float, beside: Sequence[KeySet]
+) -> LoadedKeys:
+    """Read and judge as a daemon does it, with the credentials of its service."""
+    return load_keys(directory, os.environ, endpoints, now=now, beside=beside)
 
 
 def load_keys(

@@ -10,6 +10,7 @@ from sad.core.agreement import Choice, security_server
 from sad.core.allocation import RandBelow
 from sad.core.decision import Circumstances, decide_install
 from sad.core.offer import install_of
+from sad.core.rebuilding import plan_rebuild
 from sad.core.table import AssociationTable
 from sad.mechanisms.xfrm import XfrmMechanism
 from sad.model.algorithms import AlgorithmPair, derive_keys
@@ -63,7 +64,13 @@ class Ipsec3gpp(XfrmMechanism):
     async def rebuild(self, association: Association, record: KeyRecord) -> tuple[str, ...]:
         """Add what is missing of SA1 to SA4; return its names. Raises Lost."""
         keys = derive_keys(_pair_of(association), record.integrity_key, record.cipher_key)
-        return await self.add_again(association, record, keys)
+        try:
+            return await self.add_again(
+                association, lambda missing: plan_rebuild(missing, association, record, keys)
+            )
+        finally:
+            keys.integrity.wipe()
+            keys.encryption.wipe()
 
 
 def _pair_of(association: Association) -> AlgorithmPair:

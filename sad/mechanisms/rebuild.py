@@ -1,37 +1,30 @@
 """Adding SAs of a set again that somebody else has taken out of the kernel."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from netlink.interface import Kernel
-from netlink.model import SaKeys
+from netlink.model import AddSa
 from sad.core.desired import NamedSa
-from sad.core.rebuilding import plan_rebuild
 from sad.mechanisms.refusals import refusal_of, typed_refusals
 from sad.model.association import Association
 from sad.model.errors import Lost
-from sad.model.key_record import KeyRecord
 
 
 async def add_missing(
     kernel: Kernel,
     named: Sequence[NamedSa],
     association: Association,
-    record: KeyRecord,
-    keys: SaKeys,
+    plan: Callable[[Sequence[NamedSa]], tuple[AddSa, ...]],
 ) -> tuple[str, ...]:
-    """Add what is missing and return its names; what stands is not touched. Wipes the keys.
+    """Add what is missing and return its names; what stands is not touched.
 
-    Raises Lost if somebody else's SA stands in the place of one, and KernelRefused: what was
-    added until then is left to the ending of the set.
+    ``plan`` says how it is added. Raises Lost if somebody else's SA stands in the place of one,
+    and KernelRefused: what was added until then is left to the ending of the set.
     """
-    try:
-        missing = [n for n in named if await _is_missing(kernel, n)]
-        operations = plan_rebuild(missing, association, record, keys)
-        with typed_refusals(f"SAs of association {association.id}"):
-            outcomes = await kernel.commit(operations)
-    finally:
-        keys.integrity.wipe()
-        keys.encryption.wipe()
+    missing = [n for n in named if await _is_missing(kernel, n)]
+    operations = plan(missing)
+    with typed_refusals(f"SAs of association {association.id}"):
+        outcomes = await kernel.commit(operations)
     for operation, error in zip(operations, outcomes, strict=True):
         if error is not None:
             raise refusal_of(operation, error, named)

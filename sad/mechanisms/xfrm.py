@@ -24,6 +24,7 @@ from netlink.model import (
     Operation,
     Policy,
     PolicyId,
+    ReplayState,
     SaKeys,
     SecurityAssociation,
     ShortenSa,
@@ -38,7 +39,6 @@ from sad.mechanisms.rebuild import add_missing
 from sad.mechanisms.refusals import refusal_of, typed_refusals
 from sad.model.association import Association, EndReason, RegistrationKey
 from sad.model.errors import KernelRefused, LeftBehind, Lost
-from sad.model.key_record import KeyRecord
 from sad.model.rules import Layout, Lifetimes
 from sad.model.views import SaCounters
 
@@ -73,13 +73,30 @@ class XfrmMechanism:
         """Take over changed settings; limits that differ are mended by the reconciler."""
         self._lifetimes = lifetimes
 
-    async def add(self, siblings: Sequence[Association], new: Association, keys: SaKeys) -> None:
+    async def add(
+        self,
+        siblings: Sequence[Association],
+        new: Association,
+        keys: SaKeys,
+        *,
+        outbound_keys: SaKeys | None = None,
+        outbound_start: ReplayState | None = None,
+    ) -> None:
         """Add the SAs of ``new`` and its policies, all or nothing; wipes the keys.
 
         Raises KernelRefused after taking back what had succeeded, LeftBehind if that failed.
         """
         now = self._boottime()
-        operations = plan_install(siblings, new, keys, self._layout, self._lifetimes, now)
+        operations = plan_install(
+            siblings,
+            new,
+            keys,
+            self._layout,
+            self._lifetimes,
+            now,
+            outbound_keys=outbound_keys,
+            outbound_start=outbound_start,
+        )
         named = sas_of(new, self._layout, self._lifetimes, now)
         try:
             with typed_refusals("the whole set"):
@@ -88,8 +105,9 @@ class XfrmMechanism:
             await self._take_back(siblings, new, operations, None, refusal)
             raise
         finally:
-            keys.integrity.wipe()
-            keys.encryption.wipe()
+            for used in (keys, outbound_keys or keys):
+                used.integrity.wipe()
+                used.encryption.wipe()
         for operation, outcome in zip(operations, outcomes, strict=True):
             if outcome is not None:
                 refused = refusal_of(operation, outcome, named)
@@ -277,11 +295,13 @@ class XfrmMechanism:
         return False
 
     async def add_again(
-        self, association: Association, record: KeyRecord, keys: SaKeys
+        self,
+        association: Association,
+        plan: Callable[[Sequence[NamedSa]], tuple[AddSa, ...]],
     ) -> tuple[str, ...]:
-        """Add what is missing of the SAs; return its names; wipes the keys. Raises Lost."""
+        """Add what is missing of the SAs as ``plan`` says; return its names. Raises Lost."""
         named = sas_of(association, self._layout, self._lifetimes, self._boottime())
-        return await add_missing(self._kernel, named, association, record, keys)
+        return await add_missing(self._kernel, named, association, plan)
 
     async def mend(self, findings: Findings) -> tuple[int, int]:
         """Commit removals and repairs; return how many of each changed something.

@@ -76,6 +76,8 @@ class Association:
     BOOTTIME instant to which the kernel keeps its policies, the shared ones too, on its own.
     ``reqid_out`` are the outbound SAs', in the order of the peer's SPIs. ``offer``
     is there from Offer to the first Confirm. ``note`` is the SIP server's own text.
+    ``granted_until`` is when a registration ends that began on manual keys (BOOTTIME); None: no
+    registration bounds it.
     """
 
     id: str
@@ -98,6 +100,7 @@ class Association:
     end_reason: EndReason | None = None
     offer: OfferRecord | None = None
     note: str | None = None
+    granted_until: float | None = None
 
     @property
     def registered(self) -> bool:

@@ -7,7 +7,7 @@ those of ipsec-3gpp they have keys of their own, which no clause of TS 33.203 de
 import re
 from typing import Final, NamedTuple
 
-from netlink.model import Encryption, Integrity
+from netlink.transforms import Encryption, Integrity
 
 MANUAL_INTEGRITY: Final = {
     "hmac-sha-256-128": Integrity(name="hmac(sha256)", key_bits=256, icv_bits=128),  # RFC 4868

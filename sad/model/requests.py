@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from netlink.model import SaKeys
 from netlink.secret import Secret
 from sad.model.agreement import Transaction
 from sad.model.association import AssociationState
@@ -37,6 +38,23 @@ class NoKeys:
 
     integrity_key: None = None
     cipher_key: None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairKeys:
+    """The install of a manually keyed pair: keys of each direction, and the leaps before it."""
+
+    inbound: SaKeys = field(repr=False)
+    outbound: SaKeys = field(repr=False)
+    leaps: int
+    integrity_key: None = None
+    cipher_key: None = None
+
+    def wipe(self) -> None:
+        """Overwrite the keys with zeros."""
+        for keys in (self.inbound, self.outbound):
+            keys.integrity.wipe()
+            keys.encryption.wipe()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

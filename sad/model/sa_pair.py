@@ -10,7 +10,8 @@ class SaPairParameters:
     """One SA each way between two nodes, for all pairs of the listed ports (RFC 3329 2.4).
 
     ``spi_in`` is the SPI of packets to this node. Algorithms are RFC 3329 names. ``key_set`` is
-    the name under which the keys were handed over out of band.
+    the name under which the keys were handed over out of band, ``key_check`` tells other keys
+    from them, and ``lasting`` says that they stand in a file (:class:`sad.model.key_set.KeySet`).
     """
 
     role: Role
@@ -23,6 +24,8 @@ class SaPairParameters:
     integrity_algorithm: str
     encryption_algorithm: str
     key_set: str
+    key_check: str = ""
+    lasting: bool = True
 
     @property
     def local_spis(self) -> tuple[int, ...]:

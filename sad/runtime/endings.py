@@ -80,14 +80,14 @@ class Endings:
             # It was lengthened while this ending waited for the lock.
             shared.deadlines.set(association.id, association.deadline_at)
             return None
-        told = reason
+        told = lifecycle.expiry_reason(association) if reason is EndReason.EXPIRED else reason
         if (
             reason is EndReason.KERNEL_LOST
             and association.phase is Phase.INSTALLED
             and association.deadline_at <= shared.clock.boottime()
         ):
             # Its time was over (a suspend, a hung daemon): the kernel ended it for that.
-            told = EndReason.EXPIRED
+            told = lifecycle.expiry_reason(association)
         if told is EndReason.EXPIRED and association.end_reason is EndReason.RELEASED:
             told = EndReason.RELEASED  # its linger is over: that is what it was given
         removing = dataclasses.replace(association, phase=Phase.REMOVING, end_reason=reason)

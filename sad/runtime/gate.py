@@ -31,6 +31,22 @@ class Access(Protocol):
         """Whether the caller is an operator."""
 
 
+def circumstances_of(
+    shared: Shared, own_addresses: AbstractSet[str], missing_algorithms: AbstractSet[str]
+) -> Circumstances:
+    """Return what a decision of this instant depends on."""
+    settings = shared.settings
+    return Circumstances(
+        layout=settings.layout,
+        lifetimes=settings.lifetimes,
+        limits=settings.limits,
+        own_addresses=own_addresses,
+        missing_algorithms=missing_algorithms,
+        now=shared.clock.boottime(),
+        realtime=shared.clock.realtime(),
+    )
+
+
 class Gate:
     """Looks things up for a caller, or refuses. ``access`` may be replaced at any time."""
 
@@ -49,16 +65,7 @@ class Gate:
 
     def circumstances(self) -> Circumstances:
         """What a decision of this instant depends on."""
-        settings = self._shared.settings
-        return Circumstances(
-            layout=settings.layout,
-            lifetimes=settings.lifetimes,
-            limits=settings.limits,
-            own_addresses=self.own_addresses(),
-            missing_algorithms=self.missing_algorithms,
-            now=self._shared.clock.boottime(),
-            realtime=self._shared.clock.realtime(),
-        )
+        return circumstances_of(self._shared, self.own_addresses(), self.missing_algorithms)
 
     def require_running(self) -> None:
         """Refuse what would outlive the daemon's stop, or keep it from coming to its end."""

@@ -70,6 +70,16 @@ class Credentials(Protocol):
         """Return every set as it stands at this instant."""
 
 
+class KeyUses(Protocol):
+    """How often SAs were made of a key set (:class:`sad.store.key_uses.KeyUses`)."""
+
+    def last(self, name: str) -> int:
+        """Return the number of the last use, -1 if there was none."""
+
+    def take(self, name: str, *, at_least: int = 0) -> int:
+        """Return the number of the next use, which no other use gets. Raises OSError."""
+
+
 class MechanismDriver(Protocol):
     """One mechanism of RFC 3329. ``sets`` are always all of one registration, oldest first.
 

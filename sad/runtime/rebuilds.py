@@ -1,5 +1,7 @@
 """What the kernel has lost is made again from sealed records, where the settings want it.
 
+Manually keyed pairs are always made again: their keys are there anyway.
+
 The set stays in force for the SIP side: same SPIs, ports, reqids and deadline. What still stands
 in the kernel is not touched. The journal's row says throughout that the set is to be there, so a
 death in the middle leaves a set that misses SAs, which the next start finds. Where anything is in
@@ -38,7 +40,8 @@ class Rebuilds:
 
     def hear(self, event: SaDeleted) -> None:
         """Keep the sequence numbers with which an SA of ours was deleted by somebody else."""
-        if self._shared.records is not None and event.replay is not None:
+        wanted = self._shared.records is not None or self._shared.own_records
+        if wanted and event.replay is not None:
             self._heard[event.id] = event.replay
 
     def heard(self) -> Mapping[SaId, ReplayState]:
@@ -56,7 +59,7 @@ class Rebuilds:
     async def rebuild(self, association_id: str) -> bool:
         """Rebuild an association if that is wanted and possible; False: it is to end."""
         association = self._shared.table.get(association_id)
-        if association is None or self._shared.records is None:
+        if association is None or self._shared.records_of(association) is None:
             return False
         async with self._shared.lock(association.registration):
             return await self.rebuild_locked(association_id)
@@ -67,17 +70,18 @@ class Rebuilds:
         association = shared.table.get(association_id)
         if association is None or association.phase is not Phase.INSTALLED:
             return False
-        if shared.records is None or not self._may_again(association):
+        records = shared.records_of(association)
+        if records is None or not self._may_again(association):
             return False
         try:
-            record = shared.records.get(association)
+            record = records.get(association)
             if record is None:
                 log.warning(
                     "association %s: there is no record to rebuild it from", association.id
                 )
                 return False
             try:
-                return await self._rebuild(association, record, shared.records)
+                return await self._rebuild(association, record, records)
             finally:
                 record.wipe()
         except (JournalUnavailable, KernelRefused) as error:

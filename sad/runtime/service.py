@@ -41,6 +41,7 @@ from sad.model.views import (
     WatchEvent,
 )
 from sad.runtime.changes import Changes, lost_refusal
+from sad.runtime.confirming import decide_confirm
 from sad.runtime.endings import Endings
 from sad.runtime.gate import Access, Gate
 from sad.runtime.installs import Installs, wipe_keys, wiped_unless_begun
@@ -171,16 +172,7 @@ class AssociationService:
         shared = self._shared
 
         def decide(association: Association) -> Succession:
-            endpoint = shared.settings.endpoints[association.endpoint]
-            return replacement.confirm(
-                association,
-                request,
-                shared.table,
-                shared.settings.lifetimes,
-                now=self.now(),
-                realtime=self.realtime(),
-                identity_at_one_address=endpoint.identity_at_one_address,
-            )
+            return decide_confirm(shared, association, request)
 
         return await self._turns.finish(
             caller,

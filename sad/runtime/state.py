@@ -9,12 +9,14 @@ from weakref import WeakValueDictionary
 
 from netlink.model import Policy, PolicyId
 from sad.core.desired import endpoint_policies
+from sad.core.replacement import Succession
 from sad.core.table import AssociationTable
 from sad.model.association import Association, Phase, RegistrationKey
 from sad.model.endpoint import Endpoint
 from sad.model.errors import JournalUnavailable, SadError
 from sad.model.inspection import Expiry
 from sad.model.journal import Forget, JournalWrite, Put, id_of
+from sad.model.requests import ConfirmRequest
 from sad.model.rules import Layout, Lifetimes, Limits
 from sad.model.views import DaemonState, WatchKind
 from sad.runtime import story
@@ -48,6 +50,7 @@ class Settings:
     limits: Limits
     remove_on_stop: bool = False
     reconcile_interval: float = 300.0
+    key_directory: str = ""
 
 
 async def _never(_association_id: str) -> bool:
@@ -85,9 +88,15 @@ class Shared:
         #: None: what the kernel has lost is ended.
         self.records = records
         self.credentials = credentials or NoCredentials()
+        #: Those of mechanisms whose keys this daemon has anyway, by the mechanism's name.
+        self.own_records: dict[str, KeyRecords] = {}
+        #: How Confirm is decided where more than a registration bounds it, by mechanism.
+        self.confirmers: dict[str, Callable[[Association, ConfirmRequest], Succession]] = {}
         self.table = AssociationTable()
         self.deadlines = Deadlines(clock.boottime)
         self.watch = Watch()
+        #: Told of each association that ended; they must not wait.
+        self.end_listeners: list[Callable[[Association], None]] = []
         self.background = Background()
         self.daemon_state = DaemonState.STARTING
         self._owed: set[str] = set()
@@ -100,6 +109,10 @@ class Shared:
         self.request_reconcile: Callable[[str], None] = lambda _reason: None
         self.rebuild_locked: Callable[[str], Awaitable[bool]] = _never
         self._locks: WeakValueDictionary[RegistrationKey, asyncio.Lock] = WeakValueDictionary()
+
+    def records_of(self, association: Association) -> KeyRecords | None:
+        """What an association is rebuilt from; None: what the kernel has lost of it is ended."""
+        return self.own_records.get(association.mechanism, self.records)
 
     def lock(self, key: RegistrationKey) -> asyncio.Lock:
         """One queue per registration: its sets share policies, so changes go one by one."""
@@ -140,6 +153,9 @@ class Shared:
             self.observer.ended(association)
         else:
             self.history.note(association.id, step.word, self.clock.realtime())
+        if kind is WatchKind.ENDED:
+            for listener in self.end_listeners:
+                listener(association)
         story.tell(step, association, now=self.clock.boottime())
 
     def tell_problem(self, what: str, hint: str) -> None:

@@ -15,6 +15,9 @@ import msgspec
 
 from sad.model.algorithms import AlgorithmPair
 from sad.model.association import Association
+from sad.model.manual_algorithms import MANUAL_ENCRYPTION, MANUAL_INTEGRITY
+from sad.model.sa_pair import SaPairParameters
+from sad.model.sa_set import SaSetParameters
 
 #: Ids are hexadecimal; each of these ranges is read by itself, so that a damaged page costs only
 #: the rows that lie on it.
@@ -87,7 +90,16 @@ def _are_sound_sas(association: Association) -> bool:
     s = association.xfrm
     numbers = (*s.local_spis, *s.peer_spis, association.reqid_in, *association.reqid_out)
     return (
-        AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm).known
+        _are_known(s)
         and len(association.reqid_out) == len(s.peer_spis)
         and all(0 < n < 2**32 for n in numbers)
     )
+
+
+def _are_known(s: SaSetParameters | SaPairParameters) -> bool:
+    if isinstance(s, SaPairParameters):
+        return (
+            s.integrity_algorithm in MANUAL_INTEGRITY
+            and s.encryption_algorithm in MANUAL_ENCRYPTION
+        )
+    return AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm).known

@@ -46,6 +46,7 @@ def reloading(shell: Shell, old: Settings, new: Settings, methods: Methods) -> R
         service=shell.service,
         methods=methods,
         reloading=Reloading(shell.shared, shell.endings, shell.reconciler),
+        read_keys=lambda: None,
     )
 
 

@@ -227,7 +227,7 @@ def pair(**changes: object) -> Association:
         local_ports=(5070, 5060),
         peer_ports=(5060,),
         integrity_algorithm="hmac-sha-1-96",
-        encryption_algorithm="aes-cbc",
+        encryption_algorithm="aes-cbc-128",
         key_set="west",
     )
     return association(
