@@ -184,7 +184,7 @@ class LimitSettings(BaseModel):
         "per direction)",
     )
     max_sets_per_address_pair: Count = Field(
-        default=256,
+        default=128,
         ge=3,
         le=65_536,
         description="SA sets between one address of the node and one of user agents (many behind "

@@ -261,7 +261,7 @@ def _check_algorithms(
         raise AlgorithmUnavailable(
             algorithm=str(pair),
             reason="this kernel lacks it",
-            hint="load its kernel module and restart sad, or remove it from the endpoint",
+            hint=f"modprobe {pair.modules} and restart sad, or remove it from the endpoint",
         )
 
 

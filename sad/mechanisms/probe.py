@@ -52,10 +52,10 @@ async def probe(
             _refuse_unfit(error, version)
             missing[str(pair)] = str(error)
     if wanted and len(missing) == len(wanted):
+        modules = dict.fromkeys(name for pair in wanted for name in pair.modules.split())
         raise NodeUnfit(
             "none of the configured algorithms: " + "; ".join(sorted(set(missing.values()))),
-            "load their modules (modprobe authenc echainiv cbc hmac sha1_generic; for aes-gcm and "
-            "aes-gmac gcm ctr ghash-generic seqiv) or configure others",
+            f"load their modules (modprobe {' '.join(modules)}) or configure others",
         )
     return missing
 

@@ -41,6 +41,14 @@ _COMBINED: Final = {
     ("null", "aes-gcm"): Combined(name="rfc4106(gcm(aes))", key_bits=160, icv_bits=128),
 }
 
+_MODULES: Final = {
+    "hmac-sha-1-96": "sha1_generic",
+    "hmac-md5-96": "md5",
+    "hmac-sha-256-128": "sha256_generic",
+    "aes-cbc": "cbc",
+    "des-ede3-cbc": "cbc des_generic",
+}
+
 #: Withdrawn by TS 33.203 Annex H; RFC 8221 forbids MD5 (T33-H-b, IPS-6).
 WITHDRAWN: Final = WITHDRAWN_ALGORITHMS
 #: Of no 3GPP release; both sides must know them by their names.
@@ -79,6 +87,14 @@ class AlgorithmPair:
     def needs_cipher_key(self) -> bool:
         """Whether CK is needed: as the cipher's key, or for the salt of aes-gmac."""
         return self.encryption != "null" or self.combined
+
+    @property
+    def modules(self) -> str:
+        """Kernel modules that hold it where they are not built in, as modprobe takes them."""
+        if self.combined:
+            return "gcm ctr ghash-generic seqiv"
+        names = [_MODULES[name] for name in (self.integrity, self.encryption) if name in _MODULES]
+        return " ".join(("authenc", "echainiv", "hmac", *names))
 
     @property
     def transforms(self) -> Transforms:

@@ -57,7 +57,7 @@ class Limits:
 
     max_associations: int = 200_000
     max_sets_per_registration: int = 3  # T33-7.1-p3: six SAs per direction
-    max_sets_per_address_pair: int = 256
+    max_sets_per_address_pair: int = 128
     max_temporary_sets: int = 20_000
     max_temporary_sets_per_address: int = 256
     max_temporary_sets_per_identity: int = 4
