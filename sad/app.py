@@ -30,6 +30,7 @@ from sad.keys.load import load_from_files
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp
 from sad.mechanisms.ipsec_man import IpsecMan
 from sad.mechanisms.probe import NodeUnfit, probe
+from sad.model.algorithms import modules_of
 from sad.model.association import Association
 from sad.model.errors import JournalUnavailable
 from sad.runtime import state
@@ -152,7 +153,8 @@ async def run(
 
         missing.update(await probe_parts(parts))
         for pair, words in missing.items():
-            shared.tell_problem(f"this kernel lacks {pair}: {words}", "load its module, restart")
+            hint = f"modprobe {modules_of(pair)}, restart"
+            shared.tell_problem(f"this kernel lacks {pair}: {words}", hint)
         if (unable := connections.probe()) is not None:
             shared.tell_problem(
                 f"this kernel cannot end the TCP connections of a set: {unable}",

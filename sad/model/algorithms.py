@@ -105,6 +105,12 @@ class AlgorithmPair:
         return _INTEGRITY[self.integrity], _ENCRYPTION[self.encryption]
 
 
+def modules_of(name: str) -> str:
+    """Return :attr:`AlgorithmPair.modules` of a pair as ``alg/ealg``."""
+    integrity, _, encryption = name.partition("/")
+    return AlgorithmPair(integrity, encryption).modules
+
+
 def _with_odd_parity(key: bytes) -> bytes:
     return bytes((byte & 0xFE) | (~(byte >> 1).bit_count() & 1) for byte in key)
 

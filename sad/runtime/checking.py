@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
+from sad.model.algorithms import modules_of
 from sad.model.endpoint import Endpoint, Profile
 from sad.model.inspection import CheckResult, Fitness
 from sad.runtime.state import Shared
@@ -84,7 +85,7 @@ class Checks:
         )
         for pair in pairs:
             if pair in missing:
-                hint = "load its module, or take it off the list"
+                hint = f"modprobe {modules_of(pair)}, or take it off the list"
                 results.append(_failed("algorithm", f"{pair}: {missing[pair]}", hint))
             else:
                 results.append(_ok("algorithm", pair))

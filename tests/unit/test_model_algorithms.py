@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from netlink.secret import Secret
 from netlink.transforms import Combined
-from sad.model.algorithms import AlgorithmPair, derive_keys
+from sad.model.algorithms import AlgorithmPair, derive_keys, modules_of
 from tests.support.make import ALL_PAIRS, CK, IK
 from tests.ue.security import esp_transforms
 
@@ -108,6 +108,20 @@ def test_the_combination_rules(names: tuple[str, str], legal: bool) -> None:
     """T33-H-c: null with aes-gcm alone, aes-gmac with null alone."""
     pair = AlgorithmPair(*names)
     assert (pair.known, pair.illegal) == (legal, not legal)
+
+
+@pytest.mark.parametrize(
+    ("pair", "modules"),
+    [
+        ("null/aes-gcm", "gcm ctr ghash-generic seqiv"),
+        ("aes-gmac/null", "gcm ctr ghash-generic seqiv"),
+        ("hmac-sha-1-96/null", "authenc echainiv hmac sha1_generic"),
+        ("hmac-md5-96/des-ede3-cbc", "authenc echainiv hmac md5 cbc des_generic"),
+    ],
+)
+def test_a_missing_pair_names_its_modules(pair: str, modules: str) -> None:
+    """An operator can paste what the refusal says."""
+    assert modules_of(pair) == modules
 
 
 @pytest.mark.parametrize("name", ["aes-cbc-256", "aes-gcm-256", "aes-ctr"])

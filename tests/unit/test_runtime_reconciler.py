@@ -385,8 +385,20 @@ async def test_a_missing_algorithm_is_named_with_the_kernels_words() -> None:
 
 async def test_a_kernel_with_none_of_the_algorithms_is_unfit() -> None:
     """Issue 2: it refuses to start and names the missing thing."""
-    with pytest.raises(NodeUnfit, match="none of the configured algorithms"):
+    with pytest.raises(NodeUnfit, match="none of the configured algorithms") as unfit:
         await probe(fake(frozenset()), PAIRS, (4,), LAYOUT)
+    modules = "authenc echainiv hmac sha1_generic md5 cbc"
+    assert unfit.value.hint == f"load their modules (modprobe {modules}) or configure others"
+
+
+async def test_a_kernel_without_combined_algorithms_lacks_them_alone() -> None:
+    """Each is tried with its own attribute; what else there is stays usable."""
+    combined = [AlgorithmPair("null", "aes-gcm"), AlgorithmPair("aes-gmac", "null")]
+    missing = await probe(
+        fake(ALGORITHMS - {"rfc4106(gcm(aes))"}), [*PAIRS, *combined], (4, 6), LAYOUT
+    )
+    assert set(missing) == {"null/aes-gcm"}
+    assert "AEAD algorithm not found" in missing["null/aes-gcm"]
 
 
 @pytest.mark.parametrize(
