@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from sad.config.ike import EndpointIkeSettings
 from sad.config.problems import BrokenRule, raise_broken
 from sad.config.static_list import faults_of
 from sad.config.values import (
@@ -112,6 +113,9 @@ class EndpointSettings(BaseModel):
         description="Allow ipsec-man in mechanisms: manually keyed SAs have no replay protection "
         "(RFC 4303 section 5), so a recorded request could be sent once more (RFC 3329 section 5)",
     )
+    ike: EndpointIkeSettings | None = Field(
+        default=None, description="Mechanism ipsec-ike: who this node is in IKE, and its peers"
+    )
 
     @property
     def ports(self) -> frozenset[int]:
@@ -175,6 +179,7 @@ class EndpointSettings(BaseModel):
                 "profile rfc3329 has no mechanism to offer",
                 'list at least one, e.g. ["digest;d-qop=auth"]',
             )
+        yield from self._broken_ike()
         if self.profile is Profile.IMS and self.mechanisms:
             yield BrokenRule(
                 ("mechanisms",),
@@ -186,4 +191,19 @@ class EndpointSettings(BaseModel):
                 ("security",),
                 "profile ims serves nobody without protection",
                 'write security = "required", or profile = "rfc3329"',
+            )
+
+    def _broken_ike(self) -> Iterator[BrokenRule]:
+        listed = any(m.partition(";")[0].strip().lower() == "ipsec-ike" for m in self.mechanisms)
+        if listed and self.ike is None:
+            yield BrokenRule(
+                ("mechanisms",),
+                "ipsec-ike is listed, and there are no settings of IKE",
+                "add [endpoint.ike] with identity and peers, or list it no more",
+            )
+        if self.ike is not None and not listed:
+            yield BrokenRule(
+                ("ike",),
+                "there are settings of IKE, and ipsec-ike is not listed",
+                'add e.g. "ipsec-ike;q=0.4" to mechanisms, or remove [endpoint.ike]',
             )

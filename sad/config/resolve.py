@@ -139,6 +139,7 @@ def _to_endpoint(settings: EndpointSettings, resolve_user: Resolve) -> Endpoint:
         security_required=settings.security == "required",
         security_server=static_list(settings.mechanisms),
         mechanisms=names_in(settings.mechanisms),
+        ike=None if settings.ike is None else settings.ike.value(),
     )
 
 

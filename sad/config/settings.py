@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sad.config.endpoint import EndpointSettings
+from sad.config.ike import IkeSettings
 from sad.config.metrics import MetricsSettings
 from sad.config.problems import BrokenRule, raise_broken
 from sad.config.values import (
@@ -306,6 +307,9 @@ class Settings(BaseModel):
     )
     metrics: MetricsSettings = Field(
         default_factory=MetricsSettings, description="Where Prometheus finds metrics"
+    )
+    ike: IkeSettings = Field(
+        default_factory=IkeSettings, description="The strongSwan of mechanism ipsec-ike"
     )
     endpoint: tuple[EndpointSettings, ...] = Field(
         default=(), description="Endpoints: local addresses with their protected ports"

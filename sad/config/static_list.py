@@ -16,7 +16,7 @@ from sip_hooks.secagree.starting import MINIMUM_TLS
 from sip_hooks.secagree.strength import Assurances, find_weaknesses
 
 #: Mechanisms of a static list that have a driver; a new driver adds its name.
-DRIVERS: Final = frozenset({"digest", "ipsec-man", "tls"})
+DRIVERS: Final = frozenset({"digest", "ipsec-ike", "ipsec-man", "tls"})
 #: The hook takes no credentials without qop, nc and d-ver, and no nonce of another's; nothing that
 #: came by TLS of a lower version counts as protected.
 ASSURANCES: Final = Assurances(

@@ -78,14 +78,27 @@ def confirm(
     now: float,
     realtime: float,
 ) -> Association:
-    """The registration was granted: lifetime = max(old, expiry + 30 s), never less (T24-UE-4)."""
-    first = association.state is TEMPORARY
+    """The registration was granted: lifetime = max(old, expiry + 30 s), never less (T24-UE-4).
+
+    What an agreement may live without a registration is no lifetime of one, and does not count:
+    its first grant sets it.
+    """
+    first = not association.registered
     granted = now + expires_seconds + lifetimes.registration_margin
+    if not (first and association.ipsec_ike):
+        granted = max(association.deadline_at, granted)
     return dataclasses.replace(
         association,
         state=_next(association, Event.CONFIRMED),
         confirmed_at=realtime if first else association.confirmed_at,
-        deadline_at=max(association.deadline_at, granted),
+        deadline_at=granted,
+    )
+
+
+def come_up(association: Association, *, deadline_at: float) -> Association:
+    """Its CHILD_SA is up: it is in force, as yet without a registration (RFC 3329 2.5)."""
+    return dataclasses.replace(
+        association, state=_next(association, Event.CONFIRMED), deadline_at=deadline_at
     )
 
 

@@ -126,7 +126,7 @@ class AssociationTable:
             if a.phase is Phase.INSTALLED
             and a.path.local_address == flow.local_address
             and flow.local_port in a.path.local_ports
-            and (a.registered or a.state is AssociationState.TEMPORARY)
+            and (a.registered or a.state is not AssociationState.RETIRING)
         )
 
     def find(self, flow: Flow) -> Association | None:

@@ -3,6 +3,8 @@
 import enum
 from dataclasses import dataclass
 
+from sad.model.ike import IkeProfile
+
 
 class Role(enum.StrEnum):
     """Which side of TS 33.203 this node plays on an association."""
@@ -51,6 +53,7 @@ class Endpoint:
     security_required: bool = True
     security_server: str = ""
     mechanisms: frozenset[str] = frozenset()
+    ike: IkeProfile | None = None
 
     def ports_of(self, mechanism: str) -> frozenset[int]:  # noqa: ARG002 - others have others
         """Own ports of associations of a mechanism."""
