@@ -7,6 +7,7 @@ One way for data: socket, request model, pure decision, pure plan, journal, kern
 ``core``           pure functions: validation, allocation, planning, lifecycle, reconcile
 ``store``          the journal (SQLite): what was meant and what was done, never keys
 ``credentials``    the TLS credential sets: judged, kept, handed out
+``vici``           the socket by which strongSwan's charon is driven
 ``mechanisms``     one module for each RFC 3329 mechanism
 ``runtime``        the imperative shell: service, deadlines, watch, service manager
 ``api``            the Varlink socket: interface files, framing, authorisation, methods
@@ -20,6 +21,7 @@ One way for data: socket, request model, pure decision, pure plan, journal, kern
 ``app_metrics``    metrics, put together
 ``app_operating``  what answers operators, put together
 ``app_settings``   settings to the values that the parts are built from
+``app_ike``        the parts of ipsec-ike, put together
 ``app_reload``     SIGHUP: what of that changes in a running daemon
 =================  ==============================================================================
 

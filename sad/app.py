@@ -21,6 +21,7 @@ from sad.api.limits import Limits
 from sad.api.listening import ListeningSocket, adopt_listening_socket, make_listening_socket
 from sad.api.methods import Methods
 from sad.api.server import Server
+from sad.app_ike import Ike
 from sad.app_metrics import Metrics
 from sad.app_operating import operations_of
 from sad.app_reload import Reload
@@ -97,14 +98,16 @@ async def run(
         ipsec_man = IpsecMan(
             kernel, connections, layout, lifetimes, clock.boottime, clock.realtime
         )
+        ike = Ike(settings.ike.value(), kernel, shell_settings)
+        stack.callback(ike.driver.close)
         shared = state.Shared(
             settings=shell_settings,
             clock=clock,
             journal=journal if records is None else JournalWithRecords(journal, records),
             records=records,
             set_mechanisms={ipsec_3gpp.name: ipsec_3gpp},
-            other_mechanisms={ipsec_man.name: ipsec_man},
-            keepers=[ipsec_3gpp],
+            other_mechanisms={ipsec_man.name: ipsec_man, ike.driver.name: ike.driver},
+            keepers=[ipsec_3gpp, ike.driver],
         )
         shared.observer = metrics.meters
         endings = Endings(shared)
@@ -121,6 +124,7 @@ async def run(
         )
         manual_keys = ManualKeys(shared, keeper, load=load_from_files, uses=uses)
         stack.callback(keeper.collection.wipe)
+        ike.attach(shared, endings, lambda: own_addresses.current)
         service = AssociationService(
             shared,
             endings,
@@ -219,7 +223,7 @@ async def run(
             len(shell_settings.endpoints),
             report.adopted,
         )
-        await _until_stopped(manager, reconciler, reload, keeper, shared)
+        await _until_stopped(manager, reconciler, reload, keeper, ike, shared)
         manager.stopping()
         await stop(shared, endings)
 
@@ -303,6 +307,7 @@ async def _until_stopped(
     reconciler: Reconciler,
     reload: Reload,
     keeper: KeyKeeper,
+    ike: Ike,
     shared: state.Shared,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -314,6 +319,7 @@ async def _until_stopped(
             group.create_task(reconciler.run()),
             group.create_task(reload.run(manager)),
             group.create_task(keeper.run()),
+            group.create_task(ike.run()),
             group.create_task(_tell(manager, shared)),
         ]
         await stopped.wait()

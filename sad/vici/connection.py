@@ -35,7 +35,9 @@ class Connection:
                 f"strongSwan is not there ({path} does not exist)", SET_PATH
             ) from None
         except ConnectionRefusedError:
-            raise Unavailable(f"strongSwan has ended (nobody serves {path})", START_IT) from None
+            raise Unavailable(
+                f"strongSwan has ended (nobody serves {path})", START_IT, gone=True
+            ) from None
         except PermissionError:
             raise Unavailable(
                 f"{path} may not be opened by this user",

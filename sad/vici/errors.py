@@ -13,10 +13,14 @@ class ViciError(Exception):
 
 @dataclass(eq=False)
 class Unavailable(ViciError):
-    """Charon is not there, has ended, or does not answer in time."""
+    """Charon is not there, has ended, or does not answer in time.
+
+    ``gone``: nobody serves its socket, so what it held is nobody's.
+    """
 
     reason: str
     hint: str
+    gone: bool = False
 
     def __str__(self) -> str:
         return self.reason

@@ -71,10 +71,12 @@ class RealWorld:
     def clean(self) -> None:
         """Have both forget everything, after a test."""
         for charon in (self.peer, self.edge):
-            with contextlib.suppress(CommandException):
-                charon.told("terminate", "control-log", {"ike": CONNECTION, "force": "yes"})
+            for sa in charon.sas():
+                with contextlib.suppress(CommandException):
+                    charon.told("terminate", "control-log", {"ike": sa, "force": "yes"})
             for name in charon.told("list-conns", "list-conn"):
-                charon.ask("unload-conn", {"name": next(iter(name))})
+                with contextlib.suppress(CommandException):  # the daemon was faster
+                    charon.ask("unload-conn", {"name": next(iter(name))})
             for key in charon.ask("get-shared").get("keys", []):
                 charon.ask("unload-shared", {"id": key})
 
