@@ -27,6 +27,8 @@ from sad.app_operating import operations_of
 from sad.app_reload import Reload
 from sad.app_settings import Parts, parts_of
 from sad.config import Settings, to_gids
+from sad.credentials.keeper import CredentialKeeper
+from sad.credentials.reading import Place
 from sad.keys.load import load_from_files
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp
 from sad.mechanisms.ipsec_man import IpsecMan
@@ -92,6 +94,14 @@ async def run(
         parts = parts_of(settings)
         shell_settings = parts.shell
         layout, lifetimes = shell_settings.layout, shell_settings.lifetimes
+        credentials = CredentialKeeper(
+            parts.credential_rules, Place.of_process(os.environ), clock.realtime
+        )
+        stack.callback(credentials.close)
+
+        def load_credentials(parts: Parts) -> Awaitable[tuple[str, ...]]:
+            return credentials.take_over(parts.credentials, parts.credential_rules)
+
         ipsec_3gpp = Ipsec3gpp(
             kernel, connections, layout, lifetimes, clock.boottime, clock.realtime
         )
@@ -108,8 +118,10 @@ async def run(
             set_mechanisms={ipsec_3gpp.name: ipsec_3gpp},
             other_mechanisms={ipsec_man.name: ipsec_man, ike.driver.name: ike.driver},
             keepers=[ipsec_3gpp, ike.driver],
+            credentials=credentials,
         )
         shared.observer = metrics.meters
+        shared.expiries.append(credentials.expiries)
         endings = Endings(shared)
         reconciler = Reconciler(shared, endings)
         missing: dict[str, str] = {}
@@ -150,6 +162,8 @@ async def run(
         stack.push_async_callback(server.close)
         starting = asyncio.create_task(_extend_the_start(manager, shared))
         stack.callback(starting.cancel)
+        manager.status("reading the TLS credentials")
+        await load_credentials(parts)  # a bad one is told, and keeps nobody from starting
         manager.status("warming up the algorithms")
 
         def probe_parts(parts: Parts) -> Awaitable[dict[str, str]]:
@@ -208,6 +222,7 @@ async def run(
             methods=methods,
             reloading=Reloading(shared, endings, reconciler),
             read_keys=manual_keys.read,
+            credentials=load_credentials,
         )
         await metrics.serve(
             stack,
@@ -223,7 +238,7 @@ async def run(
             len(shell_settings.endpoints),
             report.adopted,
         )
-        await _until_stopped(manager, reconciler, reload, keeper, ike, shared)
+        await _until_stopped(manager, reconciler, reload, keeper, ike, shared, credentials)
         manager.stopping()
         await stop(shared, endings)
 
@@ -309,6 +324,7 @@ async def _until_stopped(
     keeper: KeyKeeper,
     ike: Ike,
     shared: state.Shared,
+    credentials: CredentialKeeper,
 ) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -321,6 +337,7 @@ async def _until_stopped(
             group.create_task(keeper.run()),
             group.create_task(ike.run()),
             group.create_task(_tell(manager, shared)),
+            group.create_task(credentials.run()),
         ]
         await stopped.wait()
         for task in tasks:

@@ -23,6 +23,9 @@ _CHECK: Final = "sad --check-config shows every problem; until then the old sett
 #: What of an endpoint's algorithms a kernel lacks: asked for the parts that are to hold.
 Probe = Callable[[Parts], Awaitable[MutableMapping[str, str]]]
 
+#: Loads the TLS credential sets anew; returns the endpoints whose files hold no good one.
+LoadCredentials = Callable[[Parts], Awaitable[tuple[str, ...]]]
+
 
 class Reload:
     """Reads settings again when that is ``wanted``. ``read`` reads them as the start did."""
@@ -40,6 +43,7 @@ class Reload:
         methods: Methods,
         reloading: Reloading,
         read_keys: Callable[[], None],
+        credentials: LoadCredentials,
     ) -> None:
         self._running = running
         self._read = read
@@ -50,6 +54,7 @@ class Reload:
         self._methods = methods
         self._reloading = reloading
         self._read_keys = read_keys
+        self._credentials = credentials
         self._wanted = wanted
 
     async def run(self, manager: ServiceManager) -> None:
@@ -78,6 +83,8 @@ class Reload:
             return self._refused(str(error).splitlines()[0], _CHECK)
         except NodeUnfit as error:
             return self._refused(f"this node lacks {error.missing}", error.hint)
+        # Before all else: a reload command may take its time, and then nothing is half done.
+        refused = await self._credentials(parts)
         self._running = settings
         self._missing.clear()
         self._missing.update(missing)
@@ -95,6 +102,8 @@ class Reload:
                 f"changed, but not in force before a restart: {', '.join(waiting)}",
                 "systemctl restart sad: associations live on",
             )
+        if refused:
+            return f"settings read again; TLS credentials refused: {', '.join(refused)}"
         return "settings read again"
 
     def _refused(self, what: str, hint: str) -> str:

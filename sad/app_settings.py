@@ -1,13 +1,23 @@
 """From the settings to the values that the parts of the daemon are built from."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from netlink.model import family_of
 from netlink.uapi import AF_INET
 from sad.api.authorization import AccessPolicy
-from sad.config import Settings, to_endpoints, to_gids, to_layout, to_lifetimes, to_limits
+from sad.config import (
+    Settings,
+    to_credential_rules,
+    to_credentials,
+    to_endpoints,
+    to_gids,
+    to_layout,
+    to_lifetimes,
+    to_limits,
+)
 from sad.model.algorithms import AlgorithmPair
+from sad.model.credential import CredentialRules, WantedCredential
 from sad.runtime import state
 
 
@@ -18,6 +28,8 @@ class Parts:
     settings: Settings
     shell: state.Settings
     access: AccessPolicy
+    credentials: Mapping[str, WantedCredential]
+    credential_rules: CredentialRules
 
     @property
     def algorithm_pairs(self) -> tuple[AlgorithmPair, ...]:
@@ -46,7 +58,13 @@ def parts_of(settings: Settings) -> Parts:
         control_gids=to_gids(settings.control_groups),
         status_gids=to_gids(settings.status_groups),
     )
-    return Parts(settings=settings, shell=shell, access=access)
+    return Parts(
+        settings=settings,
+        shell=shell,
+        access=access,
+        credentials=to_credentials(settings),
+        credential_rules=to_credential_rules(settings),
+    )
 
 
 def pairs_of(shell: state.Settings) -> tuple[AlgorithmPair, ...]:

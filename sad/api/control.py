@@ -3,6 +3,7 @@
 from sad.api import control_conversion, conversion, credential_conversion, messages
 from sad.api.backend import Backend
 from sad.api.framing import Call, encode_reply
+from sad.model.errors import no_settings_of_a_credential
 from sad.model.requests import Caller
 
 
@@ -17,10 +18,16 @@ class Control:
         return encode_reply(conversion.status(self._backend.status()))
 
     def list_credentials(
-        self, _caller: Caller, _in: messages.ListCredentialsIn, _call: Call
+        self, _caller: Caller, wanted: messages.ListCredentialsIn, _call: Call
     ) -> bytes:
-        """The TLS credential sets of all endpoints."""
-        shown = tuple(map(credential_conversion.credential, self._backend.credentials()))
+        """The TLS credential sets of all endpoints, or one."""
+        shown = tuple(
+            credential_conversion.credential(view)
+            for view in self._backend.credentials()
+            if wanted.endpoint in (None, view.endpoint)
+        )
+        if wanted.endpoint is not None and not shown:
+            raise no_settings_of_a_credential(wanted.endpoint)
         return encode_reply(messages.ListCredentialsOut(credentials=shown))
 
     async def reconcile(

@@ -65,7 +65,9 @@ class Credential(Message, frozen=True, kw_only=True):
 
 
 class ListCredentialsIn(Message, frozen=True, kw_only=True):
-    """Nothing."""
+    """Of one endpoint, or all."""
+
+    endpoint: Word | None = None
 
 
 class ListCredentialsOut(Message, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@
 ``settings``       the models; their field descriptions are the documentation
 ``metrics``        the model of the ``[metrics]`` table
 ``endpoint``       the model of an ``[[endpoint]]`` table
+``tls``            the model of its ``[endpoint.tls]`` table
 ``values``         value types: each parses one value or refuses it with the way out
 ``problems``       what is wrong, where, and the way out
 ``locate``         on which line of the TOML text a value stands
@@ -11,6 +12,7 @@
 ``reload``         what a running daemon takes over, what waits for its next start
 ``load``           raw values to settings, pydantic's errors to problems
 ``resolve``        settings to the values of :mod:`sad.model`; names to uids and gids
+``credentials``    what the files of TLS credential sets hold
 ``check``          ``--check-config`` and the summary of what would run
 =================  ==============================================================================
 
@@ -26,6 +28,8 @@ from sad.config.problems import EX_CONFIG, ConfigurationError, Problem
 from sad.config.resolve import (
     system_group,
     system_user,
+    to_credential_rules,
+    to_credentials,
     to_endpoints,
     to_gids,
     to_layout,
@@ -39,10 +43,12 @@ from sad.config.settings import (
     Settings,
 )
 from sad.config.sources import build_parser
+from sad.config.tls import CredentialSettings, TlsSettings
 
 __all__ = [
     "EX_CONFIG",
     "ConfigurationError",
+    "CredentialSettings",
     "EndpointSettings",
     "KernelSettings",
     "LifetimeSettings",
@@ -50,12 +56,15 @@ __all__ = [
     "MetricsSettings",
     "Problem",
     "Settings",
+    "TlsSettings",
     "build_parser",
     "check_config",
     "describe",
     "load_settings",
     "system_group",
     "system_user",
+    "to_credential_rules",
+    "to_credentials",
     "to_endpoints",
     "to_gids",
     "to_layout",

@@ -1,7 +1,9 @@
 """``sad --check-config``: every problem with its place, or what would run."""
 
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TextIO, TypeAlias
 
 from sad.config.endpoint import EndpointSettings
@@ -49,6 +51,19 @@ def check_config(
             *unknown_users(settings, resolve_user),
             *unknown_groups(settings, resolve_group),
         ]
+        of_credentials: Mapping[str, Sequence[str]] = {}
+        if not broken:
+            # The guard knows the settings, too, and starts early and without all that this needs.
+            from sad.config.credentials import check_credentials  # noqa: PLC0415
+
+            checked = check_credentials(
+                settings,
+                os.environ,
+                time.time(),
+                resolve_user=resolve_user,
+                resolve_group=resolve_group,
+            )
+            broken, of_credentials = [*checked.broken], checked.lines
         if broken:
             raise ConfigurationError(
                 Problem(sources.origin_of(rule.loc), dotted(rule.loc), rule.reason, rule.hint)
@@ -62,16 +77,20 @@ def check_config(
         return EX_CONFIG
     lines = [f"settings: {sources.path or 'no file'}"]
     lines += [f"ignored: environment {name} is no setting" for name in sources.ignored]
-    (stdout or sys.stdout).write("\n".join([*lines, describe(settings), *key_lines, ""]))
+    words = describe(settings, of_credentials)
+    (stdout or sys.stdout).write("\n".join([*lines, words, *key_lines, ""]))
     return 0
 
 
-def describe(settings: Settings) -> str:
-    """Return what a daemon with these settings would do, for people."""
-    return "\n".join(_lines(settings))
+def describe(settings: Settings, of_credentials: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Return what a daemon with these settings would do, for people.
+
+    ``of_credentials`` are lines on the TLS credential sets, by endpoint.
+    """
+    return "\n".join(_lines(settings, of_credentials or {}))
 
 
-def _lines(settings: Settings) -> Iterator[str]:
+def _lines(settings: Settings, of_credentials: Mapping[str, Sequence[str]]) -> Iterator[str]:
     lifetimes, kernel, limits = settings.lifetimes, settings.kernel, settings.limits
     group = "" if settings.socket_group is None else f", group {settings.socket_group}"
     yield f"socket: {settings.socket_path}, mode {settings.socket_mode:04o}{group}"
@@ -99,6 +118,7 @@ def _lines(settings: Settings) -> Iterator[str]:
         yield "warning: no endpoint: nothing can be installed; add an [[endpoint]] table"
     for endpoint in settings.endpoint:
         yield from _endpoint_lines(endpoint)
+        yield from (f"  {line}" for line in of_credentials.get(endpoint.name, ()))
 
 
 def _endpoint_lines(endpoint: EndpointSettings) -> Iterator[str]:

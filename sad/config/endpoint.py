@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from sad.config.ike import EndpointIkeSettings
 from sad.config.problems import BrokenRule, raise_broken
 from sad.config.static_list import faults_of
+from sad.config.tls import TlsSettings
 from sad.config.values import (
     Account,
     Address,
@@ -115,6 +116,11 @@ class EndpointSettings(BaseModel):
     )
     ike: EndpointIkeSettings | None = Field(
         default=None, description="Mechanism ipsec-ike: who this node is in IKE, and its peers"
+    )
+
+    tls: TlsSettings | None = Field(
+        default=None,
+        description="TLS credential set that sad keeps for the endpoint: a table",
     )
 
     @property

@@ -27,6 +27,7 @@ RESTART_ONLY: Final = (
     "metrics.listen",
     "metrics.textfile",
     "metrics.textfile_interval_seconds",
+    "credentials.directory",
     "limits.max_connections",
     "limits.max_connections_per_uid",
     "limits.message_timeout_seconds",

@@ -14,6 +14,7 @@ from sad.config.locate import Path
 from sad.config.problems import BrokenRule, ConfigurationError, Problem, dotted
 from sad.config.settings import Settings
 from sad.config.static_list import names_in, static_list
+from sad.model.credential import CredentialRules, WantedCredential
 from sad.model.endpoint import Endpoint
 from sad.model.rules import Layout, Lifetimes, Limits
 
@@ -56,6 +57,46 @@ def to_lifetimes(settings: Settings) -> Lifetimes:
         longest_registration=spans.longest_registration_seconds,
         longest_linger=spans.max_linger_seconds,
         key_switch=spans.key_switch_seconds,
+    )
+
+
+def to_credentials(
+    settings: Settings,
+    resolve_user: Resolve = system_user,
+    resolve_group: Resolve = system_group,
+) -> dict[str, WantedCredential]:
+    """Return what is wanted of each endpoint's TLS credential set, where there is one.
+
+    Raises ConfigurationError if a user or group is unknown: they could read the key.
+    """
+    _refuse([*unknown_users(settings, resolve_user), *unknown_groups(settings, resolve_group)])
+    return {
+        endpoint.name: WantedCredential(
+            endpoint=endpoint.name,
+            certificate=tls.certificate,
+            key=tls.key,
+            ca=tls.ca,
+            domains=tls.domains,
+            minimum_version=tls.minimum_version,
+            ciphers=tls.ciphers,
+            client_authentication=tls.client_authentication,
+            write_files=tls.write_files,
+            reload_command=tls.reload_command,
+            readers=frozenset(_number(user, resolve_user) for user in endpoint.users),
+            group=None if tls.group is None else _number(tls.group, resolve_group),
+        )
+        for endpoint in settings.endpoint
+        if (tls := endpoint.tls) is not None
+    }
+
+
+def to_credential_rules(settings: Settings) -> CredentialRules:
+    """Return what holds for the TLS credential sets of all endpoints."""
+    wishes = settings.credentials
+    return CredentialRules(
+        directory=wishes.directory,
+        warning_days=wishes.warning_days,
+        command_seconds=wishes.command_seconds,
     )
 
 
@@ -112,6 +153,9 @@ def unknown_groups(settings: Settings, resolve_group: Resolve) -> Iterator[Broke
     ]
     if settings.socket_group is not None:
         wanted.append((("socket_group",), settings.socket_group))
+    for index, endpoint in enumerate(settings.endpoint):
+        if endpoint.tls is not None and endpoint.tls.group is not None:
+            wanted.append((("endpoint", index, "tls", "group"), endpoint.tls.group))
     for loc, group in wanted:
         if not _is_known(group, resolve_group):
             yield BrokenRule(

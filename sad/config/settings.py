@@ -14,6 +14,7 @@ from sad.config.endpoint import EndpointSettings
 from sad.config.ike import IkeSettings
 from sad.config.metrics import MetricsSettings
 from sad.config.problems import BrokenRule, raise_broken
+from sad.config.tls import CredentialSettings
 from sad.config.values import (
     HIGHEST_U32,
     AbsolutePath,
@@ -310,6 +311,9 @@ class Settings(BaseModel):
     )
     ike: IkeSettings = Field(
         default_factory=IkeSettings, description="The strongSwan of mechanism ipsec-ike"
+    )
+    credentials: CredentialSettings = Field(
+        default_factory=CredentialSettings, description="TLS credential sets of endpoints"
     )
     endpoint: tuple[EndpointSettings, ...] = Field(
         default=(), description="Endpoints: local addresses with their protected ports"

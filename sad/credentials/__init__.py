@@ -10,7 +10,6 @@ is pure (bytes and the time in, findings out); files, descriptors and processes 
 ``names``          whose certificate it is: RFC 5922 (pure)
 ``leaf``           the certificate itself: dates, signature, usage (pure)
 ``chain``          from the certificate to a trust anchor: RFC 5280 (pure)
-``ciphers``        which cipher suites may be set, and which fit a key (pure)
 ``judging``        all of these over one set (pure)
 ``expiry``         how near the end is (pure)
 ``reading``        files: opened once, looked at, bounded

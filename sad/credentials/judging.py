@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from netlink.secret import Secret
-from sad.credentials import ciphers, keys
+from sad.credentials import keys
 from sad.credentials.chain import (
     find_anchor_faults,
     find_issuer_faults,
@@ -32,6 +32,7 @@ from sad.credentials.leaf import (
 from sad.credentials.names import find_name_faults, names_of
 from sad.credentials.pem import MOST_ANCHORS, MOST_CHAIN, certificates_of
 from sad.credentials.reasons import Refused, finding
+from sad.model import tls_ciphers
 from sad.model.credential import (
     CertificateFacts,
     Finding,
@@ -142,7 +143,7 @@ def _leaf_faults(
     alternatives = extension(leaf, x509.SubjectAlternativeName)
     yield from find_name_faults(names_of(alternatives), alternatives, wanted.domains)
     kind = keys.kind_of(leaf.public_key())
-    if wanted.minimum_version is TlsVersion.TLS12 and not ciphers.fits(wanted.ciphers, kind):
+    if wanted.minimum_version is TlsVersion.TLS12 and not tls_ciphers.fits(wanted.ciphers, kind):
         text = f"none of the ciphers is for a key of the kind {kind}"
         yield finding("no-fitting-cipher", Part.CIPHERS, text)
 

@@ -1,8 +1,9 @@
 """The sets in force, their replacement, their end, and who gets them.
 
 A set is replaced as a whole or not at all: what lies in the files is judged, and a bad one leaves
-the old one where it is, in memory and on disk. The end comes by time, so :meth:`CredentialKeeper.run` looks
-at the clock again and again. Implements :class:`sad.runtime.ports.Credentials`.
+the old one where it is, in memory and on disk. The end comes by time, so
+:meth:`CredentialKeeper.run` looks at the clock again and again. Implements
+:class:`sad.runtime.ports.Credentials`.
 
 ``on_revoked`` are called with endpoint and generation when a set is taken out of force because its
 key may be known to others: what was agreed with it is worth nothing any more. A replaced or an
@@ -33,7 +34,8 @@ from sad.model.credential import (
     Part,
     WantedCredential,
 )
-from sad.model.errors import NoCredential
+from sad.model.errors import NoCredential, no_settings_of_a_credential
+from sad.model.inspection import Expiry
 
 #: The clock may be set: nobody waits longer than this before he looks at it again.
 _LONGEST_WAIT: Final = 3600.0
@@ -171,11 +173,7 @@ class CredentialKeeper:
         """
         kept = self._kept.get(endpoint)
         if kept is None:
-            raise NoCredential(
-                endpoint=endpoint,
-                reason="the settings name no TLS credential for it",
-                hint="write [endpoint.tls] below its [[endpoint]]",
-            )
+            raise no_settings_of_a_credential(endpoint)
         state = self._state(kept)
         held = kept.held
         if held is None or state is not CredentialState.VALID:
@@ -230,6 +228,14 @@ class CredentialKeeper:
     def views(self) -> tuple[CredentialView, ...]:
         """Return every set as it stands at this instant."""
         return tuple(self._view(kept) for kept in self._kept.values())
+
+    def expiries(self) -> tuple[Expiry, ...]:
+        """Return when each set that may still be used ends, for the metrics."""
+        return tuple(
+            Expiry(kind="certificate", name=name, at=kept.held.facts.valid_until)
+            for name, kept in self._kept.items()
+            if kept.held is not None and not kept.revoked
+        )
 
     def close(self) -> None:
         """Give the sealed memory back. Files stay: the SIP server goes on with them."""

@@ -7,6 +7,8 @@ verb that explains headers imports :mod:`sip_hooks.secagree` when it runs.
 ``__main__``       the program: command line in, exit code out
 ``parser``         the verbs: name, help, options, function
 ``looking``        verbs that look once: status, list, show, find
+``tls``            the verb of TLS credential sets
+``credentials``    pure: TLS credential sets as lines
 ``watching``       the verb that keeps looking: monitor
 ``topping``        the verb that draws: top
 ``checking``       the verb that looks at the node: check

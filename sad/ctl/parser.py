@@ -175,6 +175,18 @@ def _explain_arguments(parser: ArgumentParser) -> None:
         parser.add_argument(f"--accept-{name}", action="store_true", help=what)
 
 
+def _tls_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "what",
+        metavar="list|show",
+        nargs="?",
+        choices=("list", "show"),
+        default="list",
+        help="one a row (default), or one whole",
+    )
+    parser.add_argument("endpoint", metavar="ENDPOINT", nargs="?", help="that of this endpoint")
+
+
 VERBS: Final = (
     Verb(
         "status",
@@ -187,6 +199,12 @@ VERBS: Final = (
     Verb("find", "which association protects a flow", "looking.find", _find_arguments),
     Verb("monitor", "changes as they happen, until Ctrl-C", "watching.monitor", _no_arguments),
     Verb("top", "the daemon and its newest associations, live", "topping.top", _top_arguments),
+    Verb(
+        "tls",
+        "the TLS credentials: names, issuer, end, and what is wrong",
+        "tls.tls",
+        _tls_arguments,
+    ),
     Verb("release", "end associations", "changing.release", _release_arguments),
     Verb(
         "reconcile",

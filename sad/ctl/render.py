@@ -38,6 +38,9 @@ _ADDRESS_WIDTH = len("255.255.255.255")
 def status_lines(reply: GetStatusOut, sheet: Sheet, now: float) -> list[str]:
     """Return a reply of ``GetStatus`` as groups; ``now`` in real-time seconds."""
     lines = status_head_lines(reply, sheet, now)
+    for notice in reply["notices"]:
+        lines += sheet.labelled(notice["about"], notice["text"], "bad")
+        lines += sheet.labelled("hint", notice["hint"], "hint")
     for endpoint in reply["endpoints"]:
         lines += ["", *_endpoint(endpoint, sheet)]
     if not reply["endpoints"]:

@@ -206,6 +206,52 @@ class ReconcileReport(TypedDict):
     ended: int
 
 
+class CredentialFinding(TypedDict):
+    """Something wrong, or soon wrong, with a TLS credential set."""
+
+    part: str
+    reason: str
+    text: str
+    rule: str
+    hint: str
+
+
+class Certificate(TypedDict):
+    """What a certificate says."""
+
+    subject: str
+    issuer: str
+    serial: str
+    names: list[str]
+    alternativeNames: list[str]
+    algorithm: str
+    notBefore: int
+    notAfter: int
+    validUntil: int
+    endsFirst: str
+
+
+class Credential(TypedDict):
+    """The TLS credential set of an endpoint."""
+
+    endpoint: str
+    state: str
+    generation: str
+    loadedAt: int
+    certificate: NotRequired[Certificate | None]
+    minimumVersion: str
+    ciphers: list[str]
+    clientAuthentication: str
+    refusals: list[CredentialFinding]
+    warnings: list[CredentialFinding]
+
+
+class ListCredentialsOut(TypedDict):
+    """Reply of ``ListCredentials``."""
+
+    credentials: list[Credential]
+
+
 class Notice(TypedDict):
     """Something that an operator should see to, while it lasts."""
 

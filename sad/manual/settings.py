@@ -5,7 +5,7 @@ The models are the source, by way of the schema that pydantic makes of them. Pur
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -14,7 +14,12 @@ from sad.manual.markdown import code, plain, table
 
 #: Numbers that nobody reads in decimal.
 _NOTATIONS: Final = {"socket_mode": "0o{:o}", "ownership_tag": "0x{:08X}"}
-_TYPES: Final = {"string": "text", "integer": "whole number", "boolean": "true or false"}
+_TYPES: Final = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+}
 
 
 def top_level() -> str:
@@ -33,8 +38,26 @@ def tables() -> str:
 
 
 def endpoint() -> str:
-    """Return the keys of an endpoint."""
-    return _table_of(EndpointSettings)
+    """Return the keys of an endpoint, then its tables with theirs."""
+    return "\n\n".join([_table_of(EndpointSettings), *_tables_in("endpoint", EndpointSettings)])
+
+
+def table_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model of a field that is a table, or a list of them; else None."""
+    kinds = (annotation, *get_args(annotation))
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+
+
+def _tables_in(path: str, model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kind = table_in(field.annotation)
+        if kind is not None:
+            key = f"{path}.{name}"
+            repeated = get_origin(field.annotation) is tuple
+            yield f"### [[{key}]]" if repeated else f"### [{key}]"
+            yield plain(f"{field.description}.")
+            yield _table_of(kind)
+            yield from _tables_in(key, kind)
 
 
 def _table_of(model: type[BaseModel]) -> str:
@@ -49,8 +72,8 @@ def _table_of(model: type[BaseModel]) -> str:
 
 
 def _is_table(found: Mapping[str, Any]) -> bool:
-    reference: str = found.get("$ref") or found.get("items", {}).get("$ref") or ""
-    return reference.endswith("Settings")
+    shapes = (found, found.get("items", {}), *found.get("anyOf", ()))
+    return any(str(shape.get("$ref", "")).endswith("Settings") for shape in shapes)
 
 
 def _meaning(

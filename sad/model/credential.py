@@ -29,7 +29,6 @@ class Part(enum.StrEnum):
     CERTIFICATE = "certificate"
     KEY = "key"
     CA = "ca"
-    DOMAINS = "domains"
     CIPHERS = "ciphers"
     WRITE_FILES = "write_files"
     RELOAD_COMMAND = "reload_command"

@@ -85,6 +85,15 @@ class NoCredential(SadError):
     hint: str
 
 
+def no_settings_of_a_credential(endpoint: str) -> NoCredential:
+    """Return the refusal for an endpoint without ``[endpoint.tls]``."""
+    return NoCredential(
+        endpoint=endpoint,
+        reason="the settings name no TLS credential for it",
+        hint="write [endpoint.tls] below its [[endpoint]]",
+    )
+
+
 @dataclass(eq=False, kw_only=True)
 class FlowInUse(SadError):
     """A live association has this peer address and port, or this SPI."""

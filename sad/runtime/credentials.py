@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from sad.model.credential import CredentialState, CredentialView, Finding, HandedOut
-from sad.model.errors import NoCredential
+from sad.model.errors import no_settings_of_a_credential
 from sad.model.views import Notice
 
 
@@ -13,11 +13,7 @@ class NoCredentials:
     def hand_out(self, endpoint: str, known_generation: str | None) -> HandedOut:
         """Refuse."""
         del known_generation
-        raise NoCredential(
-            endpoint=endpoint,
-            reason="this daemon keeps no TLS credentials",
-            hint="write [endpoint.tls] below its [[endpoint]]",
-        )
+        raise no_settings_of_a_credential(endpoint)
 
     def views(self) -> tuple[CredentialView, ...]:
         """None."""

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, padding, rsa, x25519
 from cryptography.x509.oid import NameOID
 
-from sad.credentials.ciphers import DEFAULT_CIPHERS
 from sad.model.credential import WantedCredential
+from sad.model.tls_ciphers import DEFAULT_CIPHERS
 
 NOW = dt.datetime(2030, 6, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)

@@ -103,6 +103,7 @@ def status(**changes: Any) -> GetStatusOut:
             {"name": "SPIs", "endpoint": "access", "used": 24, "size": 1000},
         ],
         "kernelCounters": [],
+        "notices": [],
         "lastReconcile": None,
         "lastProblem": None,
         "lastProblemAt": None,

@@ -35,6 +35,10 @@ async def nothing_is_missing(_parts: Parts) -> MutableMapping[str, str]:
     return {}
 
 
+async def no_credentials(_parts: Parts) -> tuple[str, ...]:
+    return ()
+
+
 def reloading(shell: Shell, old: Settings, new: Settings, methods: Methods) -> Reload:
     return Reload(
         old,
@@ -47,6 +51,7 @@ def reloading(shell: Shell, old: Settings, new: Settings, methods: Methods) -> R
         methods=methods,
         reloading=Reloading(shell.shared, shell.endings, shell.reconciler),
         read_keys=lambda: None,
+        credentials=no_credentials,
     )
 
 

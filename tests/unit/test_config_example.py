@@ -9,12 +9,14 @@ import pytest
 from pydantic import BaseModel
 
 from sad.config import (
+    CredentialSettings,
     EndpointSettings,
     KernelSettings,
     LifetimeSettings,
     LimitSettings,
     MetricsSettings,
     Settings,
+    TlsSettings,
     load_settings,
 )
 from sad.config.ike import EndpointIkeSettings, IkePeerSettings, IkeSettings
@@ -27,12 +29,24 @@ MODELS = (
     LimitSettings,
     MetricsSettings,
     IkeSettings,
+    CredentialSettings,
     EndpointSettings,
+    TlsSettings,
     EndpointIkeSettings,
     IkePeerSettings,
 )
 #: Tables of their own.
-TABLES = {"lifetimes", "kernel", "limits", "metrics", "ike", "endpoint", "peer"}
+TABLES = {
+    "lifetimes",
+    "kernel",
+    "limits",
+    "metrics",
+    "ike",
+    "credentials",
+    "endpoint",
+    "tls",
+    "peer",
+}
 
 
 def uncommented() -> str:
@@ -55,12 +69,15 @@ def test_every_value_shown_is_the_default() -> None:
     (peer,) = of_ike.pop("peer")
 
     assert Settings.model_validate(shown) == Settings()
+    tls = endpoint.pop("tls")
+    assert tls.pop("group") == "kamailio"
     for name in ("certificate", "private_key"):
         del of_ike[name]  # examples, and without a default
     del peer["secret"]
     peer["auth"] = "certificate"  # what needs no secret
     models: list[tuple[type[BaseModel], dict[str, Any]]] = [
         (EndpointSettings, endpoint),
+        (TlsSettings, tls),
         (EndpointIkeSettings, of_ike),
         (IkePeerSettings, peer),
     ]

@@ -31,6 +31,7 @@ CHANGED: dict[str, Any] = {
     "metrics.listen": "127.0.0.1:9750",
     "metrics.textfile": "/run/sad.prom",
     "metrics.textfile_interval_seconds": 60,
+    "credentials.directory": "/run/other-tls",
     "limits.max_connections": 255,
     "limits.max_connections_per_uid": 127,
     "limits.message_timeout_seconds": 6,

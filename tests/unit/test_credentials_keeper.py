@@ -144,6 +144,17 @@ async def test_the_end_is_told_in_steps_and_by_time_alone(
         world.keeper.hand_out("access", None)
 
 
+async def test_metrics_learn_when_each_set_ends(world: World) -> None:
+    """From a month before and from a year before alike: whoever watches has his own days."""
+    assert world.keeper.expiries() == ()
+    await world.load(edge(ends=NOW + 100 * DAY))
+    (expiry,) = world.keeper.expiries()
+    assert (expiry.kind, expiry.name) == ("certificate", "access")
+    assert expiry.at == (NOW + 100 * DAY).timestamp()
+    world.keeper.revoke("access")
+    assert world.keeper.expiries() == ()
+
+
 async def test_the_days_of_warning_are_a_setting(world: World) -> None:
     """For an authority that issues for a week."""
     await world.load(edge(ends=NOW + 5 * DAY))
