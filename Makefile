@@ -20,7 +20,7 @@ ACCEPTANCE_PACKAGES := [ $(PACKAGES) = by-hand ] || \
 	.ci/apt-install $$(awk '!/^\#/ && NF { print $$1 }' .ci/packages-acceptance)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint unit kernel soak fuzz bench demo commands acceptance install uninstall clean distclean
+.PHONY: help setup test lint unit kernel soak fuzz bench demo commands acceptance install deb wheel uninstall clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,13 @@ acceptance: $(READY) ## the service in two Vagrant machines, from nothing to a t
 
 install: ## as a systemd service: PREFIX=/opt/sad, DESTDIR; an upgrade keeps associations
 	@.ci/install install
+
+deb: ## the Debian package, into build/; lintian looks at it
+	@.ci/apt-install $$(awk '!/^\#/ && NF { print $$1 }' .ci/packages-deb)
+	@.ci/deb
+
+wheel: $(READY) ## the package sip_hooks alone, into build/
+	@.ci/wheel
 
 uninstall: ## stop it, clear the kernel of it, remove its files; /etc/sad stays
 	@.ci/install uninstall
