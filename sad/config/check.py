@@ -138,7 +138,7 @@ def _endpoint_lines(endpoint: EndpointSettings) -> Iterator[str]:
     if any(pair in endpoint.algorithms for pair in ("null/aes-gcm", "aes-gmac/null")):
         yield (
             "  warning: aes-gcm and aes-gmac need user agents that use no IV twice in both of "
-            "their SAs (sad/core/NONCES.md)"
+            "their SAs (docs/nonces.md)"
         )
     if endpoint.accept_reserved_spi:
         yield "  warning: SPIs 1 to 255 of peers are accepted"

@@ -61,7 +61,7 @@ class EndpointSettings(BaseModel):
         description="Pairs alg/ealg by RFC 3329 name, the most preferred first. The strongest of "
         "TS 33.203 Annex H are null/aes-gcm and aes-gmac/null: four SAs then share one key and "
         "salt, so list them for user agents that use no IV twice in both of their SAs "
-        "(sad/core/NONCES.md)",
+        "(docs/nonces.md)",
     )
     accept_withdrawn_algorithms: bool = Field(
         default=False,

@@ -15,7 +15,7 @@
 ``lifecycle``      the one transition table, and deadlines
 ``desired``        associations and endpoints -> the SAs and policies that must lie in the kernel
 ``planning``       a change of associations -> kernel operations in a safe order
-``nonces``         how many packets and rebuilds aes-gcm and aes-gmac may have (NONCES.md)
+``nonces``         how many packets and rebuilds aes-gcm and aes-gmac may have
 ``rebuilding``     how lost SAs are made again: no sequence number twice
 ``key_judgement``  are key sets of ipsec-man good, each and together?
 ``key_material``   the keys that were given -> those of each SA

@@ -1,7 +1,7 @@
 """How many packets and rebuilds an SA set of aes-gcm or aes-gmac may have (T33-I-b).
 
 All SAs of a set have one key and one salt, so the 8-byte IVs must differ across all of them.
-``NONCES.md`` beside this file has the argument; these are its numbers. In short: the kernel XORs
+``sad/docs/nonces.md`` has the argument; these are its numbers. In short: the kernel XORs
 sequence numbers with 64 random bits of each SA, so the IVs of an SA that sends at most BLOCK
 packets lie in one aligned block of BLOCK values, at random among 2^40 of them.
 """

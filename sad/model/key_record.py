@@ -8,7 +8,7 @@ from netlink.secret import Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """IK and CK of a set (CK may be None with the null cipher), and how it must go on.
+    """IK and CK of a set (CK may be None if the pair does not need it), and how it must go on.
 
     ``leaps`` counts the leaps of its outbound sequence numbers (:mod:`sad.core.rebuilding`).
     ``received`` are sequence numbers of the inbound SAs, in the order of ``local_spis``, up to

@@ -1,6 +1,6 @@
 """The edge against an end made of ``ip xfrm`` and openssl: every algorithm, large packets, IVs.
 
-The tests of nonces are those of sad/core/NONCES.md: no IV twice among the SAs of a key.
+The tests of nonces are those of sad/docs/nonces.md: no IV twice among the SAs of a key.
 
 Both ends are Linux kernels; the daemon rebuilds what it loses.
 """

@@ -1,4 +1,4 @@
-"""The bound of sad/core/NONCES.md, recomputed and tried out on small numbers (T33-I-b)."""
+"""The bound of sad/docs/nonces.md, recomputed and tried out on small numbers (T33-I-b)."""
 
 import itertools
 from fractions import Fraction
