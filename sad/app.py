@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from netlink.addresses import OwnAddresses
+from netlink.connection_events import ConnectionEvents
 from netlink.connections import KernelConnections
 from netlink.events import EventStream
 from netlink.kernel import KernelIpsec
@@ -33,6 +34,7 @@ from sad.keys.load import load_from_files
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp
 from sad.mechanisms.ipsec_man import IpsecMan
 from sad.mechanisms.probe import NodeUnfit, probe
+from sad.mechanisms.tls import Tls
 from sad.model.algorithms import modules_of
 from sad.model.association import Association
 from sad.model.errors import JournalUnavailable
@@ -110,14 +112,19 @@ async def run(
         )
         ike = Ike(settings.ike.value(), kernel, shell_settings)
         stack.callback(ike.driver.close)
+        tls = Tls(connections, clock.boottime)
         shared = state.Shared(
             settings=shell_settings,
             clock=clock,
             journal=journal if records is None else JournalWithRecords(journal, records),
             records=records,
             set_mechanisms={ipsec_3gpp.name: ipsec_3gpp},
-            other_mechanisms={ipsec_man.name: ipsec_man, ike.driver.name: ike.driver},
-            keepers=[ipsec_3gpp, ike.driver],
+            other_mechanisms={
+                ipsec_man.name: ipsec_man,
+                ike.driver.name: ike.driver,
+                tls.name: tls,
+            },
+            keepers=[ipsec_3gpp, ike.driver, tls],
             credentials=credentials,
         )
         shared.observer = metrics.meters
@@ -151,9 +158,12 @@ async def run(
                 version=__version__,
                 missing_algorithms=missing,
                 kernel_counters=read_statistics,
+                ends_connections=lambda: connections.can_destroy,
             ),
             operator=operations_of(shared, kernel, lambda: server.connected_uids()),  # noqa: PLW0108 - made later,
+            tls=tls,
         )
+        credentials.on_revoked.append(service.credential_revoked)
         # The socket answers from here on: status, and Busy to all else until READY.
         methods = Methods(service, parts.access, manual_keys)
         server = _serve(settings, listening, methods)
@@ -178,6 +188,11 @@ async def run(
                 f"this kernel cannot end the TCP connections of a set: {unable}",
                 "use a kernel built with CONFIG_INET_DIAG_DESTROY, and load tcp_diag",
             )
+        if (unable := connections.probe_lookups()) is not None:
+            shared.tell_problem(
+                f"this kernel cannot find TCP connections, which mechanism tls needs: {unable}",
+                "load its modules inet_diag and tcp_diag",
+            )
         await own_addresses.open()
         stack.push_async_callback(own_addresses.close)
         events = EventStream(
@@ -186,6 +201,8 @@ async def run(
             ignored_port=kernel.port_id,
         )
         stack.callback(events.close)
+        connection_events = ConnectionEvents(service.notice_connection, parts.tls_ports)
+        stack.callback(connection_events.close)
 
         def clock_was_set() -> None:
             reconciler.clock_was_set()
@@ -223,6 +240,7 @@ async def run(
             reloading=Reloading(shared, endings, reconciler),
             read_keys=manual_keys.read,
             credentials=load_credentials,
+            watch=lambda parts: connection_events.watch(parts.tls_ports),
         )
         await metrics.serve(
             stack,

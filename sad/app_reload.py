@@ -28,7 +28,10 @@ LoadCredentials = Callable[[Parts], Awaitable[tuple[str, ...]]]
 
 
 class Reload:
-    """Reads settings again when that is ``wanted``. ``read`` reads them as the start did."""
+    """Reads settings again when that is ``wanted``. ``read`` reads them as the start did.
+
+    ``watch`` has the ports of TLS connections watched that are to hold.
+    """
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class Reload:
         reloading: Reloading,
         read_keys: Callable[[], None],
         credentials: LoadCredentials,
+        watch: Callable[[Parts], None] = lambda _parts: None,
     ) -> None:
         self._running = running
         self._read = read
@@ -56,6 +60,7 @@ class Reload:
         self._read_keys = read_keys
         self._credentials = credentials
         self._wanted = wanted
+        self._watch = watch
 
     async def run(self, manager: ServiceManager) -> None:
         """Serve requests until cancelled; the service manager hears of begin and end."""
@@ -91,6 +96,7 @@ class Reload:
         configure_logging(settings.log_level)
         self._methods.policy = parts.access
         self._service.use(parts.access, parts.shell.limits)
+        self._watch(parts)
         # A stop in the middle waits for it: it must know whose block policies it may lift.
         try:
             await self._shared.background.finish(self._reloading.take_over(parts.shell))

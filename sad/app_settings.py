@@ -37,6 +37,12 @@ class Parts:
         return pairs_of(self.shell)
 
     @property
+    def tls_ports(self) -> frozenset[int]:
+        """Where endpoints speak TLS."""
+        ports = (e.tls_port for e in self.shell.endpoints.values())
+        return frozenset(port for port in ports if port is not None)
+
+    @property
     def ip_versions(self) -> frozenset[int]:
         """4, 6 or both."""
         return ip_versions_of(self.shell)
@@ -68,8 +74,9 @@ def parts_of(settings: Settings) -> Parts:
 
 
 def pairs_of(shell: state.Settings) -> tuple[AlgorithmPair, ...]:
-    """Return the algorithm pairs of all endpoints."""
-    return tuple(AlgorithmPair(*pair) for e in shell.endpoints.values() for pair in e.algorithms)
+    """Return the algorithm pairs of all endpoints that IPsec can be agreed on at."""
+    endpoints = (e for e in shell.endpoints.values() if e.uses_ipsec)
+    return tuple(AlgorithmPair(*pair) for e in endpoints for pair in e.algorithms)
 
 
 def ip_versions_of(shell: state.Settings) -> frozenset[int]:

@@ -19,6 +19,7 @@ from sad.model.inspection import (
 from sad.model.key_requests import HeldKey, KeyList, RotateKeyRequest
 from sad.model.key_set import KeySetDraft
 from sad.model.requests import (
+    AttachRequest,
     Caller,
     ConfirmRequest,
     Flow,
@@ -30,6 +31,7 @@ from sad.model.requests import (
     VerifyRequest,
 )
 from sad.model.views import (
+    Attached,
     Found,
     Offered,
     ReconcileReport,
@@ -83,6 +85,9 @@ class Backend(Protocol):
 
     def verify(self, caller: Caller, request: VerifyRequest) -> Verified:
         """Judge a REGISTER on a protected flow."""
+
+    async def attach(self, caller: Caller, request: AttachRequest) -> Attached:
+        """Bind a TLS association to the connection that a request came over."""
 
     async def take_into_use(self, caller: Caller, association_id: str) -> Association:
         """Let a confirmed set carry what is sent, and older ones retire."""

@@ -106,6 +106,7 @@ class GetStatusOut(Message, frozen=True, kw_only=True):
     last_problem_at: Int | None
     last_problem_hint: str | None
     notices: tuple[Notice, ...]
+    ends_connections: bool
 
 
 class Finding(Message, frozen=True, kw_only=True):

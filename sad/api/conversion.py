@@ -19,6 +19,7 @@ from sad.model.association import Association, AssociationState
 from sad.model.endpoint import Role
 from sad.model.errors import BadParameter, MechanismUnavailable
 from sad.model.requests import (
+    AttachRequest,
     ConfirmRequest,
     Flow,
     InstallRequest,
@@ -149,6 +150,25 @@ def verify_request(message: messages.VerifyIn) -> VerifyRequest:
         flow=flow(message.flow),
         security_verify=message.security_verify,
         security_client=message.security_client,
+    )
+
+
+def attach_request(message: messages.AttachIn) -> AttachRequest:
+    """Raises :class:`BadParameter`."""
+    session = message.tls or messages.TlsSession()
+    return AttachRequest(
+        endpoint=message.endpoint,
+        private_identity=message.registration.private_identity,
+        public_identities=message.registration.public_identities,
+        flow=flow(message.flow),
+        association_id=message.association,
+        security_verify=message.security_verify or (),
+        security_client=message.security_client or (),
+        identity=session.identity,
+        credential=session.credential,
+        version=session.version,
+        cipher=session.cipher,
+        lifetime_seconds=message.lifetime_seconds,
     )
 
 
@@ -313,4 +333,5 @@ def status(daemon: Status) -> messages.GetStatusOut:
             messages.Notice(about=n.about, reason=n.reason, text=n.text, hint=n.hint)
             for n in daemon.notices
         ),
+        ends_connections=daemon.ends_connections,
     )

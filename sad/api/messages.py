@@ -60,6 +60,7 @@ from sad.api.shapes import (
     Registration,
     SaCounters,
     Tls,
+    TlsSession,
     Transaction,
 )
 from sad.api.wire import (
@@ -130,6 +131,7 @@ __all__ = [
     "State",
     "StateCount",
     "Tls",
+    "TlsSession",
     "Transaction",
 ]
 
@@ -232,6 +234,26 @@ class VerifyOut(Message, frozen=True, kw_only=True):
 
     association: Association
     refusals: tuple[Refusal, ...]
+
+
+class AttachIn(Message, frozen=True, kw_only=True):
+    """A request over a TLS connection."""
+
+    endpoint: Word
+    registration: Registration
+    flow: Flow
+    association: Word | None = None
+    security_verify: HeaderRows | None = None
+    security_client: HeaderRows | None = None
+    tls: TlsSession | None = None
+    lifetime_seconds: Int | None = None
+
+
+class AttachOut(Message, frozen=True, kw_only=True):
+    """The association of the connection."""
+
+    association: Association
+    closes_connection: bool
 
 
 class TakeIntoUseIn(Message, frozen=True, kw_only=True):

@@ -78,6 +78,7 @@ class Methods:
         self._now(ASSOCIATIONS, "Screen", messages.ScreenIn, self._screen)
         self._later(ASSOCIATIONS, "Offer", messages.OfferIn, self._offer)
         self._now(ASSOCIATIONS, "Verify", messages.VerifyIn, self._verify)
+        self._later(ASSOCIATIONS, "Attach", messages.AttachIn, self._attach)
         self._later(ASSOCIATIONS, "TakeIntoUse", messages.TakeIntoUseIn, self._take_into_use)
         self._later(ASSOCIATIONS, "Install", messages.InstallIn, self._install)
         self._later(ASSOCIATIONS, "Confirm", messages.ConfirmIn, self._confirm)
@@ -249,6 +250,13 @@ class Methods:
                 association=self._view().association(verified.association),
                 refusals=conversion.refusals(verified.refusals),
             )
+        )
+
+    async def _attach(self, caller: Caller, wanted: messages.AttachIn) -> messages.AttachOut:
+        attached = await self._backend.attach(caller, conversion.attach_request(wanted))
+        return messages.AttachOut(
+            association=self._view().association(attached.association),
+            closes_connection=attached.closes_connection,
         )
 
     async def _take_into_use(

@@ -56,6 +56,8 @@ def tls(connection: TlsConnection | None) -> shapes.Tls | None:
         attached=connection.cookie is not None,
         identity=connection.identity,
         credential=connection.credential,
+        version=connection.version,
+        cipher=connection.cipher,
     )
 
 

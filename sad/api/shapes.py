@@ -82,6 +82,17 @@ class Tls(Message, frozen=True, kw_only=True):
     attached: bool
     identity: str | None
     credential: str | None
+    version: str | None
+    cipher: str | None
+
+
+class TlsSession(Message, frozen=True, kw_only=True):
+    """What a handshake showed, by the word of who terminates TLS."""
+
+    identity: Identity | None = None
+    credential: Word | None = None
+    version: Word | None = None
+    cipher: Word | None = None
 
 
 class IpsecIke(Message, frozen=True, kw_only=True):

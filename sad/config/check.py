@@ -127,6 +127,10 @@ def _endpoint_lines(endpoint: EndpointSettings) -> Iterator[str]:
         f"  ports: server {endpoint.server_port}, client "
         f"{endpoint.client_ports[0]}-{endpoint.client_ports[-1]}"
     )
+    if endpoint.speaks_tls:
+        yield f"  TLS: port {endpoint.tls_port}, not a protected one"
+    if endpoint.profile is Profile.IMS and endpoint.mechanisms:
+        yield f"  mechanisms: {', '.join(endpoint.mechanisms)}"
     if endpoint.profile is Profile.RFC3329:
         yield f"  profile rfc3329, security {endpoint.security}: {', '.join(endpoint.mechanisms)}"
     yield f"  users: {', '.join(map(str, endpoint.users))}; roles: {', '.join(endpoint.roles)}"

@@ -20,11 +20,13 @@ from sad.config.values import (
     EndpointName,
     Port,
     PortBlock,
+    PortNumber,
     SpiRange,
     split_text,
 )
 from sad.model.algorithms import EXTENSIONS, WITHDRAWN
 from sad.model.endpoint import Profile, Role
+from sip_hooks.secagree.mechanism import IPSEC_3GPP, TLS
 
 DEFAULT_ALGORITHMS: Final = ("hmac-sha-1-96/aes-cbc", "hmac-sha-1-96/null")
 
@@ -105,9 +107,15 @@ class EndpointSettings(BaseModel):
     mechanisms: Annotated[tuple[str, ...], BeforeValidator(split_text)] = Field(
         default=(),
         description="The list of profile rfc3329 as in Security-Server, each mechanism with its "
-        'own q, e.g. ["tls;q=0.3", "digest;q=0.2;d-alg=MD5;d-qop=auth"]. tls is the connection '
-        "that the SIP server itself terminates: the daemon keeps no association for it yet, and "
-        "does not end it with the registration",
+        'own q, e.g. ["tls;q=0.3", "digest;q=0.2;d-alg=MD5;d-qop=auth"]; in profile ims what is '
+        'taken of a list, the most preferred first: "ipsec-3gpp" (the default), "tls" (TS 33.203 '
+        "Annex O, with SIP digest). tls is a connection that the SIP server terminates; it ends "
+        "with its registration",
+    )
+    tls_port: PortNumber = Field(
+        default=5061,
+        description="Where the SIP server speaks TLS on the addresses, if tls is one of the "
+        "mechanisms; no protected port: nothing blocks clear text there",
     )
     accept_unreplayed_verify: bool = Field(
         default=False,
@@ -127,6 +135,16 @@ class EndpointSettings(BaseModel):
     def ports(self) -> frozenset[int]:
         """Every protected port of the endpoint."""
         return frozenset((self.server_port, *self.client_ports))
+
+    @property
+    def ims_mechanisms(self) -> tuple[str, ...]:
+        """What profile ims takes, by RFC name."""
+        return tuple(name.strip().lower() for name in self.mechanisms) or (IPSEC_3GPP,)
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether tls is one of the mechanisms."""
+        return any(m.partition(";")[0].strip().lower() == TLS for m in self.mechanisms)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -152,6 +170,12 @@ class EndpointSettings(BaseModel):
             for index, value in enumerate(values):
                 if value in values[:index]:
                     yield BrokenRule((name, index), f"{value} stands there twice", "remove one")
+        if self.speaks_tls and self.tls_port in self.ports:
+            yield BrokenRule(
+                ("tls_port",),
+                f"{self.tls_port} is also a protected port",
+                "clear text to protected ports is dropped, and TLS is that to IPsec",
+            )
         yield from self._broken_profile()
         if not self.accept_withdrawn_algorithms:
             for index, pair in enumerate(self.algorithms):
@@ -175,24 +199,32 @@ class EndpointSettings(BaseModel):
                     )
 
     def _broken_profile(self) -> Iterator[BrokenRule]:
+        yield from self._broken_ike()
+        if self.profile is Profile.IMS:
+            yield from self._broken_ims()
+            return
         faults = faults_of(self.mechanisms, accept_unreplayed_verify=self.accept_unreplayed_verify)
         for place, reason, hint in faults if self.mechanisms else ():
             at = ("mechanisms",) if place is None else ("mechanisms", place)
             yield BrokenRule(at, reason, hint)
-        if self.profile is Profile.RFC3329 and not self.mechanisms:
+        if not self.mechanisms:
             yield BrokenRule(
                 ("mechanisms",),
                 "profile rfc3329 has no mechanism to offer",
                 'list at least one, e.g. ["digest;d-qop=auth"]',
             )
-        yield from self._broken_ike()
-        if self.profile is Profile.IMS and self.mechanisms:
-            yield BrokenRule(
-                ("mechanisms",),
-                "profile ims lists ipsec-3gpp alone",
-                'remove it and set algorithms, or write profile = "rfc3329"',
-            )
-        if self.profile is Profile.IMS and self.security != "required":
+
+    def _broken_ims(self) -> Iterator[BrokenRule]:
+        for place, name in enumerate(self.ims_mechanisms):
+            if name not in (IPSEC_3GPP, TLS):
+                yield BrokenRule(
+                    ("mechanisms", place),
+                    f"profile ims knows {IPSEC_3GPP} and {TLS} by their bare names",  # T33-S.3-a
+                    f'write mechanisms = ["{IPSEC_3GPP}", "{TLS}"], or profile = "rfc3329"',
+                )
+            elif name in self.ims_mechanisms[:place]:
+                yield BrokenRule(("mechanisms", place), f"{name} is listed twice", "remove one")
+        if self.security != "required":
             yield BrokenRule(  # T33-7.1-p5, INTEROP-10
                 ("security",),
                 "profile ims serves nobody without protection",

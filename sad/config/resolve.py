@@ -15,7 +15,7 @@ from sad.config.problems import BrokenRule, ConfigurationError, Problem, dotted
 from sad.config.settings import Settings
 from sad.config.static_list import names_in, static_list
 from sad.model.credential import CredentialRules, WantedCredential
-from sad.model.endpoint import Endpoint
+from sad.model.endpoint import Endpoint, Profile
 from sad.model.rules import Layout, Lifetimes, Limits
 
 Resolve: TypeAlias = Callable[[str], int]
@@ -181,7 +181,11 @@ def _to_endpoint(settings: EndpointSettings, resolve_user: Resolve) -> Endpoint:
         identity_at_one_address=settings.identity_at_one_address,
         profile=settings.profile,
         security_required=settings.security == "required",
-        security_server=static_list(settings.mechanisms),
+        security_server=""
+        if settings.profile is Profile.IMS
+        else static_list(settings.mechanisms),
+        ims_mechanisms=settings.ims_mechanisms if settings.profile is Profile.IMS else (),
+        tls_port=settings.tls_port if settings.speaks_tls else None,
         mechanisms=names_in(settings.mechanisms),
         ike=None if settings.ike is None else settings.ike.value(),
     )

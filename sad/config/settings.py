@@ -386,3 +386,14 @@ def _broken_between_endpoints(endpoints: tuple[EndpointSettings, ...]) -> Iterat
                     f'"{endpoints[holder].name}"',
                     "an address and port belong to one endpoint: take other ports",
                 )
+    for index, endpoint in enumerate(endpoints):
+        for address in endpoint.addresses if endpoint.speaks_tls else ():
+            # Its own ports it has compared itself.
+            holder = holders.get((address, endpoint.tls_port), index)
+            if holder != index:
+                yield BrokenRule(
+                    ("endpoint", index, "tls_port"),
+                    f"{address} port {endpoint.tls_port} is a protected port of endpoint "
+                    f'"{endpoints[holder].name}"',
+                    "take another port for TLS: clear text to protected ports is dropped",
+                )

@@ -9,7 +9,7 @@ import ipaddress
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from sad.config.problems import refused
 from sad.model.algorithms import AlgorithmPair
@@ -76,6 +76,9 @@ def _check_port(port: int) -> int:
 
 Port = Annotated[Count, AfterValidator(_check_port)]
 """A protected port (T33-7.1-e)."""
+
+PortNumber = Annotated[Count, Field(ge=1, le=HIGHEST_PORT)]
+"""Any port."""
 
 
 def _expand_ports(value: object) -> object:

@@ -9,6 +9,9 @@
 ``decision``       request -> association, or the refusal
 ``agreement``      RFC 3329's lists: what is chosen, what is sent, what must come back
 ``offer``          Offer: what it may do, what it replaces, the install it makes
+``choosing``       what profile ims takes where it has tls beside ipsec-3gpp (Annex S.3)
+``tls_offer``      Offer where that is tls: an association that waits for its connection
+``attaching``      Attach: which association a TLS connection gets, or why it gets none
 ``admission``      how much unprotected REGISTERs may take
 ``fair_queue``     a queue that goes turn by turn, user by user
 ``replacement``    Confirm and first request: which older sets end or retire

@@ -36,7 +36,7 @@ from sip_hooks.secagree import (
     render_header,
 )
 
-_LONGEST_NAME: Final = 64  # of a mechanism that nobody knows, in a refusal
+LONGEST_NAME: Final = 64  # of a mechanism that nobody knows, in a refusal
 
 # What is kept of each temporary set until it is confirmed. The longest list that was ever seen
 # has 700 characters; without this bound temporary sets could cost hundreds of megabytes.
@@ -65,7 +65,7 @@ def choose(rows: Sequence[str], endpoint: Endpoint, missing: AbstractSet[str]) -
     ``rfc3329``.
     """
     _require_ims(endpoint)
-    offers = _read(HeaderName.CLIENT, rows, _OFFERED)
+    offers = read_offers(rows)
     if not offers:
         raise BadHeader(
             header=HeaderName.CLIENT.value,
@@ -79,7 +79,7 @@ def choose(rows: Sequence[str], endpoint: Endpoint, missing: AbstractSet[str]) -
     refusals = tuple(
         Refusal(
             offer_index=r.offer_index,
-            mechanism=r.mechanism.name[:_LONGEST_NAME],
+            mechanism=r.mechanism.name[:LONGEST_NAME],
             reason=r.reason.value,
             text=r.text,
             rule=r.rule,
@@ -120,7 +120,7 @@ def choose_prepared(
             refusals=tuple(
                 Refusal(
                     offer_index=index,
-                    mechanism=offer.name[:_LONGEST_NAME],
+                    mechanism=offer.name[:LONGEST_NAME],
                     reason="mechanism-not-listed",
                     text="the endpoint's list has nothing to prepare for it",
                     rule="R3329-2.3.1-h",
@@ -130,6 +130,11 @@ def choose_prepared(
             hint="nothing is to be prepared for this peer: send the static list as it is",
         )
     return choices
+
+
+def read_offers(rows: Sequence[str]) -> tuple[SecMechanism, ...]:
+    """Return the mechanisms of the rows of Security-Client. Raises BadHeader."""
+    return _read(HeaderName.CLIENT, rows, _OFFERED)
 
 
 def _require_ims(endpoint: Endpoint) -> None:

@@ -102,7 +102,7 @@ def _check_address_pair(
     """Raise LimitExceeded unless the kernel's chain of this pair of addresses has room."""
     s = draft.sa_set
     held = sum(
-        a.sa_set.local_address == s.local_address and a.id not in leaving
+        bool(a.path.local_spis) and a.path.local_address == s.local_address and a.id not in leaving
         for a in table.of_peer(s.peer_address)
     )
     if held >= limits.max_sets_per_address_pair:

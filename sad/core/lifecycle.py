@@ -10,6 +10,7 @@ from typing import Final
 
 from sad.model.association import Association, AssociationState, EndReason
 from sad.model.rules import Lifetimes
+from sad.model.tls_connection import TlsConnection
 
 TEMPORARY = AssociationState.TEMPORARY
 ESTABLISHED = AssociationState.ESTABLISHED
@@ -21,6 +22,7 @@ ENDED = AssociationState.ENDED
 class Event(enum.Enum):
     """What can happen to an association."""
 
+    ATTACHED = "attached"  # tls: a request came over the connection that it is bound to
     CONFIRMED = "confirmed"  # the registrar's 200, or a refresh without a challenge
     FIRST_REQUEST = "firstRequest"  # the first SIP request on it after its confirmation
     SUPERSEDED = "superseded"  # a newer set of its registration came into use
@@ -31,11 +33,13 @@ class Event(enum.Enum):
 #: state -> event -> next state; the rule ids are those of the norms.
 TRANSITIONS: Final[dict[AssociationState, dict[Event, AssociationState]]] = {
     TEMPORARY: {
+        Event.ATTACHED: ESTABLISHED,  # R3329-2.4-tls-a
         Event.CONFIRMED: ESTABLISHED,  # T24-UE-4, T24-P-7
         Event.RELEASED: RETIRING,  # T24-D-1
         Event.ENDED: ENDED,  # matrix row 8; T24-P-6
     },
     ESTABLISHED: {
+        Event.ATTACHED: ESTABLISHED,
         Event.CONFIRMED: ESTABLISHED,  # T24-P-11: a refresh only lengthens
         Event.FIRST_REQUEST: IN_USE,  # T24-P-9
         Event.SUPERSEDED: RETIRING,  # T24-P-9
@@ -43,6 +47,7 @@ TRANSITIONS: Final[dict[AssociationState, dict[Event, AssociationState]]] = {
         Event.ENDED: ENDED,  # T24-P-12
     },
     IN_USE: {
+        Event.ATTACHED: IN_USE,
         Event.CONFIRMED: IN_USE,  # T24-P-11
         Event.FIRST_REQUEST: IN_USE,
         Event.SUPERSEDED: RETIRING,  # T24-P-9
@@ -85,7 +90,7 @@ def confirm(
     """
     first = not association.registered
     granted = now + expires_seconds + lifetimes.registration_margin
-    if not (first and association.ipsec_ike):
+    if not (first and (association.ipsec_ike or association.tls)):
         granted = max(association.deadline_at, granted)
     return dataclasses.replace(
         association,
@@ -99,6 +104,20 @@ def come_up(association: Association, *, deadline_at: float) -> Association:
     """Its CHILD_SA is up: it is in force, as yet without a registration (RFC 3329 2.5)."""
     return dataclasses.replace(
         association, state=_next(association, Event.CONFIRMED), deadline_at=deadline_at
+    )
+
+
+def attach(
+    association: Association, connection: TlsConnection, *, deadline_at: float
+) -> Association:
+    """A request came over this connection; without a registration it may live longer by that."""
+    return dataclasses.replace(
+        association,
+        state=_next(association, Event.ATTACHED),
+        tls=connection,
+        deadline_at=association.deadline_at
+        if association.registered
+        else max(association.deadline_at, deadline_at),
     )
 
 

@@ -29,7 +29,7 @@ def check_against_table(
         return same and other.private_identity == new.private_identity
 
     for other in table.of_peer_port(sa_set.peer_address, client):
-        twin = came_back and own(other) and other.sa_set.peer_ports == sa_set.peer_ports
+        twin = came_back and own(other) and other.path.peer_ports == sa_set.peer_ports
         if other.id not in leaving and not twin:
             raise _in_use(f"{sa_set.peer_address} port {client} is in use", other)
     for other in table.of_peer_port(sa_set.peer_address, server):

@@ -52,24 +52,36 @@ def confirm(
         confirmed = dataclasses.replace(confirmed, note=request.note)
     offer = association.offer
     if offer is None:
-        return Succession(association=confirmed)
+        # T33-O-a variant 2: a TLS connection that nothing was offered for. The phone has left its
+        # earlier ones (T33-O.4), where a private identity is one phone.
+        left = association.tls and not association.registered and identity_at_one_address
+        return Succession(
+            association=confirmed,
+            elsewhere=_elsewhere(association, table, anywhere=True) if left else (),
+        )
     confirmed = dataclasses.replace(confirmed, offer=None)  # its challenge is answered
     older = _older(association, table.of_registration(association.registration))
     if offer.offered_on is not None:
         replaced = tuple(a for a in older if a.id != offer.offered_on)
         return Succession(association=confirmed, replaced=replaced)
-    before = _older(association, table.of_identity(association.private_identity))
     return Succession(
         association=lifecycle.first_request(confirmed),
         replaced=older,
-        elsewhere=tuple(
-            a
-            for a in before
-            if a.registration != association.registration
-            and a.endpoint == association.endpoint
-            and a.path.role is association.path.role
-            and (identity_at_one_address or a.path.peer_address == association.path.peer_address)
-        ),
+        elsewhere=_elsewhere(association, table, anywhere=identity_at_one_address),
+    )
+
+
+def _elsewhere(
+    association: Association, table: AssociationTable, *, anywhere: bool
+) -> tuple[Association, ...]:
+    """Return what the private identity had before, on its address or anywhere."""
+    return tuple(
+        a
+        for a in _older(association, table.of_identity(association.private_identity))
+        if a.registration != association.registration
+        and a.endpoint == association.endpoint
+        and a.path.role is association.path.role
+        and (anywhere or a.path.peer_address == association.path.peer_address)
     )
 
 

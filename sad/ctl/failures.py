@@ -61,6 +61,7 @@ _OF_SAD: Final[Mapping[str, _Sentence]] = {
     "NoSuchEndpoint": _Sentence('there is no endpoint "{endpoint}"'),
     "NoSuchAssociation": _Sentence("there is no such association"),
     "UnknownFlow": _Sentence("no association protects this flow"),
+    "NoSuchConnection": _Sentence("no such TCP connection: {reason}"),
     "NotPermitted": _Sentence("not permitted: {reason}", code=Exit.NOT_PERMITTED),
     "BadParameter": _Sentence("{parameter}: {reason}"),
     "AlgorithmUnavailable": _Sentence("algorithm {algorithm}: {reason}"),

@@ -37,6 +37,9 @@ def of_mechanism(association: Association) -> Iterator[tuple[str, str]]:
         yield "connection", "attached" if tls["attached"] else "no request over it was seen yet"
         yield "peer's identity", tls.get("identity") or "not proven by a certificate"
         yield "credential", tls.get("credential") or "of the SIP server"
+        session = " ".join(filter(None, (tls.get("version"), tls.get("cipher"))))
+        if session:
+            yield "session", session
     if ike := association.get("ipsecIke"):
         yield "peer", _ends(ike["peerAddress"], ike["peerPorts"])
         yield "here", _ends(ike["localAddress"], ike["localPorts"])

@@ -66,6 +66,9 @@ def status_head_lines(reply: GetStatusOut, sheet: Sheet, now: float) -> list[str
         for mechanism in mechanisms:
             own = [count for count in counts if count["mechanism"] == mechanism]
             lines += sheet.labelled(mechanism, _state_counts(own), indent="    ")
+    if not reply.get("endsConnections", True):
+        text = "this kernel ends none: the SIP server must (CONFIG_INET_DIAG_DESTROY)"
+        lines += sheet.labelled("connections", text, "bad")
     if last := reply.get("lastReconcile"):
         text = f"{ago(last['at'], now)} ({last['reason']}): {_found(last)}"
         lines += sheet.labelled("last reconcile", text)

@@ -54,6 +54,8 @@ class Tls(TypedDict):
     attached: bool
     identity: NotRequired[str | None]
     credential: NotRequired[str | None]
+    version: NotRequired[str | None]
+    cipher: NotRequired[str | None]
 
 
 class IpsecIke(TypedDict):
@@ -276,6 +278,7 @@ class GetStatusOut(TypedDict):
     lastProblemAt: NotRequired[int | None]
     lastProblemHint: NotRequired[str | None]
     notices: list[Notice]
+    endsConnections: bool
 
 
 class Finding(TypedDict):

@@ -20,6 +20,8 @@ _STATES: Final = {"inUse": "in use"}
 
 _END_REASONS: Final = {
     "keyExpired": "its key expired",
+    "connectionClosed": "its connection was closed",
+    "credentialRevoked": "its credential set was revoked",
     "kernelLost": "the kernel lost it",
     "kernelRefused": "the kernel refused it",
     "endpointGone": "its endpoint is gone",

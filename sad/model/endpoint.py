@@ -35,7 +35,9 @@ class Endpoint:
 
     ``security_required``: who does not agree is not served (R3329-3-a). ``security_server`` is
     the static list of profile ``rfc3329`` as the header's value, empty for profile ``ims``;
-    ``mechanisms`` are the names in it.
+    ``mechanisms`` are the names of the settings.
+    ``ims_mechanisms`` are what profile ``ims`` takes of a list, the most preferred first.
+    ``tls_port`` is where TLS is spoken; None: tls is no mechanism of the endpoint.
     """
 
     name: str
@@ -54,10 +56,21 @@ class Endpoint:
     security_server: str = ""
     mechanisms: frozenset[str] = frozenset()
     ike: IkeProfile | None = None
+    ims_mechanisms: tuple[str, ...] = ("ipsec-3gpp",)
+    tls_port: int | None = None
 
-    def ports_of(self, mechanism: str) -> frozenset[int]:  # noqa: ARG002 - others have others
+    def ports_of(self, mechanism: str) -> frozenset[int]:
         """Own ports of associations of a mechanism."""
+        if mechanism == "tls":
+            return frozenset() if self.tls_port is None else frozenset({self.tls_port})
         return self.ports
+
+    @property
+    def uses_ipsec(self) -> bool:
+        """Whether a mechanism of the endpoint needs ESP of the kernel."""
+        if self.profile is Profile.IMS:
+            return "ipsec-3gpp" in self.ims_mechanisms
+        return "ipsec-" in self.security_server.lower()
 
     @property
     def ports(self) -> frozenset[int]:

@@ -41,6 +41,14 @@ class UnknownFlow(SadError):
 
 
 @dataclass(eq=False, kw_only=True)
+class NoSuchConnection(SadError):
+    """The TCP connection that a TLS association should be bound to is not, or no longer, open."""
+
+    reason: str
+    hint: str = "answer nothing and close it: a new connection needs a new agreement"
+
+
+@dataclass(eq=False, kw_only=True)
 class NotPermitted(SadError):
     """The caller may not do this."""
 

@@ -106,6 +106,29 @@ class VerifyRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttachRequest:
+    """``Attach``: the first SIP request over a TLS connection, or a later one.
+
+    Rows are those of both headers as they came, without the names. ``identity`` is what mutual
+    TLS proved. ``lifetime_seconds`` is how long it may live without a registration, None:
+    reg-await-auth.
+    """
+
+    endpoint: str
+    private_identity: str
+    public_identities: tuple[str, ...]
+    flow: Flow
+    association_id: str | None = None
+    security_verify: tuple[str, ...] = ()
+    security_client: tuple[str, ...] = ()
+    identity: str | None = None
+    credential: str | None = None
+    version: str | None = None
+    cipher: str | None = None
+    lifetime_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstallRequest:
     """``Install``: own SPIs and ports may be None, the daemon then chooses them.
 

@@ -9,8 +9,10 @@ from sad.model.endpoint import Role
 class TlsConnection:
     """A connection by 4-tuple and socket cookie (RFC 3329 2.5: it is the association's life).
 
-    ``cookie`` is None until the first request over it was seen. ``identity`` is what mutual TLS
-    proved of the peer, ``credential`` the credential set that this node showed.
+    ``cookie`` is None until the first request over it was seen; until then the peer's port is not
+    known either and 0. ``identity`` is what mutual TLS proved of the peer, ``credential`` the
+    credential set that this node showed, ``version`` and ``cipher`` what the handshake agreed on;
+    all by the SIP server's word, who terminates TLS.
     """
 
     role: Role
@@ -21,6 +23,8 @@ class TlsConnection:
     cookie: int | None = None
     identity: str | None = None
     credential: str | None = None
+    version: str | None = None
+    cipher: str | None = None
 
     @property
     def local_ports(self) -> tuple[int, ...]:

@@ -49,6 +49,14 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """A TLS association, and whether the daemon itself closes its connection when it ends."""
+
+    association: Association
+    closes_connection: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The set of a flow, and the set of its registration that carries what is sent now."""
 
@@ -125,7 +133,8 @@ class Notice:
 class Status:
     """The daemon as it stands; instants in real-time seconds.
 
-    ``associations`` are mechanism, state, how many.
+    ``associations`` are mechanism, state, how many. ``ends_connections``: this kernel can end TCP
+    connections.
     """
 
     version: str
@@ -140,3 +149,4 @@ class Status:
     last_problem_at: float | None
     last_problem_hint: str | None
     notices: tuple[Notice, ...] = ()
+    ends_connections: bool = True

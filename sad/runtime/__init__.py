@@ -6,8 +6,10 @@
 ``gate``           who may, and is there such a thing
 ``turns``          how many calls are worked on at once, who waits, who is told to come again
 ``offers``         what a hook asks about an agreement: screen, offer, verify
+``attaching``      TLS connections get their associations, and what follows when they end
 ``installs``       putting a decided association into force, all or nothing
 ``changes``        how associations change, and what becomes of older ones with them
+``releases``       associations end because a SIP server or an operator says so
 ``endings``        how associations end, each under its registration's lock
 ``background``     what goes on although its caller has left
 ``reconciler``     kernel against journal: at start, on notice, on a schedule, on demand

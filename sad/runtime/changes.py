@@ -140,6 +140,8 @@ class Changes:
 
     def _policies_renewed(self, after: Association) -> Association:
         lifetimes = self._shared.settings.lifetimes
+        if not after.reqid_out:
+            return after  # no SA of ours, so no policies
         if not lifetimes.outlasts(after.deadline_at, after.policies_until):
             return after
         until = self._shared.clock.boottime() + lifetimes.policies

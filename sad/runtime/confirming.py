@@ -3,6 +3,8 @@
 from sad.core import replacement
 from sad.core.replacement import Succession
 from sad.model.association import Association
+from sad.model.endpoint import Profile
+from sad.model.errors import BadParameter
 from sad.model.requests import ConfirmRequest
 from sad.runtime.state import Shared
 
@@ -14,6 +16,8 @@ def decide_confirm(
     own = shared.confirmers.get(association.mechanism)
     if own is not None:
         return own(association, request)
+    _require_bound(association)
+    endpoint = shared.settings.endpoints[association.endpoint]
     return replacement.confirm(
         association,
         request,
@@ -21,7 +25,17 @@ def decide_confirm(
         shared.settings.lifetimes,
         now=shared.clock.boottime(),
         realtime=shared.clock.realtime(),
-        identity_at_one_address=shared.settings.endpoints[
-            association.endpoint
-        ].identity_at_one_address,
+        # Where user names are shared by phones nobody has left anything.
+        identity_at_one_address=endpoint.identity_at_one_address
+        and endpoint.profile is Profile.IMS,
     )
+
+
+def _require_bound(association: Association) -> None:
+    if association.tls is not None and association.tls.cookie is None:
+        raise BadParameter(
+            parameter="id",
+            reason="no request has come over a TLS connection of it yet",
+            rule="T33-O-a",
+            hint="call Attach when its REGISTER comes over TLS, then Confirm",
+        )

@@ -15,6 +15,11 @@ class NoCredentials:
         del known_generation
         raise no_settings_of_a_credential(endpoint)
 
+    def generation(self, endpoint: str) -> str | None:
+        """None."""
+        del endpoint
+        return None
+
     def views(self) -> tuple[CredentialView, ...]:
         """None."""
         return ()

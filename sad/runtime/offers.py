@@ -10,10 +10,11 @@ import logging
 from typing import Final
 
 from netlink.secret import Secret
-from sad.core import agreement, offer
+from sad.core import agreement, choosing, offer, tls_offer
 from sad.core.admission import Rates, check_room
 from sad.core.agreement import Choice
 from sad.core.allocation import RandBelow
+from sad.core.attaching import TLS
 from sad.model.agreement import OfferRecord, Refusal, Transaction
 from sad.model.algorithms import AKA_KEY_BYTES
 from sad.model.association import Association, AssociationState, EndReason, Phase
@@ -28,7 +29,9 @@ from sad.model.errors import (
 )
 from sad.model.requests import (
     Caller,
+    Flow,
     InstallRequest,
+    NoKeys,
     OfferRequest,
     ScreenRequest,
     VerifyRequest,
@@ -96,6 +99,9 @@ class Offers:
         offer.check_unprotected(request.flow, endpoint, self._gate.own_addresses())
         self._screen_rates.take(request.flow.peer_address, self._shared.clock.boottime())
         choice = self._choose(request.security_client, endpoint)
+        if choice.mechanism == TLS:
+            self._check_room_of_tls(request.private_identity, request.flow, endpoint)
+            return Screened(mechanism=choice.mechanism, refusals=choice.refusals)
         imagined = OfferRequest(
             endpoint=request.endpoint,
             private_identity=request.private_identity,
@@ -209,7 +215,7 @@ class Offers:
         return Offered(
             association=association,
             security_server=association.offer.security_server,
-            refusals=self._choose(request.security_client, endpoint).refusals,
+            refusals=self._choose_by(request, endpoint).refusals,
         )
 
     async def _make(self, caller: Caller, request: OfferRequest, key: str) -> Association:
@@ -225,7 +231,9 @@ class Offers:
         self._gate.require_running()
         endpoint = self._gate.endpoint(caller, request.endpoint)
         on = self._came_on(caller, request, endpoint)
-        choice = self._choose(request.security_client, endpoint)
+        choice = self._choose_by(request, endpoint)
+        if choice.mechanism == TLS:
+            return await self._make_of_tls(request, choice, endpoint, key)
         mechanism = self._gate.set_mechanism(choice.mechanism)
         install = mechanism.install_of(request, choice, endpoint)
         registration = offer.registration_of(install, endpoint)
@@ -305,14 +313,44 @@ class Offers:
         )
         return replaced
 
-    def _choose(self, rows: tuple[str, ...], endpoint: Endpoint) -> Choice:
-        return agreement.choose(rows, endpoint, self._gate.missing_algorithms)
+    def _choose(
+        self, rows: tuple[str, ...], endpoint: Endpoint, *, with_keys: bool = True
+    ) -> Choice:
+        missing = self._gate.missing_algorithms
+        return choosing.choose(rows, endpoint, missing, with_keys=with_keys)
+
+    def _choose_by(self, request: OfferRequest, endpoint: Endpoint) -> Choice:
+        with_keys = request.integrity_key is not None
+        return self._choose(request.security_client, endpoint, with_keys=with_keys)
+
+    # --- an association that waits for its TLS connection ---------------------------------------
+
+    async def _make_of_tls(
+        self, request: OfferRequest, choice: Choice, endpoint: Endpoint, key: str
+    ) -> Association:
+        async with self._shared.lock(tls_offer.registration_of(request.flow, endpoint)):
+            for old in self._check_room_of_tls(request.private_identity, request.flow, endpoint):
+                await self._endings.end_locked(old.id, EndReason.REPLACED)
+            new = tls_offer.decide(
+                request, choice, endpoint, self._gate.circumstances(), self._randbelow, key
+            )
+            return await self._installs.install_locked(self._gate.mechanism(TLS), new, NoKeys())
+
+    def _check_room_of_tls(
+        self, private_identity: str, flow: Flow, endpoint: Endpoint
+    ) -> tuple[Association, ...]:
+        """Raise Busy if one more is too many; return those whose place it takes."""
+        table, around = self._shared.table, self._gate.circumstances()
+        replaced = tls_offer.replaced_by(private_identity, flow, endpoint, table)
+        leaving = frozenset(a.id for a in replaced)
+        check_room(table, around.limits, flow.peer_address, private_identity, leaving, around.now)
+        return replaced
 
     # --- verify ----------------------------------------------------------------------------------
 
     def verify(self, caller: Caller, request: VerifyRequest) -> Verified:
         """Judge a REGISTER on a protected flow by the set that it came on."""
-        sets = self._shared.table.on_flow(request.flow)
+        sets = tuple(a for a in self._shared.table.on_flow(request.flow) if a.ipsec_3gpp)
         if not sets:
             raise UnknownFlow
         for association in sets:

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from netlink.model import ObservedPolicy, ObservedSa, Policy, PolicyId
+from netlink.tcp import ObservedConnection
 from sad.core.agreement import Choice
 from sad.core.allocation import RandBelow
 from sad.core.decision import Circumstances
@@ -15,7 +16,7 @@ from sad.model.credential import CredentialView, HandedOut
 from sad.model.endpoint import Endpoint
 from sad.model.journal import JournalWrite
 from sad.model.key_record import KeyRecord
-from sad.model.requests import Caller, InstallRequest, Keys, OfferRequest
+from sad.model.requests import Caller, Flow, InstallRequest, Keys, OfferRequest
 from sad.model.rules import Lifetimes
 from sad.model.views import Offered, SaCounters
 
@@ -65,6 +66,9 @@ class Credentials(Protocol):
 
     def hand_out(self, endpoint: str, known_generation: str | None) -> HandedOut:
         """Return the set in force; its descriptors are the caller's. Raises NoCredential."""
+
+    def generation(self, endpoint: str) -> str | None:
+        """Return the generation in force, None if there is none."""
 
     def views(self) -> tuple[CredentialView, ...]:
         """Return every set as it stands at this instant."""
@@ -194,6 +198,20 @@ class Keeper(Protocol):
 
     async def lift(self, standing: dict[PolicyId, Policy]) -> None:
         """Remove the endpoints' block policies (orderly stop with stop = "remove")."""
+
+
+class ConnectionMechanism(MechanismDriver, Protocol):
+    """The mechanism whose associations are bound to TCP connections: ``tls``."""
+
+    @property
+    def closes_connections(self) -> bool:
+        """Whether the end of an association ends its connection."""
+
+    async def find(self, flow: Flow) -> ObservedConnection | None:
+        """Return what connection lies between these ports.
+
+        Raises KernelRefused, MechanismUnavailable if this kernel cannot tell.
+        """
 
 
 class OfferHandler(Protocol):

@@ -22,12 +22,14 @@ class StatusPage:
         version: str,
         missing_algorithms: Mapping[str, str],
         kernel_counters: Callable[[], Mapping[str, int]],
+        ends_connections: Callable[[], bool] = lambda: True,
     ) -> None:
         self._shared = shared
         self._reconciler = reconciler
         self._version = version
         self._missing_algorithms = missing_algorithms
         self._kernel_counters = kernel_counters
+        self._ends_connections = ends_connections
         self._started_at = shared.clock.realtime()
 
     def collect(self) -> Status:
@@ -56,6 +58,7 @@ class StatusPage:
             last_problem_at=at,
             last_problem_hint=hint,
             notices=tuple(notices_of(shared.credentials.views())),
+            ends_connections=self._ends_connections(),
         )
 
     def _endpoint(self, endpoint: Endpoint, associations: int) -> EndpointStatus:

@@ -16,6 +16,7 @@ class Step(enum.Enum):
     """What happened; the value is the MESSAGE_ID (sd_journal_print(3)), which never changes."""
 
     INSTALLED = "98ba31b5e5bd42bd8789b6b36937f63a"
+    ATTACHED = "f331050389564f1bb468a855b68e0967"
     ESTABLISHED = "ad7d52dc19e14e228744e51e312f3f7a"
     IN_USE = "29608f91c7924df59cf272684c19e31b"
     LENGTHENED = "edcd352f266a43558760e41c0c2e8ee6"
@@ -59,6 +60,10 @@ def _words(step: Step, association: Association, seconds: int) -> str:
         case Step.INSTALLED:
             peer = association.path.peer_address
             return f"installed on {association.endpoint} for {peer}, {seconds} s left"
+        case Step.ATTACHED:
+            tls = association.tls
+            who = "" if tls is None or tls.identity is None else f" as {tls.identity}"
+            return f"bound to a connection of {association.path.peer_address}{who}"
         case Step.ESTABLISHED:
             return f"established, {seconds} s left"
         case Step.IN_USE:

@@ -15,6 +15,8 @@ Profile ``ims``, a P-CSCF:
 ``tables``          what the workers share (htable)
 ``daemon``          calls of ``sad``: what they answer, what is tried again later
 ``following``       what ``sad`` ends by itself leaves the tables
+``connections``     TLS connections and their associations
+``tls_table``       what the workers share of them (htable)
 ``registering``     REGISTER and its answers
 ``routing``         every other request
 ==================  =============================================================================
@@ -25,14 +27,14 @@ Profile ``rfc3329``, a registrar or proxy that is the first hop:
 ``sad-rfc3329.cfg``      the routes to include: who is proven, challenges, refusals
 ``example-rfc3329.cfg``  a whole registrar around them
 ``sad_rfc3329``          what ``app_python3`` loads
-``agreement_hook``       the entry point
+``agreement_hook``       the entry points
 ``agreement_settings``   ``sad.*`` of the Kamailio configuration
 ``agreement``            the endpoint's list, as ``sad`` tells it
 ``credentials``          digest credentials of our realm
 ``agreeing``             what :mod:`sip_hooks.secagree` decides is carried out
 =======================  ========================================================================
 
-``message`` and ``daemon`` serve both.
+``message``, ``daemon``, ``following``, ``connections`` and ``tls_table`` serve both.
 
 State lives in the SIP transaction (AVPs) and in shared tables, never in Python: the answer to a
 request is handled by another worker.

@@ -1,7 +1,8 @@
 """What a request gets in profile rfc3329: the library decides, this carries it out.
 
 The way: the routes of ``sad-rfc3329.cfg`` have Kamailio check the credentials, :meth:`judge` says
-what follows. Nothing is remembered between requests (R3329-2.1-d).
+what follows. Nothing is remembered of agreements between requests (R3329-2.1-d), but to which
+association a TLS connection is bound.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Optional, Sequence, Tuple
 from sip_hooks.kamailio import message
 from sip_hooks.kamailio.agreement import AgreementSource
 from sip_hooks.kamailio.agreement_settings import AgreementSettings
+from sip_hooks.kamailio.connections import Connections, is_over_tls
 from sip_hooks.kamailio.credentials import Credentials, credentials_of, without
 from sip_hooks.kamailio.message import Dropped, Refused
 from sip_hooks.secagree import strip_sec_agree
@@ -33,8 +35,6 @@ _REASONS = {
     502: "Bad Gateway",
 }
 _PROVEN, _UNPROVEN = "1", "0"
-#: UPD-8996: what Kamailio's tls module calls the versions that ``tls`` may mean.
-_TLS_VERSIONS = frozenset({"TLSv1.2", "TLSv1.3"})
 #: qop and algorithm of every digest that can stand in the list here.
 _LISTED = ("auth", "md5")
 
@@ -46,9 +46,12 @@ class Challenged(Refused):
 class Agreeing:
     """Decides about every request of one interface."""
 
-    def __init__(self, settings: AgreementSettings, source: AgreementSource) -> None:
+    def __init__(
+        self, settings: AgreementSettings, source: AgreementSource, connections: Connections
+    ) -> None:
         self._settings = settings
         self._source = source
+        self._connections = connections
 
     def judge(self) -> None:
         """Let the request in hand go on, without what was of this hop; or Refused, Dropped."""
@@ -70,7 +73,35 @@ class Agreeing:
             raise Dropped
         if decision.status:
             raise _refusal(decision, agreement.mechanisms)
+        if protection is Protection.TLS and _lists(agreement.mechanisms, TLS):
+            self._attach(method, credentials)
         self._strip(method)
+
+    def _attach(self, method: str, credentials: Optional[Credentials]) -> None:
+        """Bind the connection (R3329-2.5); who the user is may show later (407)."""
+        if method in UNANSWERED_METHODS:
+            return  # of an INVITE that has bound it
+        if credentials is None:
+            name = "{}@{}".format(message.value("$fU"), message.value("$fd"))
+        else:
+            name = "{}@{}".format(credentials.username, self._settings.realm)
+        self._connections.attach(name, proven=credentials is not None)
+
+    def registered(self) -> None:
+        """A REGISTER that came in hand was granted: the connection lives as long as its contact.
+
+        The contacts of this connection count, in the table and under the address that
+        ``$var(sad_location)`` and ``$var(sad_aor)`` name, else ``location`` and To.
+        """
+        if not is_over_tls():
+            return
+        location, aor = message.variable("sad_location"), message.variable("sad_aor")
+        aor = aor or message.value("$tu")
+        seconds = message.seconds_of_contacts(location or "location", aor)
+        if seconds > 0:
+            self._connections.confirm(seconds, (aor,))
+        else:
+            self._connections.release()
 
     def _credentials(self, method: str) -> Optional[Credentials]:
         """Return the credentials that Kamailio has found good, if they are for this request.
@@ -112,7 +143,7 @@ def _protection(
     By a connection with TLS it is tls where that is listed: credentials then say who the user is,
     and need no d-ver (RFC 3329 2.4).
     """
-    over_tls = _is_over_tls()
+    over_tls = is_over_tls()
     if over_tls and _lists(listed, TLS):
         return Protection.TLS, None
     if credentials is not None and _lists(listed, DIGEST):
@@ -120,11 +151,6 @@ def _protection(
     if method in UNANSWERED_METHODS and message.value("$var(sad_proven)") == _PROVEN:
         return Protection.AGREED, DIGEST  # of an INVITE that was let pass (GAP-2)
     return (Protection.TLS if over_tls else Protection.NONE), None
-
-
-def _is_over_tls() -> bool:
-    over_tls = message.value("$pr") in {"tls", "wss"}
-    return over_tls and message.value("$tls_version") in _TLS_VERSIONS
 
 
 def _lists(mechanisms: Sequence[SecMechanism], name: str) -> bool:

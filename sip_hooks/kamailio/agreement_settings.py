@@ -25,7 +25,8 @@ class AgreementSettings:
 
     ``realm`` is that of the digest challenge. ``accept_tls`` serves who came by TLS without an
     agreement (R3329-3-b). ``has_tls``: Kamailio listens with TLS, so the list may have tls.
-    ``timeout`` bounds one call of the daemon, in seconds.
+    ``timeout`` bounds one call of the daemon, in seconds. ``tls_seconds`` is how long a TLS
+    connection may live without a registration, ``linger`` how long after its end.
     """
 
     socket: str
@@ -36,6 +37,8 @@ class AgreementSettings:
     has_tls: bool
     reading: Reading
     lenient: bool
+    tls_seconds: int = 3600
+    linger: int = 5
 
     def rules(self, *, required: bool) -> ServerRules:
         """Return the library's rules for an endpoint with that policy."""
@@ -84,4 +87,15 @@ def read_agreement_settings(parameter: Callable[[str], str]) -> AgreementSetting
         has_tls=parameter("has_tls").strip() == "1",
         reading=reading[0],
         lenient=reading[1],
+        tls_seconds=_number(parameter, "tls_seconds", 3600, 604_800),
+        linger=_number(parameter, "linger", 5, 128),
     )
+
+
+def _number(parameter: Callable[[str], str], name: str, default: int, most: int) -> int:
+    value = parameter(name).strip()
+    if not value:
+        return default
+    if not value.isdigit() or not 1 <= int(value) <= most:
+        raise SettingError("sad.{} is not a number of 1 to {}".format(name, most))
+    return int(value)

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any, Deque, Dict, Optional, Set, Tuple
+from typing import Any, Container, Deque, Dict, Optional, Set, Tuple
 
 from sip_hooks.client import BadReply, CallError, Client, ClientError, Subscription, TimedOut
-from sip_hooks.kamailio import message, tables
-from sip_hooks.kamailio.settings import HookSettings
+from sip_hooks.kamailio import message, tables, tls_table
+from sip_hooks.kamailio.daemon import CallSettings
 from sip_hooks.kamailio.tables import Association
 
 _MONITOR = "org.sipsad.Associations.Monitor"
@@ -32,11 +32,32 @@ _MOST_LATE = 4096
 _AT_ONCE = 32_768
 
 
+class _Known:
+    """What the tables of this configuration hold: SA sets, TLS connections, or both."""
+
+    def __init__(self, *, sets: bool, connections: bool) -> None:
+        self.sets = sets
+        self.connections = connections
+
+    def unlisted(self, listed: Container[str]) -> Set[str]:
+        """Return the ids of what is known and not ``listed``."""
+        found: Set[str] = tables.unlisted(listed) if self.sets else set()
+        return found | tls_table.unlisted(listed) if self.connections else found
+
+    def forget(self, ids: Container[str], most: int) -> int:
+        """Forget up to so many entries; return how many were found."""
+        found = tables.forget_sets(ids, most) if self.sets else 0
+        if self.connections and found < most:
+            found += tls_table.forget_all(ids, most - found)
+        return found
+
+
 class _Comparison:
     """Of the tables with what the daemon lists at the beginning of a subscription."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: _Known) -> None:
         self.ready = False
+        self._known = known
         self._listed: Set[str] = set()
         self._unlisted: Optional[Set[str]] = None
         self._forgotten = 0
@@ -50,11 +71,11 @@ class _Comparison:
     def turn(self, end: float) -> bool:
         """Go on until the instant ``end``; return whether all is done."""
         if self._unlisted is None:
-            self._unlisted = tables.unlisted(self._listed)
+            self._unlisted = self._known.unlisted(self._listed)
             return not self._unlisted
         self._unlisted -= self._listed
         while time.monotonic() < end:
-            found = tables.forget_sets(self._unlisted, _AT_ONCE)
+            found = self._known.forget(self._unlisted, _AT_ONCE)
             self._forgotten += found
             if found < _AT_ONCE:
                 if self._forgotten:
@@ -66,7 +87,10 @@ class _Comparison:
 class Follower:
     """The reader of one process."""
 
-    def __init__(self, settings: HookSettings) -> None:
+    def __init__(
+        self, settings: CallSettings, *, sets: bool = True, connections: bool = False
+    ) -> None:
+        self._known = _Known(sets=sets, connections=connections)
         self._client = Client(settings.socket, timeout=settings.timeout)
         self._late_seconds = settings.timeout + _LATE_SECONDS
         self._subscription: Optional[Subscription] = None
@@ -80,7 +104,7 @@ class Follower:
         try:
             if self._subscription is None:
                 self._subscription = self._client.subscribe(_MONITOR, {})
-                self._comparison = _Comparison()
+                self._comparison = _Comparison(self._known)
             drained = self._drain(self._subscription, end)
         except ClientError as error:
             self._lost(error)
@@ -129,6 +153,8 @@ class Follower:
     def _ended(self, association: Association) -> None:
         if self._comparison is not None:
             self._comparison.ends(association["id"])
+        if association.get("tls") and self._known.connections:
+            tls_table.forget(association)
         if association.get("ipsec3gpp") is None:
             return
         tables.forget_set(association)

@@ -62,6 +62,12 @@ def value(name: str) -> str:
     return "" if found is None else str(found)
 
 
+def variable(name: str) -> str:
+    """Return ``$var(NAME)`` as text; one that was never set is 0 to Kamailio, and empty here."""
+    found = value("$var({})".format(name))
+    return "" if found == "0" else found
+
+
 def set_value(name: str, text: str) -> None:
     """Set a pseudo-variable."""
     KSR.pv.sets(name, text)
@@ -169,6 +175,31 @@ def send_to(protocol: str, local: Tuple[str, int], remote: Tuple[str, int]) -> N
 def from_own_address() -> bool:
     """Whether the source is one of this server's own addresses."""
     return bool(KSR.is_myself_srcip())
+
+
+def close_connection(number: str) -> None:
+    """Close a TCP connection by Kamailio's own number; one that is gone is no error."""
+    if number.isdigit():
+        KSR.tcpops.tcp_close_connection_id(int(number))
+
+
+def seconds_of_contacts(table: str, aor: str) -> int:
+    """Return how long the longest contact of an address of record lives on the connection in hand.
+
+    0 if there is none: it has been de-registered.
+    """
+    left, now = 0, int(value("$TS") or 0)
+    if KSR.registrar.reg_fetch_contacts(table, aor, "sad") < 0:
+        return left
+    try:
+        connection = value("$conid")
+        for number in range(int(value("$ulc(sad=>count)") or 0)):
+            if value("$(ulc(sad=>conid)[{}])".format(number)) == connection:
+                expires = int(value("$(ulc(sad=>expires)[{}])".format(number)) or 0)
+                left = max(left, expires - now)
+    finally:
+        KSR.registrar.reg_free_contacts("sad")
+    return left
 
 
 def log(text: str) -> None:

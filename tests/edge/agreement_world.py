@@ -30,6 +30,7 @@ TLS_PORT = 5061
 _OURS = (
     ("\n##!define WITH_TLS", "\n#!define WITH_TLS"),
     ('"nonce_expire", 300', f'"nonce_expire", {round(PATIENCE / 5)}'),
+    ("\n##!define WITH_CLIENT_CERTIFICATES", "\n#!define WITH_CLIENT_CERTIFICATES"),
     ("\nchildren=4", "\nchildren=2"),
     ("\ntcp_children=4", "\ntcp_children=1"),
 )
@@ -109,12 +110,16 @@ def agreement_world(**settings: str) -> Iterator[AgreementWorld]:
         authority = Authority()
         issued = authority.issue(f"URI:sip:{DOMAIN}", f"DNS:{DOMAIN}").write(folder)
         shutil.chown(issued.key, USER, USER)
+        authorities = folder / "authorities.pem"
+        authorities.write_bytes(authority.certificate)
+        authorities.chmod(0o644)
         values = {
             "_ACCESS4_": EDGE,
             "_ACCESS6_": EDGE6,
             "_DOMAIN_": DOMAIN,
             "_CERTIFICATE_": str(issued.certificate),
             "_KEY_": str(issued.key),
+            "_AUTHORITIES_": str(authorities),
             "sad.socket": str(daemon.socket),
             "sad.timeout_ms": "3000",
         }

@@ -28,9 +28,9 @@ class Issued:
     certificate: bytes
     _key: ec.EllipticCurvePrivateKey
 
-    def write(self, folder: Path) -> Files:
+    def write(self, folder: Path, name: str = "") -> Files:
         """Write both; the key is its owner's alone."""
-        files = Files(folder / "certificate.pem", folder / "key.pem")
+        files = Files(folder / f"{name}certificate.pem", folder / f"{name}key.pem")
         files.certificate.write_bytes(self.certificate)
         files.certificate.chmod(0o644)
         files.key.touch(0o600)
@@ -56,14 +56,17 @@ class Authority:
         built = builder.add_extension(extension, critical=True).sign(self._key, hashes.SHA256())
         self.certificate = built.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, *names: str, ends_in: dt.timedelta = 24 * _MARGIN) -> Issued:
+    def issue(
+        self, *names: str, ends_in: dt.timedelta = 24 * _MARGIN, of_client: bool = False
+    ) -> Issued:
         """Issue one for ``names``, each ``DNS:...`` or ``URI:...``; it may be over already."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = dt.datetime.now(dt.UTC)
         nobody = x509.Name([])
         starts = now + min(ends_in, dt.timedelta()) - _MARGIN
         alternatives = [_KINDS[n.partition(":")[0]](n.partition(":")[2]) for n in names]
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        of = ExtendedKeyUsageOID.CLIENT_AUTH if of_client else ExtendedKeyUsageOID.SERVER_AUTH
+        usage = x509.ExtendedKeyUsage([of])
         built = (
             _builder(nobody, self._name, key, starts, now + ends_in)
             .add_extension(x509.SubjectAlternativeName(alternatives), critical=True)

@@ -8,6 +8,7 @@ from sip_hooks.secagree.certificate import find_domain_fault
 from sip_hooks.secagree.client_role import headers_for, start_failed, started
 from sip_hooks.secagree.starting import StartTls, host_of
 from tests.edge.agreeing_ue import AgreeingUe
+from tests.edge.certificates import Files
 from tests.support.daemon import PATIENCE
 from tests.support.namespaces import Namespace
 from tests.ue.sip import Request, Response, StreamFramer, parse
@@ -18,14 +19,22 @@ _VERSIONS = {(1, 2): ssl.TLSVersion.TLSv1_2, (1, 3): ssl.TLSVersion.TLSv1_3}
 class TlsUe(AgreeingUe):
     """As :class:`AgreeingUe`; trusts ``authority`` (PEM) and finds sips of its domain at ``at``.
 
-    Once a connection stands nothing is sent or taken any other way.
+    Once a connection stands nothing is sent or taken any other way. ``shows`` is its own
+    certificate.
     """
 
     def __init__(
-        self, namespace: Namespace, *, authority: bytes, at: tuple[str, int], **settings: Any
+        self,
+        namespace: Namespace,
+        *,
+        authority: bytes,
+        at: tuple[str, int],
+        shows: Files | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(namespace, **settings)
         self._namespace, self._authority, self._at = namespace, authority, at
+        self._shows = shows
         self._framer = StreamFramer()
         self._waiting: list[bytes] = []
         self.connection: ssl.SSLSocket | None = None
@@ -83,6 +92,8 @@ class TlsUe(AgreeingUe):
         context.minimum_version = _VERSIONS[start.minimum_version]
         context.check_hostname = False  # its rules are those of HTTPS
         context.load_verify_locations(cadata=self._authority.decode())
+        if self._shows is not None:
+            context.load_cert_chain(*self._shows)
         domain = host_of(start.uri)
         with self._namespace.enter():
             plain = socket.create_connection(self._at, PATIENCE)

@@ -108,6 +108,7 @@ def status(**changes: Any) -> GetStatusOut:
         "lastProblem": None,
         "lastProblemAt": None,
         "lastProblemHint": None,
+        "endsConnections": True,
     } | changes
     sample: GetStatusOut = values
     return sample

@@ -8,7 +8,7 @@ from sad.core.decision import Circumstances
 from sad.model.agreement import OfferRecord, Transaction
 from sad.model.association import Association, AssociationState, Phase
 from sad.model.endpoint import Endpoint, Role
-from sad.model.requests import Flow, InstallRequest, OfferRequest
+from sad.model.requests import AttachRequest, Flow, InstallRequest, OfferRequest
 from sad.model.rules import Layout, Lifetimes, Limits
 from sad.model.sa_set import SaSetParameters
 
@@ -132,6 +132,27 @@ def sa_set(**changes: Any) -> SaSetParameters:
     request = install_request()
     values = {name: getattr(request, name) for name in names}
     return SaSetParameters(**(values | changes))
+
+
+TLS_PORT = 5061
+TLS_ENDPOINT = {"ims_mechanisms": ("ipsec-3gpp", "tls"), "tls_port": TLS_PORT}
+
+
+def tls_flow(**changes: Any) -> Flow:
+    """How a request comes over TLS."""
+    values: dict[str, Any] = {"peer_port": 40001, "local_port": TLS_PORT}
+    return clear_flow(**(values | changes))
+
+
+def attach_request(**changes: Any) -> AttachRequest:
+    """The first request over a connection that nothing was offered for."""
+    values: dict[str, Any] = {
+        "endpoint": "access",
+        "private_identity": "001010000000001@ims.example",
+        "public_identities": ("sip:+15550001@ims.example",),
+        "flow": tls_flow(),
+    }
+    return AttachRequest(**(values | changes))
 
 
 def association(**changes: Any) -> Association:

@@ -14,7 +14,7 @@ from sad.core import agreement, offer
 from sad.credentials.keeper import CredentialKeeper
 from sad.model.association import Association, AssociationState, EndReason, Phase
 from sad.model.credential import CredentialView, HandedOut
-from sad.model.endpoint import Endpoint
+from sad.model.endpoint import Endpoint, Role
 from sad.model.errors import (
     FlowInUse,
     NoCredential,
@@ -35,6 +35,7 @@ from sad.model.inspection import (
     Verdict,
 )
 from sad.model.requests import (
+    AttachRequest,
     Caller,
     ConfirmRequest,
     Flow,
@@ -46,7 +47,9 @@ from sad.model.requests import (
     VerifyRequest,
 )
 from sad.model.sa_set import SaSetParameters
+from sad.model.tls_connection import TlsConnection
 from sad.model.views import (
+    Attached,
     DaemonState,
     EndpointStatus,
     Found,
@@ -122,6 +125,7 @@ class MemoryBackend:
         self.cancelled: list[str] = []
         self.requests: list[InstallRequest] = []
         self.offers: list[OfferRequest] = []
+        self.attachments: list[AttachRequest] = []
         self.releases: list[ReleaseRequest] = []
         self.queues: list[asyncio.Queue[WatchEvent]] = []
         self.finalised = 0
@@ -171,6 +175,37 @@ class MemoryBackend:
                 association.offer, request.security_verify, request.security_client
             )
         return Verified(association=association, refusals=())
+
+    async def attach(self, caller: Caller, request: AttachRequest) -> Attached:
+        self._endpoint(caller, request.endpoint)
+        await self._pass_gate(f"attach {request.private_identity}")
+        self.attachments.append(request)
+        flow = request.flow
+        bound = make.association(
+            id=f"{next(self._ids):012}",
+            endpoint=request.endpoint,
+            private_identity=request.private_identity,
+            public_identities=request.public_identities,
+            mechanism="tls",
+            phase=Phase.INSTALLED,
+            sa_set=None,
+            reqid_in=0,
+            reqid_out=(),
+            tls=TlsConnection(
+                role=Role.EDGE,
+                local_address=flow.local_address,
+                local_port=flow.local_port,
+                peer_address=flow.peer_address,
+                peer_port=flow.peer_port,
+                cookie=77,
+                identity=request.identity,
+                credential=request.credential,
+                version=request.version,
+                cipher=request.cipher,
+            ),
+        )
+        self.put(bound)
+        return Attached(association=bound, closes_connection=True)
 
     async def take_into_use(self, caller: Caller, association_id: str) -> Association:
         association = self._mine(caller, association_id)
@@ -237,7 +272,7 @@ class MemoryBackend:
             for a in self.associations.values()
             if a.id == request.association_id
             or a.private_identity == request.private_identity
-            or a.sa_set.ue_address == request.peer_address
+            or a.path.peer_address == request.peer_address
         ]
         if not matching:
             raise NoSuchAssociation
@@ -247,7 +282,7 @@ class MemoryBackend:
         if self.failure is not None:
             raise self.failure
         for association in self.associations.values():
-            sa_set = association.sa_set
+            sa_set = association.path
             if (sa_set.peer_address, sa_set.local_address) == (
                 flow.peer_address,
                 flow.local_address,
@@ -283,7 +318,7 @@ class MemoryBackend:
             for a in self.associations.values()
             if wanted.endpoint in (None, a.endpoint)
             and wanted.private_identity in (None, a.private_identity)
-            and wanted.peer_address in (None, a.sa_set.ue_address)
+            and wanted.peer_address in (None, a.path.peer_address)
             and wanted.mechanism in (None, a.mechanism)
             and wanted.state in (None, a.state)
             and (wanted.deadline_until is None or a.deadline_at <= wanted.deadline_until)

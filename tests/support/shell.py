@@ -9,6 +9,7 @@ from netlink.errors import KernelError
 from netlink.model import Operation, Policy, PolicyId, SaId
 from sad.app_operating import operations_of
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp
+from sad.mechanisms.tls import Tls
 from sad.model.association import Association
 from sad.model.endpoint import Endpoint
 from sad.model.errors import JournalUnavailable
@@ -160,13 +161,15 @@ class Shell:
             self.clock.boottime,
             self.clock.realtime,
         )
+        tls = Tls(self.connections, self.clock.boottime)
         self.shared = Shared(
             settings=Settings(**(values | settings)),
             clock=self.clock,
             journal=JournalWithRecords(self.journal, records) if records else self.journal,
             records=records,
             set_mechanisms={mechanism.name: mechanism},
-            keepers=[mechanism],
+            keepers=[mechanism, tls],
+            other_mechanisms={tls.name: tls},
         )
         self.shared.daemon_state = DaemonState.READY
         self.endings = Endings(self.shared)
@@ -188,6 +191,7 @@ class Shell:
                 kernel_counters=dict,
             ),
             operator=operations_of(self.shared, self.kernel, lambda: {USER.uid: 1}),
+            tls=tls,
         )
 
     def _draw(self, below: int) -> int:

@@ -33,9 +33,14 @@ class Ends:
 class TcpWorld:
     """Implements the world of :mod:`tests.support.connections_contract`."""
 
-    server_port = SERVER_PORT
-
-    def __init__(self, edge: Namespace, ue: Namespace, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self,
+        edge: Namespace,
+        ue: Namespace,
+        stack: contextlib.ExitStack,
+        server_port: int = SERVER_PORT,
+    ) -> None:
+        self.server_port = server_port
         self.edge = edge
         self.ue = ue
         self.ends: dict[TcpConnection, Ends] = {}
@@ -43,7 +48,7 @@ class TcpWorld:
         with edge.enter():
             self.connections = KernelConnections.open()
         stack.callback(self.connections.close)
-        self.listeners = {version: self.listen(EDGE[version]) for version in (4, 6)}
+        self.listeners = {v: self.listen(EDGE[v], server_port) for v in (4, 6)}
 
     def listen(self, address: str, port: int = SERVER_PORT, **options: bool) -> socket.socket:
         """Listen on the edge; options are those of :func:`socket.create_server`."""
@@ -59,9 +64,10 @@ class TcpWorld:
         return opened
 
     def dial(
-        self, version: int, port: int = SERVER_PORT, *, own_port: int = 0
+        self, version: int, port: int | None = None, *, own_port: int = 0
     ) -> tuple[TcpConnection, socket.socket]:
         """Connect from the user agent; nobody accepts."""
+        port = port or self.server_port
         with self.ue.enter():
             opened = socket.socket(FAMILY[version])
         self.keep(opened)
@@ -88,6 +94,12 @@ class TcpWorld:
         if ends.edge is not None:
             ends.edge.close()
 
+    def destroy(self, connection: TcpConnection) -> None:
+        """Have a second program end one."""
+        family = "-6" if ":" in connection.local_address else "-4"
+        peer = f"dport = :{connection.peer_port}"
+        self.edge.run(["ss", "-K", family, "-Htn", "state", "established", f"( {peer} )"])
+
     def listen_for_endings(
         self, deliver: Callable[[ConnectionEvent], None], local_ports: Collection[int]
     ) -> ConnectionEvents:
@@ -102,7 +114,7 @@ class TcpWorld:
 
     @classmethod
     @contextlib.contextmanager
-    def made(cls) -> Iterator[Self]:
+    def made(cls, server_port: int = SERVER_PORT) -> Iterator[Self]:
         """Give one for a test."""
         with contextlib.ExitStack() as stack:
             edge = stack.enter_context(Namespace("edge"))
@@ -115,7 +127,7 @@ class TcpWorld:
                     for v, length in ((4, 24), (6, 64))
                 ),
             )
-            yield cls(edge, ue, stack)
+            yield cls(edge, ue, stack, server_port)
 
 
 def state_of(opened: socket.socket) -> int:

@@ -107,6 +107,7 @@ REFUSALS: list[errors.SadError] = [
     errors.NoSuchEndpoint(endpoint="e"),
     errors.NoSuchAssociation(),
     errors.UnknownFlow(),
+    errors.NoSuchConnection(reason="r"),
     errors.NotPermitted(reason="r", hint="h"),
     errors.BadParameter(parameter="p", reason="r", rule=None, hint="h"),
     errors.AlgorithmUnavailable(algorithm="a", reason="r", hint="h"),

@@ -122,7 +122,11 @@ def test_check_config_shows_list_and_problems(tmp_path: Any) -> None:
     for text, line, reason in (
         (RFC3329, 1, "profile rfc3329 has no mechanism to offer; list at least one"),
         (RFC3329 + 'mechanisms = [\n"digest;q=1"]\n', 9, "replayed (R3329-5-a); set d-qop"),
-        (GOOD + f'mechanisms = ["{DIGEST}"]\n', 7, "profile ims lists ipsec-3gpp alone; remove"),
+        (
+            GOOD + f'mechanisms = ["{DIGEST}"]\n',
+            7,
+            "profile ims knows ipsec-3gpp and tls by their bare",
+        ),
         (GOOD + 'security = "optional"\n', 7, "profile ims serves nobody without protection; wr"),
     ):
         status, _, stderr = check(tmp_path, text)

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.lane.decision import Lane
 from tests.lane.environment import inner_environment
 from tests.lane.host import host_argv
@@ -17,9 +19,10 @@ from tests.lane.host import host_argv
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_tcp_connections_end_on_a_real_kernel(tmp_path: Path) -> None:
-    """Design 7, T24-P-10: everything in ``tests/host/connections.py``, none skipped."""
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "tests/host/connections.py"]
+@pytest.mark.parametrize("what", ["connections", "tls_associations", "kamailio_tls"])
+def test_tcp_connections_end_on_a_real_kernel(tmp_path: Path, what: str) -> None:
+    """Design 7, 9, T24-P-10, R3329-2.5: all of these files of ``tests/host``, none skipped."""
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", f"tests/host/{what}.py"]
     done = subprocess.run(
         host_argv(os.getuid(), ROOT, tmp_path, command),
         cwd=ROOT,

@@ -29,6 +29,8 @@ SETTINGS = {
     "accept_tls": "0",
     "has_tls": "1",
     "dver": "either",
+    "tls_seconds": "",
+    "linger": "",
 }
 
 
@@ -78,6 +80,7 @@ def test_the_settings_become_the_librarys_rules() -> None:
 
     assert (settings.timeout, rules.use, rules.accept_tls) == (0.2, Use.OPTIONAL, False)
     assert settings.has_tls
+    assert (settings.tls_seconds, settings.linger) == (3600, 5)
     assert (rules.reading, rules.lenient) == (Reading.WITH_NAME, True)
     assert settings.rules(required=True).use is Use.REQUIRED
 
@@ -110,6 +113,8 @@ def test_a_list_that_kamailio_cannot_keep_is_not_offered(
         ("timeout_ms", "0", "sad.timeout_ms is not a number of 1 to 60000"),
         ("timeout_ms", "1.5", "sad.timeout_ms is not a number of 1 to 60000"),
         ("dver", "both", "sad.dver is none of with-name, value-only, either"),
+        ("tls_seconds", "0", "sad.tls_seconds is not a number of 1 to 604800"),
+        ("linger", "129", "sad.linger is not a number of 1 to 128"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named(name: str, value: str, reason: str) -> None:
@@ -124,6 +129,7 @@ def test_a_setting_that_is_wrong_is_named(name: str, value: str, reason: str) ->
         ("example-ims.cfg", []),
         ("example-rfc3329.cfg", []),
         ("example-rfc3329.cfg", ["-A", "WITH_TLS"]),
+        ("example-rfc3329.cfg", ["-A", "WITH_TLS", "-A", "WITH_CLIENT_CERTIFICATES"]),
     ],
 )
 def test_the_examples_are_well_formed(example: str, switches: list[str], tmp_path: Path) -> None:
