@@ -20,10 +20,10 @@ ACCEPTANCE_PACKAGES := [ $(PACKAGES) = by-hand ] || \
 	.ci/apt-install $$(awk '!/^\#/ && NF { print $$1 }' .ci/packages-acceptance)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint unit kernel soak fuzz bench demo commands acceptance install deb wheel uninstall clean distclean
+.PHONY: help setup test lint unit kernel soak fuzz bench demo commands acceptance install deb deb-trial wheel uninstall clean distclean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## install what is missing: Debian packages, .venv
 
@@ -75,6 +75,9 @@ install: ## as a systemd service: PREFIX=/opt/sad, DESTDIR; an upgrade keeps ass
 deb: ## the Debian package, into build/; lintian looks at it
 	@.ci/apt-install $$(awk '!/^\#/ && NF { print $$1 }' .ci/packages-deb)
 	@.ci/deb
+
+deb-trial: ## install, upgrade, remove and purge it on a throw-away copy of this machine (root)
+	@.ci/deb-trial
 
 wheel: $(READY) ## the package sip_hooks alone, into build/
 	@.ci/wheel
