@@ -13,7 +13,8 @@ from sad.api.instants import microseconds
 from sad.model.endpoint import Role
 from sad.model.errors import BadParameter
 from sad.model.key_requests import HeldKey, KeyList, RotateKeyRequest
-from sad.model.key_set import Activation, GivenKeys, KeySetDraft
+from sad.model.key_set import GivenKeys, KeySetDraft
+from sad.model.sa_pair import Activation
 
 _ORIGIN: Final = "Control"
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")

@@ -7,7 +7,7 @@ from msgspec import Meta
 from sad.api.wire import Address, HexKey, Identity, Int, Message, Word
 from sad.model.endpoint import Role
 from sad.model.key_requests import KeyState
-from sad.model.key_set import Activation
+from sad.model.sa_pair import Activation
 
 Ports: TypeAlias = Annotated[tuple[Int, ...], Meta(max_length=64)]
 

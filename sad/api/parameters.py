@@ -41,6 +41,7 @@ def ipsec_man(s: SaPairParameters | None) -> shapes.IpsecMan | None:
         integrity_algorithm=s.integrity_algorithm,
         encryption_algorithm=s.encryption_algorithm,
         key_set=s.key_set,
+        activation=s.activation,
     )
 
 

@@ -10,6 +10,7 @@ from sad.api.wire import Address, CallId, HexKey, Identities, Identity, Int, Mes
 from sad.model.association import AssociationState as State
 from sad.model.association import EndReason
 from sad.model.endpoint import Role
+from sad.model.sa_pair import Activation
 
 
 class Registration(Message, frozen=True, kw_only=True):
@@ -70,6 +71,7 @@ class IpsecMan(Message, frozen=True, kw_only=True):
     integrity_algorithm: Word
     encryption_algorithm: Word
     key_set: str
+    activation: Activation
 
 
 class Tls(Message, frozen=True, kw_only=True):

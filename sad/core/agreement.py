@@ -190,24 +190,30 @@ def check_mirrored(offer: OfferRecord, verify: Sequence[str], client: Sequence[s
     T33-7.3.2.3, T24-P-2, T33-H-g: Security-Verify means what was sent (R3329-2.3.1-m),
     Security-Client what was challenged. Raises BadHeader.
     """
-    for name, kept, rows in (
-        (HeaderName.VERIFY, offer.security_server, verify),
-        (HeaderName.CLIENT, offer.security_client, client),
-    ):
-        received = _read(name, rows)
-        expected = parse_header(kept, _KEPT)
-        if received:
-            found = find_difference(expected, received)
-            difference = None if found is None else f"{found.mechanism_index}: {found.text}"
-        else:
-            difference = "missing"  # R3329-2.3.1-o
-        if difference is not None:
-            raise VerifyMismatch(
-                header=name.value,
-                difference=difference,
-                security_server=offer.security_server,
-                hint="never forward it: answer 494 with this list (GAP-7), and let the set expire",
-            )
+    check_verify(offer.security_server, verify)
+    _check_list(HeaderName.CLIENT, offer.security_client, client, offer.security_server)
+
+
+def check_verify(security_server: str, verify: Sequence[str]) -> None:
+    """Raise VerifyMismatch unless Security-Verify means what was sent (R3329-2.3.1-m)."""
+    _check_list(HeaderName.VERIFY, security_server, verify, security_server)
+
+
+def _check_list(name: HeaderName, kept: str, rows: Sequence[str], security_server: str) -> None:
+    received = _read(name, rows)
+    expected = parse_header(kept, _KEPT)
+    if received:
+        found = find_difference(expected, received)
+        difference = None if found is None else f"{found.mechanism_index}: {found.text}"
+    else:
+        difference = "missing"  # R3329-2.3.1-o
+    if difference is not None:
+        raise VerifyMismatch(
+            header=name.value,
+            difference=difference,
+            security_server=security_server,
+            hint="never forward it: answer 494 with this list (GAP-7), and let the set expire",
+        )
 
 
 def brings_new_spis(rows: Sequence[str], sa_set: SaSetParameters) -> bool:

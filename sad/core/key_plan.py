@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from sad.model.association import Association, AssociationState, EndReason, Phase
-from sad.model.key_set import Activation, KeySet
+from sad.model.key_set import KeySet
 from sad.model.rules import Lifetimes
+from sad.model.sa_pair import Activation
 
 MECHANISM: Final = "ipsec-man"
 

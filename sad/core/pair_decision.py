@@ -88,6 +88,7 @@ def pair_of(key_set: KeySet) -> SaPairParameters:
         key_set=key_set.name,
         key_check=key_set.key_check,
         lasting=key_set.lasting,
+        activation=key_set.activation,
     )
 
 

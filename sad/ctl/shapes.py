@@ -42,6 +42,7 @@ class IpsecMan(TypedDict):
     integrityAlgorithm: str
     encryptionAlgorithm: str
     keySet: str
+    activation: str
 
 
 class Tls(TypedDict):

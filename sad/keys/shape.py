@@ -14,7 +14,8 @@ from netlink.secret import Secret
 from sad.config.problems import refused
 from sad.config.values import Address, Count, EndpointName, PeerAddress, PortList
 from sad.model.endpoint import Role
-from sad.model.key_set import Activation, GivenKeys, KeySetDraft
+from sad.model.key_set import GivenKeys, KeySetDraft
+from sad.model.sa_pair import Activation
 
 _HEX_HINT: Final = "write it as text of hex digits, without 0x and without separators"
 

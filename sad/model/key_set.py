@@ -3,7 +3,6 @@
 RFC 3329 2.4 leaves their distribution open, 2.5 their lifetime: both come out of band.
 """
 
-import enum
 import hashlib
 import hmac
 from dataclasses import dataclass, field
@@ -11,15 +10,7 @@ from dataclasses import dataclass, field
 from netlink.model import SaKeys
 from netlink.secret import Secret
 from sad.model.endpoint import Role
-
-
-class Activation(enum.StrEnum):
-    """When the SAs of a key set are made."""
-
-    ALWAYS = "always"
-    """As soon as it is valid."""
-    AGREEMENT = "agreement"
-    """When the peer has agreed on ``ipsec-man``, by ``Offer``."""
+from sad.model.sa_pair import Activation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

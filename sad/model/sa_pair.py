@@ -1,8 +1,18 @@
 """The parameters of one manually keyed pair of SAs (``ipsec-man``)."""
 
+import enum
 from dataclasses import dataclass
 
 from sad.model.endpoint import Role
+
+
+class Activation(enum.StrEnum):
+    """When the SAs of a key set are made."""
+
+    ALWAYS = "always"
+    """As soon as it is valid."""
+    AGREEMENT = "agreement"
+    """When the peer has agreed on ``ipsec-man``, by ``Offer``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,6 +22,7 @@ class SaPairParameters:
     ``spi_in`` is the SPI of packets to this node. Algorithms are RFC 3329 names. ``key_set`` is
     the name under which the keys were handed over out of band, ``key_check`` tells other keys
     from them, and ``lasting`` says that they stand in a file (:class:`sad.model.key_set.KeySet`).
+    With ``activation`` agreement it ends with a registration, too.
     """
 
     role: Role
@@ -26,6 +37,7 @@ class SaPairParameters:
     key_set: str
     key_check: str = ""
     lasting: bool = True
+    activation: Activation = Activation.ALWAYS
 
     @property
     def local_spis(self) -> tuple[int, ...]:

@@ -116,7 +116,7 @@ class KeyCollection:
             now = new.get(name)
             if now is old:
                 continue
-            if now is None or pair_of(now) != pair_of(old) or now.activation != old.activation:
+            if now is None or pair_of(now) != pair_of(old):
                 yield name
             old.wipe()
 

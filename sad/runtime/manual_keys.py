@@ -17,8 +17,9 @@ from sad.model.endpoint import Endpoint
 from sad.model.errors import Busy, MechanismUnavailable, SadError
 from sad.model.key_record import KeyRecord, PairRecord
 from sad.model.key_requests import HeldKey, KeyList, KeyState, RotateKeyRequest
-from sad.model.key_set import Activation, KeySet, KeySetDraft
+from sad.model.key_set import KeySet, KeySetDraft
 from sad.model.requests import Caller, ConfirmRequest, OfferRequest
+from sad.model.sa_pair import Activation
 from sad.model.views import DaemonState, Offered
 from sad.runtime.key_collection import LoadKeys, copy_of
 from sad.runtime.key_keeper import KeyKeeper

@@ -14,10 +14,11 @@ from sip_hooks.kamailio.agreement import AgreementSource
 from sip_hooks.kamailio.agreement_settings import AgreementSettings
 from sip_hooks.kamailio.connections import Connections, is_over_tls
 from sip_hooks.kamailio.credentials import Credentials, credentials_of, without
+from sip_hooks.kamailio.manual_keying import ManualKeying
 from sip_hooks.kamailio.message import Dropped, Refused
 from sip_hooks.secagree import strip_sec_agree
 from sip_hooks.secagree.digest import DigestUse
-from sip_hooks.secagree.mechanism import DIGEST, TLS, SecMechanism
+from sip_hooks.secagree.mechanism import DIGEST, IPSEC_MAN, TLS, SecMechanism
 from sip_hooks.secagree.prediction import Need
 from sip_hooks.secagree.profiles import UNANSWERED_METHODS
 from sip_hooks.secagree.requests import Protection, Request
@@ -47,11 +48,16 @@ class Agreeing:
     """Decides about every request of one interface."""
 
     def __init__(
-        self, settings: AgreementSettings, source: AgreementSource, connections: Connections
+        self,
+        settings: AgreementSettings,
+        source: AgreementSource,
+        connections: Connections,
+        manual: ManualKeying,
     ) -> None:
         self._settings = settings
         self._source = source
         self._connections = connections
+        self._manual = manual
 
     def judge(self) -> None:
         """Let the request in hand go on, without what was of this hop; or Refused, Dropped."""
@@ -60,6 +66,11 @@ class Agreeing:
         method = message.value("$rm")
         credentials = self._credentials(method)
         protection, mechanism = _protection(method, credentials, agreement.mechanisms)
+        peer = None
+        if protection is Protection.NONE and _lists(agreement.mechanisms, IPSEC_MAN):
+            peer = self._manual.peer()
+            if peer is not None:
+                protection, mechanism = Protection.AGREED, IPSEC_MAN
         decision = decide_request(
             Request(method, headers, protection, mechanism),
             self._settings.rules(required=agreement.required),
@@ -72,9 +83,13 @@ class Agreeing:
         if decision.action is ServerAction.DROP:
             raise Dropped
         if decision.status:
+            if peer is None and _takes(decision, agreement.mechanisms, IPSEC_MAN):
+                self._manual.prepare()  # R3329-2.4-ipsec-b: the SAs stand before it is told
             raise _refusal(decision, agreement.mechanisms)
         if protection is Protection.TLS and _lists(agreement.mechanisms, TLS):
             self._attach(method, credentials)
+        if peer is not None:
+            self._manual.proven(peer, method)
         self._strip(method)
 
     def _attach(self, method: str, credentials: Optional[Credentials]) -> None:
@@ -176,6 +191,16 @@ def _use(method: str, credentials: Credentials) -> DigestUse:
         nc=credentials.nc,
         cnonce=credentials.cnonce,
     )
+
+
+def _takes(decision: ServerDecision, listed: Sequence[SecMechanism], name: str) -> bool:
+    """Whether a client is to take this mechanism of the list; who offers nothing may know it."""
+    prediction = decision.prediction
+    if prediction is None:
+        return False
+    if prediction.own_index is None:
+        return not prediction.refusals and _lists(listed, name)
+    return listed[prediction.own_index].name.lower() == name
 
 
 def _refusal(decision: ServerDecision, listed: Sequence[SecMechanism]) -> Refused:

@@ -14,6 +14,7 @@ from sip_hooks.kamailio.agreement_settings import AgreementSettings, read_agreem
 from sip_hooks.kamailio.connections import Connections
 from sip_hooks.kamailio.daemon import DaemonCalls
 from sip_hooks.kamailio.following import Follower
+from sip_hooks.kamailio.manual_keying import ManualKeying
 from sip_hooks.kamailio.message import Dropped, Refused
 from sip_hooks.kamailio.settings import SettingError
 
@@ -29,7 +30,12 @@ class _Worker:
         connections = Connections(
             self.calls, settings.endpoint, settings.linger, settings.tls_seconds
         )
-        self.agreeing = Agreeing(settings, AgreementSource(self.calls, settings), connections)
+        self.agreeing = Agreeing(
+            settings,
+            AgreementSource(self.calls, settings),
+            connections,
+            ManualKeying(self.calls, settings),
+        )
 
 
 class AgreementHook:

@@ -130,18 +130,6 @@ def test_man_at_not_after_the_sas_are_gone_and_nothing_passes(world: ManWorld) -
     assert world.is_silent()
 
 
-def test_man_a_set_waits_for_its_time(world: ManWorld) -> None:
-    """RFC 3329 2.5: no SAs before not_before; at it they stand without anybody's word."""
-    world.write("peer.toml", set_for(600, begins=1.5))
-    world.reload()
-    assert [k["state"] for k in world.keys(world.a_daemon)] == ["waiting"]
-    assert eye.states(world.a) == []
-    assert world.is_silent()
-
-    world.wait_in_force("old")
-    assert world.passes()
-
-
 def test_man_rotation_under_traffic_loses_none(world: ManWorld) -> None:
     """RFC 3329 2.5: 100 messages a second each way, and none is lost over the rotation.
 
@@ -239,66 +227,6 @@ def test_man_a_restart_and_a_flush_lose_nothing(world: ManWorld) -> None:
     assert rebuilt["id"] == before["id"]
     assert world.passes()
     assert sequence(world.a, 8193) == (1 << 24) + 1
-
-
-def test_man_a_released_set_stays_away_until_the_files_are_read_again(world: ManWorld) -> None:
-    """An operator's Release holds against the file; a reload is the operator's word, too."""
-    world.write("peer.toml", set_for(600, {"name": "released"}))
-    world.reload()
-    world.wait_in_force("released")
-    (association,) = world.a_daemon.associations()
-
-    world.a_daemon.call("Release", id=association["id"])
-
-    assert [k["state"] for k in world.keys(world.a_daemon)] == ["released"]
-    assert eye.states(world.a) == []
-    world.reload()
-    world.wait_in_force("released")
-    assert sequence(world.a, 8193) == 1 << 24
-    assert world.passes()
-
-
-def test_man_a_bad_file_disturbs_no_other(world: ManWorld) -> None:
-    """What stood stands on: a mistake in its own file, and one in another's."""
-    world.write("peer.toml", set_for(600))
-    world.reload()
-    world.wait_in_force("old")
-    (before,) = world.a_daemon.associations()
-    world.write("wrong.toml", set_for(600, NEXT | {"spi_in": 4097}))
-    world.write("peer.toml", set_for(600, {"integrity": "aes-gmac"}))
-
-    world.reload()
-
-    assert [a["id"] for a in world.a_daemon.associations()] == [before["id"]]
-    assert world.passes()
-    problems = world.a_daemon.client.call("org.sipsad.Control.ListKeys", {})["problems"]
-    assert [p["key"] for p in problems] == ["old.integrity", "new.spi_in"]
-    assert "key set is refused" in world.a_daemon.status()["lastProblem"]
-
-
-def test_man_a_file_that_is_changed_or_removed_is_followed(world: ManWorld) -> None:
-    """Other keys under the same SPIs: the old SAs end, new ones stand; no file, no SAs."""
-    world.write("peer.toml", set_for(600))
-    world.reload()
-    world.wait_in_force("old")
-    changed = set_for(600, {"integrity_key": NEXT_INTEGRITY_KEY})
-    world.write("peer.toml", changed)
-    world.reload()
-    wait_until(
-        lambda: (
-            {s.auth_key for side in (world.a, world.b) for s in eye.states(side)}
-            == {NEXT_INTEGRITY_KEY}
-        ),
-        "the new keys are in the kernel",
-    )
-    assert world.passes()
-
-    for side in ("a", "b"):
-        (world.keys_of(side) / "peer.toml").unlink()
-    world.reload()
-    for daemon in (world.a_daemon, world.b_daemon):
-        wait_until(lambda d=daemon: not d.associations(), "the association ends")  # type: ignore[misc]  # mypy: defaults of lambdas
-    assert world.is_silent()
 
 
 def test_man_no_key_shows_anywhere(world: ManWorld) -> None:

@@ -8,7 +8,8 @@ from netlink.secret import Secret
 from sad.core.pair_decision import pair_of
 from sad.model.association import Association, AssociationState, Phase
 from sad.model.endpoint import Role
-from sad.model.key_set import Activation, KeySet
+from sad.model.key_set import KeySet
+from sad.model.sa_pair import Activation
 from tests.support.key_files import DAY, NOW
 
 #: CLOCK_BOOTTIME at NOW.

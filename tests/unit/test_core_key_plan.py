@@ -7,8 +7,9 @@ import pytest
 from sad.core.key_plan import Instant, KeyPlan, plan_keys, sets_to_offer
 from sad.core.lifecycle import confirm_keyed, expiry_reason, prove
 from sad.model.association import Association, AssociationState, EndReason
-from sad.model.key_set import Activation, KeySet
+from sad.model.key_set import KeySet
 from sad.model.rules import Lifetimes
+from sad.model.sa_pair import Activation
 from tests.support.key_files import DAY, NOW
 from tests.support.key_sets import BOOTTIME, association_of, key_set, successor
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sad.model.endpoint import Role
-from sad.model.key_set import Activation
+from sad.model.sa_pair import Activation
 from tests.support.key_files import (
     DAY,
     ENCRYPTION_KEY,

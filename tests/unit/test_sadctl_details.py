@@ -229,6 +229,7 @@ def test_every_mechanism_shows_what_it_is_made_of() -> None:
         "integrityAlgorithm": "hmac-sha-1-96",
         "encryptionAlgorithm": "null",
         "keySet": "trunk-1",
+        "activation": "always",
     }
     tls = {
         "localAddress": "2001:db8::1",
