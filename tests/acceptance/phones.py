@@ -47,9 +47,9 @@ class RememberingXfrm(IpXfrm):
 
     async def add(self, sa_set: SaSet) -> None:
         transforms = sa_set.transforms
-        assert transforms.auth is not None
-        assert transforms.enc is not None
-        self.keys |= {transforms.auth[1], transforms.auth[1][:16], transforms.enc[1]} - {b""}
+        parts = (transforms.auth, transforms.enc, transforms.aead)
+        keys = {part[1] for part in parts if part is not None}
+        self.keys |= (keys | {key[:16] for key in keys}) - {b""}
         await super().add(sa_set)
 
 
@@ -131,6 +131,7 @@ class Phones:
         *,
         version: int = 4,
         transport: str = "UDP",
+        alg: str = "hmac-sha-1-96",
         ealg: str = "aes-cbc",
         stays: bool = False,
     ) -> dict[str, Any]:
@@ -145,7 +146,7 @@ class Phones:
             port=0,
             timers=TIMERS,
             transport=transport,
-            algorithms=(("hmac-sha-1-96", ealg),),
+            algorithms=((alg, ealg),),
         )
         made = (StayingUe if stays else Ue)(config, self._xfrm)
         await made.start()

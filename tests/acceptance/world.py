@@ -13,7 +13,10 @@ from tests.support.sniffer import Packet
 
 @dataclass
 class World:
-    """Both machines, the phones and the wire. ``begun``: packets before this scenario."""
+    """Both machines, the phones and the wire. ``begun``: packets before this scenario.
+
+    ``keys`` are those that scenarios made, to look for in logs.
+    """
 
     edge: Edge
     ue: Machine
@@ -22,6 +25,7 @@ class World:
     folder: Path
     begun: int = 0
     notes: list[str] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
 
     def note(self, text: str) -> None:
         """Write something into the scenario's log."""
