@@ -41,7 +41,7 @@ class Connection:
         except PermissionError:
             raise Unavailable(
                 f"{path} may not be opened by this user",
-                "have charon's socket belong to the group sad: see README, ipsec-ike",
+                "have it belong to group sad (strongswan.service.d/sad.conf), restart it",
             ) from None
         except TimeoutError:
             raise Unavailable(

@@ -1,6 +1,7 @@
 """Certificates of a test: an authority of its own, and what it issues."""
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _MARGIN = dt.timedelta(hours=1)
-_KINDS = {"DNS": x509.DNSName, "URI": x509.UniformResourceIdentifier}
+_KINDS: dict[str, Callable[[str], x509.GeneralName]] = {
+    "DNS": x509.DNSName,
+    "EMAIL": x509.RFC822Name,
+    "URI": x509.UniformResourceIdentifier,
+}
 
 
 class Files(NamedTuple):
@@ -59,7 +64,7 @@ class Authority:
     def issue(
         self, *names: str, ends_in: dt.timedelta = 24 * _MARGIN, of_client: bool = False
     ) -> Issued:
-        """Issue one for ``names``, each ``DNS:...`` or ``URI:...``; it may be over already."""
+        """Issue one for ``names``: ``DNS:...``, ``EMAIL:...``, ``URI:...``; maybe over already."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = dt.datetime.now(dt.UTC)
         nobody = x509.Name([])

@@ -7,6 +7,7 @@ CONNECTION, CHILD, SECOND = "sad-alice", "sad-one", "sad-two"
 #: Of the edge and of the peer.
 PORTS: Final = {CHILD: (5064, 5100), SECOND: (5064, 5102)}
 EDGE, PEER = "10.20.0.1", "10.20.0.2"
+EDGE6, PEER6 = "2001:db8:20::1", "2001:db8:20::2"
 EDGE_ID, PEER_ID = "edge.example.org", "alice@example.org"
 SECRET: Final = b"a secret of the tests, of some length"
 IKE_PROPOSALS: Final = ("aes128gcm16-prfsha256-x25519",)

@@ -18,26 +18,29 @@ from tests.support.daemon import Daemon, wait_until
 THEIRS = "to-edge"
 SERVER_PORT, PEER_PORT, CLEAR_PORT = 5064, 5100, 5060
 USER = "alice@example.org"
+#: Kamailio's, which is tested with the same daemon.
+USER_OF_SIP = "kamailio"
 LIST = "ipsec-ike;q=0.4, digest;q=0.2;d-alg=MD5;d-qop=auth"
 
 
 def daemon_settings(
-    charon: Path, secret: Path, *, initiates: bool = False, extra: str = "", endpoint: str = ""
+    charon: Path, secret: Path, *, initiates: bool = False, endpoint: str = "", peer: str = ""
 ) -> str:
     """Settings of the edge's daemon; patience is short, so that tests are."""
     listed = ", ".join(f'"{m}"' for m in LIST.split(", "))
     return (
-        f"{extra}\n[lifetimes]\nregistration_margin_seconds = 0\n"
+        f'socket_mode = 0o660\nsocket_group = "{USER_OF_SIP}"\n'
+        f"[lifetimes]\nregistration_margin_seconds = 0\n"
         f'[ike]\nsocket_path = "{charon}"\ncommand_timeout_seconds = 2\nstart_seconds = 5\n'
         "check_interval_seconds = 0.5\nrestart_seconds = 1\n"
         f'[[endpoint]]\nname = "access"\naddresses = ["{EDGE}"]\nserver_port = {SERVER_PORT}\n'
-        f'client_ports = "5068-5071"\nusers = [{os.getuid()}]\n'
+        f'client_ports = "5068-5071"\nusers = ["{USER_OF_SIP}", {os.getuid()}]\n'
         f'profile = "rfc3329"\nmechanisms = [{listed}]\n'
         f'[endpoint.ike]\nidentity = "{EDGE_ID}"\ninitiates = {str(initiates).lower()}\n'
         f'ike_proposals = ["aes128gcm16-prfsha256-x25519"]\nesp_proposals = ["aes128gcm16"]\n'
         f"dead_peer_seconds = 0\n{endpoint}"
         f'[[endpoint.ike.peer]]\nname = "alice"\nidentity = "{PEER_ID}"\nusers = ["{USER}"]\n'
-        f'secret = "{secret}"\n'
+        f'secret = "{secret}"\n{peer}'
     )
 
 
@@ -56,12 +59,12 @@ class Edge:
             folder / "sad",
             daemon_settings(world.edge.socket, secret, **settings),
         )
+        self.daemon.folder.chmod(0o755)
         self._calls = itertools.count(1)
 
     def reload(self, **settings: Any) -> None:
         """Have the daemon read other settings."""
-        head = self.daemon.config.read_text().partition("\n[lifetimes]")[0]
-        head = "\n".join(line for line in head.splitlines()[:2])
+        head = "\n".join(self.daemon.config.read_text().splitlines()[:2])  # paths
         text = daemon_settings(self.world.edge.socket, self.secret, **settings)
         self.daemon.reload(f"{head}\n{text}")
 
@@ -143,6 +146,11 @@ class Edge:
         self.world.peer.ask("load-shared", shared)
         children = {CHILD: (SERVER_PORT, port)}
         self.world.peer.ask("load-conn", {THEIRS: peer_connection(children, **changes)})
+
+    def peer_loads_as(self, local: dict[str, Any], remote: dict[str, Any]) -> None:
+        """Have the peer know the way, and show itself in another way than by a secret."""
+        known = peer_connection({CHILD: (SERVER_PORT, PEER_PORT)})
+        self.world.peer.ask("load-conn", {THEIRS: known | {"local": local, "remote": remote}})
 
     def peer_initiates(self) -> bool:
         """Have the peer begin; say whether its child is up."""

@@ -12,21 +12,24 @@ from tests.ike.connections import (
     CHILD,
     CONNECTION,
     EDGE,
+    EDGE6,
     EDGE_ID,
     PEER,
+    PEER6,
     PEER_ID,
     PORTS,
     SECOND,
     SECRET,
     peer_connection,
 )
-from tests.support.namespaces import Namespace, connect
+from tests.support.namespaces import Cable, Namespace, connect
 
 
 class RealWorld:
     """The contract's view of them."""
 
-    def __init__(self, edge: RealCharon, peer: RealCharon) -> None:
+    def __init__(self, edge: RealCharon, peer: RealCharon, cable: Cable) -> None:
+        self.cable = cable
         self.edge = edge
         self.peer = peer
         self.socket = str(edge.socket)
@@ -87,8 +90,11 @@ def two_charons(folder: Path) -> Iterator[RealWorld]:
     with contextlib.ExitStack() as stack:
         edge = stack.enter_context(Namespace("ikeedge"))
         peer = stack.enter_context(Namespace("ikepeer"))
-        connect(edge, peer, (f"{EDGE}/24", f"{PEER}/24"), None)
-        world = RealWorld(RealCharon(edge, folder / "edge"), RealCharon(peer, folder / "peer"))
+        v4, v6 = (f"{EDGE}/24", f"{PEER}/24"), (f"{EDGE6}/64", f"{PEER6}/64")
+        cable = connect(edge, peer, v4, v6)
+        world = RealWorld(
+            RealCharon(edge, folder / "edge"), RealCharon(peer, folder / "peer"), cable
+        )
         for charon in (world.edge, world.peer):
             stack.callback(charon.stop)
             charon.start()

@@ -1,6 +1,9 @@
 """What the tests of :mod:`netlink` on a real kernel share."""
 
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -8,6 +11,7 @@ import pytest_asyncio
 from tests.edge.agreeing_ue import AgreeingUe
 from tests.edge.agreement_world import AgreementWorld, agreement_world
 from tests.edge.world import EdgeWorld, edge_world
+from tests.ike.edge import Edge
 from tests.ike.world import RealWorld
 from tests.ike.world import two_charons as _two_charons
 from tests.support.namespaces import Namespace
@@ -68,3 +72,15 @@ def two_charons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealWorld]
     """Give the two charons that the tests of ipsec-ike share."""
     with _two_charons(tmp_path_factory.mktemp("charons")) as built:
         yield built
+
+
+@pytest.fixture(scope="session")
+def shared_edge(two_charons: RealWorld) -> Iterator[Edge]:
+    """Give the one daemon of ipsec-ike, where Kamailio's user finds it: it is dear to start."""
+    folder = Path(tempfile.mkdtemp(prefix="ike-", dir="/run"))
+    folder.chmod(0o755)
+    made = Edge(two_charons, folder)
+    made.daemon.start()
+    yield made
+    made.daemon.stop()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -3,28 +3,18 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from sip_hooks.client import CallError
-from tests.ike.connections import EDGE, PEER, SECRET
+from tests.edge.certificates import Authority
+from tests.ike.connections import EDGE, EDGE_ID, PEER, PEER_ID, SECRET
 from tests.ike.edge import PEER_PORT, SERVER_PORT, USER, Edge
-from tests.ike.world import RealWorld
 from tests.support.daemon import wait_until
 
 #: What the daemon takes to notice, and a slow machine beside it.
 SOON = 1.0
-
-
-@pytest.fixture(scope="module")
-def shared_edge(
-    two_charons: RealWorld, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Edge]:
-    """Give the one daemon that these tests share: it is dear to start."""
-    made = Edge(two_charons, tmp_path_factory.mktemp("ike"))
-    made.daemon.start()
-    yield made
-    made.daemon.stop()
 
 
 @pytest.fixture
@@ -286,6 +276,60 @@ def test_ike_daemon_that_was_killed_adopts_what_stands(edge: Edge) -> None:
     edge.daemon.start()
     edge.wait_state(association_id, "ended")
     assert not {n for n in names(edge) if n.startswith("sad-")}
+
+
+# --- certificates and EAP ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("auth", ["certificate", "eap-md5"])
+def test_ike_peers_show_themselves_as_it_is_set(
+    shared_edge: Edge, tmp_path: Path, auth: str
+) -> None:
+    """By a certificate of an authority that is named, or by EAP: both sides of each."""
+    edge, authority = shared_edge, Authority()
+    files = authority.issue(f"DNS:{EDGE_ID}").write(tmp_path)
+    (tmp_path / "ca.pem").write_bytes(authority.certificate)
+    edge.reload(
+        endpoint=f'certificate = "{files.certificate}"\nprivate_key = "{files.key}"\n'
+        f'authorities = ["{tmp_path / "ca.pem"}"]\n',
+        peer=f'auth = "{auth}"\n',
+    )
+    theirs = tmp_path / "peer"
+    theirs.mkdir()
+    shown = authority.issue(f"EMAIL:{PEER_ID}").write(theirs)
+    try:
+        remote = {"auth": "pubkey", "id": EDGE_ID, "cacerts": [authority.certificate]}
+        if auth == "certificate":
+            edge.world.peer.ask("load-key", {"type": "any", "data": shown.key.read_bytes()})
+            certificate = shown.certificate.read_bytes()
+            local = {"auth": "pubkey", "id": PEER_ID, "certs": [certificate]}
+        else:
+            secret = {"id": "eap", "type": "EAP", "data": SECRET, "owners": [PEER_ID]}
+            edge.world.peer.ask("load-shared", secret)
+            local = {"auth": "eap-md5", "id": PEER_ID, "eap_id": PEER_ID}
+        association_id = edge.offer()["association"]["id"]
+        edge.peer_loads_as(local, remote)
+        assert edge.peer_initiates(), edge.world.edge.words()[-3000:]
+        edge.wait_state(association_id, "established")
+        assert exchange(edge)
+        edge.daemon.call("Release", id=association_id, lingerSeconds=0)
+
+        stranger = Authority("Somebody else").issue(f"EMAIL:{PEER_ID}").write(theirs)
+        edge.world.clean()
+        if auth == "certificate":
+            edge.world.peer.ask("load-key", {"type": "any", "data": stranger.key.read_bytes()})
+            local = local | {"certs": [stranger.certificate.read_bytes()]}
+        else:
+            edge.world.peer.ask("load-shared", secret | {"data": b"of somebody else"})
+        refused = edge.offer()["association"]["id"]
+        edge.peer_loads_as(local, remote)
+        assert not edge.peer_initiates()
+        edge.wait_state(refused, "ended")
+        again = edge.offer()
+        assert [r["reason"] for r in again["refusals"]] == ["not-authenticated"]
+    finally:
+        edge.clean()
+        edge.reload()
 
 
 # --- the edge begins -----------------------------------------------------------------------------
