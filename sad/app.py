@@ -141,6 +141,7 @@ async def run(
             randbelow=secrets.randbelow,
             uses=uses,
         )
+        shared.expiries.append(keeper.collection.expiries)
         manual_keys = ManualKeys(shared, keeper, load=load_from_files, uses=uses)
         stack.callback(keeper.collection.wipe)
         ike.attach(shared, endings, lambda: own_addresses.current)

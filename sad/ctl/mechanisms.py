@@ -73,8 +73,8 @@ def _pair(man: IpsecMan) -> tuple[Sa, ...]:
     here = _ends(man["localAddress"], man["localPorts"])
     there = _ends(man["peerAddress"], man["peerPorts"])
     return (
-        Sa("in", "in", man["spiIn"], there, here),
-        Sa("out", "out", man["spiOut"], here, there),
+        Sa("inbound SA", "in", man["spiIn"], there, here),
+        Sa("outbound SA", "out", man["spiOut"], here, there),
     )
 
 

@@ -14,6 +14,7 @@ from sad.core.key_judgement import judge
 from sad.core.pair_decision import pair_of
 from sad.model.endpoint import Endpoint
 from sad.model.errors import BadParameter
+from sad.model.inspection import Expiry
 from sad.model.key_requests import KeyProblem, RotateKeyRequest
 from sad.model.key_set import KeySet, KeySetDraft
 
@@ -84,6 +85,10 @@ class KeyCollection:
         self.problems: tuple[KeyProblem, ...] = ()
         #: Whether every file could be read and judged: what is missing is missing on purpose.
         self.complete = True
+
+    def expiries(self) -> list[Expiry]:
+        """Return when each set ends."""
+        return [Expiry(kind="key", name=s.name, at=s.not_after) for s in self.sets.values()]
 
     def read(
         self, load: LoadKeys, directory: str, endpoints: Mapping[str, Endpoint], now: float

@@ -33,6 +33,9 @@ class Operations:
         self, association: Association
     ) -> tuple[tuple[PolicyState, ...], tuple[HistoryStep, ...]]:
         """Return the policies between the hosts of an association, and its last steps."""
+        history = self._shared.history.of(association.id)
+        if association.tls is not None:  # the kernel's policies say nothing of it
+            return (), history
         path = association.path
         found = policies_between(
             path.local_address,
@@ -40,7 +43,7 @@ class Operations:
             await self._kernel.dump_policies(),
             self._shared.settings.layout.owner,
         )
-        return found, self._shared.history.of(association.id)
+        return found, history
 
     async def explain(self, flow: Flow) -> FlowExplanation:
         """Say why packets of a flow are protected or not, by what the kernel holds now."""

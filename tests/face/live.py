@@ -4,28 +4,101 @@ Two of them carry packets, one has a peer with another key, and somebody sends c
 """
 
 import contextlib
+import json
+import os
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import CONTROL, Daemon, wait_until
+from tests.support.key_files import ENCRYPTION_KEY, INTEGRITY_KEY
 from tests.support.make import ALL_PAIRS, CK, IK
 from tests.support.pair import EDGE, EDGE_SERVER, Pair, pair_of_daemons
 
 COUNT: Final = 50
 _OTHER_KEY: Final = "f" * 32
+_TRUNK_PORT: Final = 5084
+_TRUNKS: Final = 3
+_TLS_PORT: Final = 5061
+_CONNECTIONS: Final = 2
 
 
 @contextlib.contextmanager
 def live_edge(folder: Path) -> Iterator[Pair]:
     """Give the edge, a phone beside it, and everything that lives."""
-    settings = f'[metrics]\nlisten = "unix:{folder / "metrics.sock"}"\n'
-    with pair_of_daemons(folder, settings=settings) as pair:
+    settings = f'[metrics]\nlisten = "unix:{folder / "metrics.sock"}"\n' + _peering()
+    with pair_of_daemons(folder, edge_settings=settings) as pair, contextlib.ExitStack() as stack:
         _carrying(pair)
         _with_another_key(pair)
+        for number in range(_TRUNKS):
+            _keyed_by_hand(pair.edge_daemon, number)
+        for number in range(_CONNECTIONS):
+            _over_tls(pair, number, stack)
+        wait_until(
+            lambda: len(pair.edge_daemon.associations()) == 3 + _TRUNKS + _CONNECTIONS,
+            "the keys are in force",
+        )
         for number in range(COUNT - len(pair.edge_daemon.associations())):
             _in_some_state(pair.edge_daemon, number)
         yield pair
+
+
+def _peering() -> str:
+    """Settings of an endpoint for what is not ipsec-3gpp."""
+    return (
+        f'[[endpoint]]\nname = "peering"\naddresses = {json.dumps(list(EDGE.values()))}\n'
+        f'server_port = {_TRUNK_PORT}\nclient_ports = "5086-5087"\nusers = [{os.getuid()}]\n'
+        'profile = "rfc3329"\nmechanisms = ["tls;q=0.3", "ipsec-man;q=0.2"]\n'
+        "accept_unreplayed_verify = true\n"
+    )
+
+
+def _keyed_by_hand(daemon: Daemon, number: int) -> None:
+    now = int(time.time() * 1_000_000)
+    daemon.client.call(
+        f"{CONTROL}.AddKey",
+        {
+            "name": f"trunk-{number}",
+            "endpoint": "peering",
+            "localAddress": EDGE[4],
+            "peerAddress": f"10.10.0.{200 + number}",
+            "spiIn": 4096 + number,
+            "spiOut": 8192 + number,
+            "localPorts": [_TRUNK_PORT],
+            "peerPorts": [5090 + number],
+            "integrityAlgorithm": "hmac-sha-256-128",
+            "encryptionAlgorithm": "aes-cbc-128",
+            "keys": {"integrityKey": INTEGRITY_KEY, "encryptionKey": ENCRYPTION_KEY},
+            "notBefore": now - 1_000_000,
+            "notAfter": now + 86_400_000_000,
+            "activation": "always",
+        },
+    )
+
+
+def _over_tls(pair: Pair, number: int, stack: contextlib.ExitStack) -> None:
+    """A TCP connection of the phone, as a SIP server would tell of it after its handshake."""
+    with pair.edge.enter():
+        listener = stack.enter_context(socket.create_server((EDGE[4], _TLS_PORT)))
+    with pair.ue.enter():
+        client = stack.enter_context(socket.create_connection((EDGE[4], _TLS_PORT)))
+    stack.enter_context(listener.accept()[0])
+    listener.close()
+    peer_address, peer_port = client.getsockname()
+    pair.edge_daemon.call(
+        "Attach",
+        endpoint="peering",
+        registration={"privateIdentity": f"pbx{number}@ims.example", "publicIdentities": []},
+        flow={
+            "peerAddress": peer_address,
+            "peerPort": peer_port,
+            "localAddress": EDGE[4],
+            "localPort": _TLS_PORT,
+        },
+        lifetimeSeconds=1800,
+    )
 
 
 def _carrying(pair: Pair) -> None:

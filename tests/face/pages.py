@@ -36,9 +36,14 @@ class Command(NamedTuple):
 def commands(pair: Pair) -> Iterator[Command]:
     """Run every command that the page shows."""
     daemon = pair.edge_daemon
-    by_peer = [a for a in daemon.associations() if a["ipsec3gpp"]["ueAddress"] == UE[4]]
+    everybody = daemon.associations()
+    sets = [a for a in everybody if a["mechanism"] == "ipsec-3gpp"]
+    by_peer = [a for a in sets if a["ipsec3gpp"]["ueAddress"] == UE[4]]
     good, bad = sorted(by_peer, key=lambda a: a["state"] != "inUse")[:2]
-    released = next(a for a in daemon.associations() if a["state"] == "retiring")
+    released = next(a for a in sets if a["state"] == "retiring")
+    keyed, connected = (
+        next(a for a in everybody if a["mechanism"] == name) for name in ("ipsec-man", "tls")
+    )
     flow = _flow(good)
     for title, words in (
         ("How is the daemon?", ("status",)),
@@ -46,6 +51,9 @@ def commands(pair: Pair) -> Iterator[Command]:
         ("Who ends soon?", ("list", "--expires-within", "5min")),
         ("Everything of one association", ("show", good["id"][:6])),
         ("The keys differ", ("show", bad["id"][:6])),
+        ("Only those of a mechanism", ("list", "--mechanism", "ipsec-man")),
+        ("Keyed by hand", ("show", keyed["id"][:6])),
+        ("A TLS connection", ("show", connected["id"][:6])),
         ("Which association protects a flow?", ("find", *flow)),
         ("Why is this packet protected?", ("explain", *flow)),
         ("Why does this packet not arrive?", ("explain", f"{UE[4]}:5060", f"{EDGE[4]}:5064")),
@@ -98,8 +106,8 @@ def page(found: list[Command]) -> str:
     lines = [
         "# What the commands print",
         "",
-        "On a live edge with 50 associations in all states. Made by `make commands`; a test",
-        "compares its shape with what the commands print on a real kernel.",
+        "On a live edge with 50 associations of three mechanisms in all states. Made by",
+        "`make commands`; a test compares its shape with what they print on a real kernel.",
     ]
     for command in found:
         shown = command.said.rstrip("\n").split("\n")

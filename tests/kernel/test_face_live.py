@@ -7,6 +7,7 @@ import pytest
 
 from tests.face.live import COUNT, live_edge
 from tests.face.pages import PAGE, Command, commands, page, shape
+from tests.support.key_files import ENCRYPTION_KEY, INTEGRITY_KEY
 from tests.support.make import CK, IK
 from tests.support.pair import Pair
 
@@ -53,8 +54,8 @@ def test_no_command_and_no_metric_shows_a_key(found: list[Command], metrics: str
     """Of fifty associations, in any form."""
     said = metrics + "".join(command.said for command in found)
 
-    assert IK.hex() not in said.lower()
-    assert CK.hex() not in said.lower()
+    for key in (IK.hex(), CK.hex(), INTEGRITY_KEY, ENCRYPTION_KEY):
+        assert key not in said.lower()
 
 
 def test_metrics_of_a_live_daemon(metrics: str) -> None:
@@ -67,4 +68,6 @@ def test_metrics_of_a_live_daemon(metrics: str) -> None:
     ]
     assert sum(counts) == COUNT
     assert 'sad_xfrm_stat_total{counter="XfrmInStateProtoError"} 1.0' in metrics
-    assert f'sad_install_seconds_count{{mechanism="ipsec-3gpp"}} {COUNT}.0' in metrics
+    for mechanism in ("ipsec-3gpp", "ipsec-man", "tls"):
+        assert f'sad_associations{{mechanism="{mechanism}"' in metrics
+    assert 'sad_expiry_timestamp_seconds{kind="key",name="trunk-0"}' in metrics

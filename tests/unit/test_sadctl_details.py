@@ -248,7 +248,7 @@ def test_every_mechanism_shows_what_it_is_made_of() -> None:
 
     man = shown(mechanism="ipsec-man", ipsecMan=pair)
     assert "  key set: trunk-1\n" in man
-    assert "in: in\n  spi: 0x00000100\n  from: 10.10.0.2:6300\n  to: 10.10.0.1:5064" in man
+    assert "inbound SA: in\n  spi: 0x00000100\n  from: 10.10.0.2:6300\n  to: 10.10.0.1:5064" in man
     connection = shown(mechanism="tls", tls=tls)
     assert "  peer: [2001:db8::2]:40000\n" in connection
     assert "  peer's identity: sip:ims.example\n  credential: of the SIP server" in connection
