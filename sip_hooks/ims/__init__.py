@@ -19,6 +19,7 @@ from sip_hooks.ims.bindings import granted_seconds, public_identities, service_r
 from sip_hooks.ims.digest import (
     ChallengeKeys,
     mark_integrity,
+    mark_integrity_as,
     nonce_of,
     private_identity,
     take_keys,
@@ -64,6 +65,7 @@ __all__ = [
     "is_one_of",
     "is_own_route",
     "mark_integrity",
+    "mark_integrity_as",
     "nonce_of",
     "private_identity",
     "public_identities",

@@ -106,9 +106,14 @@ def nonce_of(authorization_row: str) -> str:
 
 def mark_integrity(authorization_row: str, *, protected: bool) -> str:
     """Return credentials whose only integrity-protected is the P-CSCF's own (T33-6.1-a)."""
+    return mark_integrity_as(authorization_row, "yes" if protected else "no")
+
+
+def mark_integrity_as(authorization_row: str, word: str) -> str:
+    """As :func:`mark_integrity`, by the word: yes, no, tls-pending or tls-yes (T33-O-b)."""
     kept = [parameter.written for parameter in _credentials(authorization_row).values()]
     # Last: what searches the row for a yes behind the name finds nothing else there.
-    kept.append('{}="{}"'.format(_INTEGRITY, "yes" if protected else "no"))
+    kept.append('{}="{}"'.format(_INTEGRITY, word))
     return "Digest " + ", ".join(kept)
 
 

@@ -129,7 +129,8 @@ class FlowEntry(NamedTuple):
 class RegistrationEntry(NamedTuple):
     """How to reach a registration, and what it may call itself.
 
-    ``association`` and ``port_pc`` are of the set that carries what is sent to it.
+    ``association`` and ``port_pc`` are of the set that carries what is sent to it; over TLS that
+    port is the one that both ends have agreed on.
     """
 
     association: str
@@ -148,7 +149,8 @@ class RegistrationEntry(NamedTuple):
         aors: Tuple[str, ...],
     ) -> "RegistrationEntry":
         """Make it of the daemon's ``Association``."""
-        port_pc = association["ipsec3gpp"]["portPc"]
+        tls = association.get("tls")
+        port_pc = tls["localPort"] if tls else association["ipsec3gpp"]["portPc"]
         return cls(association["id"], port_pc, identities, service_route, aors)
 
     def note(self) -> str:

@@ -18,6 +18,8 @@ Profile ``ims``, a P-CSCF:
 ``connections``     TLS connections and their associations
 ``tls_table``       what the workers share of them (htable)
 ``registering``     REGISTER and its answers
+``tls_registering`` REGISTER over TLS (TS 33.203 Annex O)
+``answers``         what both have in common
 ``routing``         every other request
 ==================  =============================================================================
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Optional, Sequence, Tuple
 
-from sip_hooks.kamailio import message
+from sip_hooks.kamailio import message, tls_table
 from sip_hooks.kamailio.agreement import AgreementSource
 from sip_hooks.kamailio.agreement_settings import AgreementSettings
 from sip_hooks.kamailio.connections import Connections, is_over_tls
@@ -112,11 +112,15 @@ class Agreeing:
             return
         location, aor = message.variable("sad_location"), message.variable("sad_aor")
         aor = aor or message.value("$tu")
+        flow = message.flow()
+        entry = tls_table.known(flow)
+        if entry is None:
+            return
         seconds = message.seconds_of_contacts(location or "location", aor)
         if seconds > 0:
-            self._connections.confirm(seconds, (aor,))
+            self._connections.confirm(flow, entry, seconds, public=(aor,))
         else:
-            self._connections.release()
+            self._connections.release(entry)
 
     def _credentials(self, method: str) -> Optional[Credentials]:
         """Return the credentials that Kamailio has found good, if they are for this request.

@@ -71,13 +71,18 @@ class Connections:
         return tls_table.note(flow, self._calls.call("Attach", **parameters)["association"])
 
     def confirm(
-        self, seconds: int, public: Sequence[str] = (), note: Optional[str] = None
+        self,
+        flow: Dict[str, Any],
+        entry: TlsEntry,
+        seconds: int,
+        *,
+        public: Sequence[str] = (),
+        note: Optional[str] = None,
     ) -> Optional[Dict[str, Any]]:
-        """A registration was granted over the connection in hand; heard now or later."""
-        flow = message.flow()
-        entry = tls_table.known(flow)
-        if entry is None:
-            return None
+        """A registration was granted over a connection; the daemon hears of it now or later.
+
+        Return the association, empty while the daemon is away; None if it has ended.
+        """
         parameters: Dict[str, Any] = {"id": entry.association, "expiresSeconds": seconds}
         if public:
             parameters["publicIdentities"] = list(public)
@@ -87,16 +92,16 @@ class Connections:
             reply = self._calls.insist("Confirm", parameters)
         except CallError:
             return None  # it has ended meanwhile, and its connection with it
-        if reply is not None:
-            tls_table.note(flow, reply["association"])
-        return reply
+        if reply is None:
+            return {}
+        association: Dict[str, Any] = reply["association"]
+        tls_table.note(flow, association, entry.connection)
+        return association
 
-    def release(self) -> None:
-        """The registration over the connection in hand has ended: so does the connection."""
-        entry = tls_table.known(message.flow())
-        if entry is not None:
-            parameters = {"id": entry.association, "lingerSeconds": self._linger}
-            self._calls.tell("Release", parameters)
+    def release(self, entry: TlsEntry) -> None:
+        """The registration over a connection has ended: so does the connection, after a while."""
+        parameters = {"id": entry.association, "lingerSeconds": self._linger}
+        self._calls.tell("Release", parameters)
 
 
 def session() -> Dict[str, Any]:

@@ -144,7 +144,9 @@ class Follower:
             self._ended(association)
         elif self._comparison is not None:
             self._comparison.lives(association["id"])
-        if association.get("ipsec3gpp") is None:
+        if association.get("ipsec3gpp") is None and not (
+            association.get("tls") and self._known.sets
+        ):
             return
         if event == "changed" and association["state"] == "retiring":
             # T24-D-1: nothing new begins. Its flows stay, for what was begun.
@@ -155,6 +157,8 @@ class Follower:
             self._comparison.ends(association["id"])
         if association.get("tls") and self._known.connections:
             tls_table.forget(association)
+            if self._known.sets:
+                tables.forget_registration(association)
         if association.get("ipsec3gpp") is None:
             return
         tables.forget_set(association)

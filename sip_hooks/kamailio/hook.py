@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Optional
 
 from sip_hooks.kamailio import message, tables
+from sip_hooks.kamailio.connections import Connections
 from sip_hooks.kamailio.daemon import DaemonCalls
 from sip_hooks.kamailio.following import Follower
 from sip_hooks.kamailio.message import Dropped, Refused
 from sip_hooks.kamailio.registering import Registering
 from sip_hooks.kamailio.routing import Routing
 from sip_hooks.kamailio.settings import HookSettings, SettingError, read_settings
+from sip_hooks.kamailio.tls_registering import TlsRegistering
 
 _YES, _NO = 1, -1
 
@@ -26,7 +28,9 @@ class _Worker:
         self.calls = DaemonCalls(settings)
         self.routing = Routing(settings, self.calls)
         self.registering = Registering(settings, self.calls, self.routing.find_flow)
-        self.follower = Follower(settings)
+        self.follower = Follower(settings, connections=settings.tls_port is not None)
+        connections = Connections(self.calls, settings.endpoint, settings.linger)
+        self.tls = TlsRegistering(settings, self.calls, connections)
 
 
 class Hook:
@@ -84,6 +88,8 @@ class Hook:
                 raise Refused(403, "Forbidden", why="the source is none of sad.core_hosts")
             return worker.routing.from_core()
         method = message.value("$rm")
+        if port == settings.tls_port:
+            return worker.tls.request() if method == "REGISTER" else worker.routing.from_tls()
         protected = settings.is_protected(port)
         if method == "REGISTER":
             return worker.registering.request(protected=protected)
@@ -110,7 +116,7 @@ class Hook:
         asked_of_core = not self._is_core_socket("$T_req($Ri)", "$T_req($sel(dst.port))")
         here_is_core = self._is_core_socket("$Ri", "$sel(dst.port)")
         if not asked_of_core:
-            protected = settings.is_protected(message.local_port())
+            protected = settings.carries_users(message.local_port())
             return _YES if protected and not here_is_core else _NO
         if not here_is_core or not settings.is_core(message.address(message.value("$si"))):
             message.log("a reply of {} for the core: dropped".format(message.value("$si")))
@@ -118,7 +124,7 @@ class Hook:
         if message.value("$rm") == "REGISTER" and message.value("$rs").startswith("2"):
             # Nobody is registered without protection, whatever the core grants (T33-7.1-p5).
             port = int(message.value("$T_req($sel(dst.port))"))
-            return _YES if settings.is_protected(port) else _NO
+            return _YES if settings.carries_users(port) else _NO
         return _YES
 
     def _is_core_socket(self, address: str, port: str) -> bool:
@@ -127,12 +133,19 @@ class Hook:
 
     def challenge(self, _msg: object) -> int:
         """A 401 of the core to REGISTER."""
-        self._ready().registering.challenge()
+        if message.kept().get("tls"):
+            self._ready().tls.challenge()
+        else:
+            self._ready().registering.challenge()
         return _YES
 
     def registered(self, _msg: object) -> int:
         """Any other final answer of the core to REGISTER."""
-        self._ready().registering.answered()
+        state = message.kept()
+        if state.get("tls"):
+            self._ready().tls.answered(state)
+        else:
+            self._ready().registering.answered()
         return _YES
 
     def notified(self, _msg: object) -> int:

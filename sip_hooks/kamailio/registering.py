@@ -6,16 +6,16 @@ The way: :meth:`Registering.request` (any REGISTER), :meth:`challenge` (401 of t
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from sip_hooks import ims
 from sip_hooks.client import CallError
 from sip_hooks.ims import FlowEntry, RegistrationEntry
 from sip_hooks.kamailio import message, tables
+from sip_hooks.kamailio.answers import granted_in, identities_in, make_ready, service_route_in
 from sip_hooks.kamailio.daemon import DaemonCalls
 from sip_hooks.kamailio.message import Refused
 from sip_hooks.kamailio.settings import HookSettings
-from sip_hooks.secagree import strip_sec_agree
 
 _TEMPORARY = "temporary"
 
@@ -113,19 +113,9 @@ class Registering:
         integrity: bool,
         set_: Optional[Dict[str, Any]],
     ) -> None:
-        message.remove("Route", *message.OF_THE_NETWORK)
-        message.remove_network_provided()
-        for name in ("Require", "Proxy-Require"):
-            before = message.rows(name)
-            after = strip_sec_agree(before)
-            if tuple(before) != after:
-                message.replace(name, after)
         message.replace("Authorization", (ims.mark_integrity(authorization, protected=integrity),))
-        message.remove("Path")
         # The core challenges what comes in clear, and keeps no such Path.
-        token = "clear" if set_ is None else tables.token_of(set_)
-        message.leave_from(*self._settings.core_sockets[0])
-        message.append("Path", "<sip:{}@{};lr>".format(token, self._settings.path_uri))
+        make_ready(self._settings, "clear" if set_ is None else tables.token_of(set_))
 
     # --- answers ---------------------------------------------------------------------------------
 
@@ -151,13 +141,31 @@ class Registering:
             # The answer to the first challenge was wrong: there is no set to challenge on again.
             self._release(set_)
             raise Refused(403, "Forbidden", why="a challenge to the answer of a challenge")
+        if set_ is None and self._settings.tls_port and self._is_sip_digest():
+            self._challenge_to_tls(state)
+            return
         try:
             keys = ims.take_keys(message.rows("WWW-Authenticate"))
         except ims.ImsError as error:
             raise Refused(503, "Service Unavailable", why=str(error)) from None
         if keys.integrity_key is None:
             raise Refused(503, "Service Unavailable", why="the core gave no ik")
-        answer = self._calls.call(
+        answer = self._offer(state, keys.integrity_key, keys.cipher_key)
+        association = answer["association"]
+        if association.get("tls"):
+            self._put_challenge(answer, (keys.clean,))
+            return
+        if set_ is None:
+            tables.forget_stale(association, self._calls.find)
+        tables.put_flows(association, used=False)
+        tables.note_challenge(keys.nonce, association["id"], association["secondsLeft"])
+        self._put_challenge(answer, (keys.clean,))
+
+    def _offer(
+        self, state: Dict[str, Any], integrity_key: Optional[str], cipher_key: Optional[str]
+    ) -> Dict[str, Any]:
+        set_ = state["set"]
+        return self._calls.call(
             "Offer",
             endpoint=self._settings.endpoint,
             registration={"privateIdentity": state["identity"], "publicIdentities": [state["to"]]},
@@ -169,17 +177,33 @@ class Registering:
             },
             association=None if set_ is None else set_["id"],
             securityClient=state["client"],
-            integrityKey=keys.integrity_key,
-            cipherKey=keys.cipher_key,
+            integrityKey=integrity_key,
+            cipherKey=cipher_key,
         )
-        association = answer["association"]
-        if set_ is None:
-            tables.forget_stale(association, self._calls.find)
-        tables.put_flows(association, used=False)
-        tables.note_challenge(keys.nonce, association["id"], association["secondsLeft"])
-        message.append("WWW-Authenticate", keys.clean)
+
+    @staticmethod
+    def _put_challenge(answer: Dict[str, Any], challenges: Sequence[str]) -> None:
+        for challenge in challenges:
+            message.append("WWW-Authenticate", challenge)
         message.append("Security-Server", answer["securityServer"])
         message.set_value("$avp(sad_offered)", "1")
+
+    @staticmethod
+    def _is_sip_digest() -> bool:
+        """Whether no challenge of a 401 is AKA's: its algorithm tells (RFC 3310, TS 24.229)."""
+        rows = message.rows("WWW-Authenticate")
+        try:
+            found = [ims.take_keys((row,)) for row in rows]
+        except ims.ImsError:
+            return False  # refused below, with the reason
+        return bool(found) and all(
+            k.integrity_key is None and not k.algorithm.upper().startswith("AKA") for k in found
+        )
+
+    def _challenge_to_tls(self, state: Dict[str, Any]) -> None:
+        """T33-O-a: SIP digest brings no keys, so the mechanism is tls; each challenge goes on."""
+        clean = [ims.take_keys((row,)).clean for row in message.rows("WWW-Authenticate")]
+        self._put_challenge(self._offer(state, None, None), clean)
 
     def answered(self) -> None:
         """A final answer other than a challenge."""
@@ -192,24 +216,11 @@ class Registering:
             if set_["state"] == _TEMPORARY:  # matrix row 6: a failed authentication ends it
                 self._release(set_)
             return
-        granted = self._granted(state)
+        granted = granted_in(state)
         if granted:
             self._confirm(state, set_, granted)
         elif granted == 0:
             self._deregistered(state, set_)
-
-    def _granted(self, state: Dict[str, Any]) -> Optional[int]:
-        """Return the seconds granted; None if the answer does not tell, e.g. to a query."""
-        expires = message.rows("Expires")
-        try:
-            return ims.granted_seconds(
-                ue_contact=state["contact"],
-                contact_rows=message.rows("Contact"),
-                expires_row=expires[0] if expires else None,
-            )
-        except ims.ImsError as error:
-            message.log("a 200 to REGISTER: {}".format(error))
-            return None
 
     def _confirm(self, state: Dict[str, Any], set_: Dict[str, Any], granted: int) -> None:
         """T24-P-7: the set lives as long as the registration; other workers hear of it.
@@ -223,8 +234,8 @@ class Registering:
         aors = {state["to"], *(() if before is None else before.aors)}
         entry = RegistrationEntry.of(
             set_,
-            identities=_identities(state["to"]),
-            service_route=_service_route(),
+            identities=identities_in(state["to"]),
+            service_route=service_route_in(),
             aors=tuple(sorted(aors)),
         )
         parameters = {
@@ -279,19 +290,3 @@ class Registering:
         self._calls.tell(
             "Release", {"id": set_["id"], "lingerSeconds": min(self._settings.linger, 32)}
         )
-
-
-def _identities(registered: str) -> Tuple[str, ...]:
-    try:
-        return ims.public_identities(message.rows("P-Associated-URI"), registered)
-    except ims.ImsError as error:
-        message.log("P-Associated-URI of a 200 to REGISTER: {}".format(error))
-        return (registered,)
-
-
-def _service_route() -> Tuple[str, ...]:
-    try:
-        return ims.service_route(message.rows("Service-Route"))
-    except ims.ImsError as error:
-        message.log("Service-Route of a 200 to REGISTER: {}".format(error))
-        return ()

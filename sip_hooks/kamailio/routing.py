@@ -11,6 +11,7 @@ from typing import Any, Dict, Optional, Tuple
 from sip_hooks import ims
 from sip_hooks.ims import FlowEntry, RegistrationEntry
 from sip_hooks.kamailio import message, tables
+from sip_hooks.kamailio.connections import is_over_tls
 from sip_hooks.kamailio.daemon import DaemonCalls
 from sip_hooks.kamailio.message import Refused
 from sip_hooks.kamailio.settings import HookSettings
@@ -43,9 +44,24 @@ class Routing:
         message.leave_from(*self._settings.core_sockets[0])
         method = message.value("$rm")
         if method != "CANCEL":
-            self._make_ready(registration, initial=initial)
+            self._make_ready(registration, initial=initial, port=self._settings.server_port)
         if method not in _HOP_BY_HOP and not entry.used:
             self._take_into_use(entry)
+        return "core"
+
+    def from_tls(self) -> str:
+        """Judge a request that came over TLS, and make it ready for the core (T33-O-a)."""
+        if not is_over_tls():
+            raise Refused(*_FORBIDDEN, why="no TLS 1.2 or later (UPD-8996)")
+        flow = message.flow()
+        initial = self._is_initial()
+        token = ims.registration_token(
+            flow["peerAddress"], flow["peerPort"], flow["localAddress"], flow["localPort"]
+        )
+        registration = self._registration(token, flow, initial=initial)
+        message.leave_from(*self._settings.core_sockets[0])
+        if message.value("$rm") != "CANCEL":
+            self._make_ready(registration, initial=initial, port=flow["localPort"])
         return "core"
 
     @staticmethod
@@ -74,6 +90,8 @@ class Routing:
         if found is None:
             raise Refused(*_FORBIDDEN, why="no SA set protects this flow")
         outbound = found["outbound"]
+        if outbound.get("tls") and not outbound["confirmedAt"]:
+            raise Refused(*_FORBIDDEN, why="only REGISTER before the registration is complete")
         if outbound["state"] == "retiring":
             # T24-D-1: it lingers for what was begun, and nothing new may begin.
             if initial:
@@ -86,10 +104,10 @@ class Routing:
         tables.put_registration(token, entry, int(outbound["secondsLeft"]))
         return entry
 
-    def _make_ready(self, registration: RegistrationEntry, *, initial: bool) -> None:
+    def _make_ready(self, registration: RegistrationEntry, *, initial: bool, port: int) -> None:
         asserted: object = None
         if initial:
-            self._check_route(registration)
+            self._check_route(registration, port)
             senders = message.rows("From")
             asserted = len(senders) == 1 and ims.asserted(
                 message.rows("P-Preferred-Identity"), senders[0], registration.identities
@@ -106,16 +124,14 @@ class Routing:
         if asserted:
             message.append("P-Asserted-Identity", "<{}>".format(asserted))
 
-    def _check_route(self, registration: RegistrationEntry) -> None:
+    def _check_route(self, registration: RegistrationEntry, port: int) -> None:
         """TS 24.229 5.2.6.3.3: a request begins its way where the registrar said."""
         try:
             routes = ims.values_of(message.rows("Route"))
         except ims.ImsError as error:
             raise Refused(400, "Bad Request", why=str(error)) from None
         # Exactly ";lr": with ";r2=on" Kamailio would take the next value for its own as well.
-        if routes and ims.is_own_route(
-            routes[0], self._settings.addresses, self._settings.server_port
-        ):
+        if routes and ims.is_own_route(routes[0], self._settings.addresses, port):
             routes = routes[1:]
         if not ims.same_routes(routes, registration.service_route):
             raise Refused(*_FORBIDDEN, why="Route is not the Service-Route of the registration")
@@ -164,6 +180,8 @@ class Routing:
             }
             entry = self._found_for_core(token, flow)
         protocol = "tcp" if ims.transport_of(message.value("$ru")) == "tcp" else "udp"
+        if port_ps == self._settings.tls_port:
+            protocol = "tls"  # over the connection that the user agent keeps (T33-O.4)
         # T33-7.1-d: SA3, from port_pc to port_us, for requests of the P-CSCF.
         message.send_to(protocol, (local, entry.port_pc), (peer, port_us))
         self._watch_for_the_end(token, entry)
@@ -173,7 +191,7 @@ class Routing:
         found = self._calls.find(flow)
         outbound = None if found is None else found["outbound"]
         # T24-P-5: nobody has registered on a temporary set yet.
-        if outbound is None or outbound["state"] == "temporary":
+        if outbound is None or outbound["state"] == "temporary" or not outbound["confirmedAt"]:
             raise Refused(480, "Temporarily Unavailable", why="no such registration")
         if outbound["state"] != "retiring":
             return self._remember(token, outbound)

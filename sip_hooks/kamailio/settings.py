@@ -23,7 +23,8 @@ class HookSettings:
     ``core_sockets`` are the local (address, port) pairs that face the core: what arrives
     elsewhere comes from user agents, and what goes to the core leaves from the first. Only
     ``core_hosts`` are heard there, and nothing of a user agent goes anywhere else.
-    ``timeout`` bounds one call of the daemon, in seconds.
+    ``timeout`` bounds one call of the daemon, in seconds. ``tls_port`` is where TLS is spoken with
+    user agents (TS 33.203 Annex O), None: nowhere.
     """
 
     socket: str
@@ -37,10 +38,15 @@ class HookSettings:
     timeout: float
     linger: int
     emergency: bool
+    tls_port: Optional[int] = None
 
     def is_protected(self, port: int) -> bool:
         """Whether a local port belongs to the endpoint."""
         return port == self.server_port or port in self.client_ports
+
+    def carries_users(self, port: int) -> bool:
+        """Whether what arrives at a local port is protected: by an SA set, or by TLS."""
+        return self.is_protected(port) or port == self.tls_port
 
     def is_core(self, host: str) -> bool:
         """Whether a host is an address of the core; names are none."""
@@ -83,6 +89,7 @@ def read_settings(parameter: Callable[[str], str]) -> HookSettings:
         timeout=number("timeout_ms", 1, 60_000) / 1000,
         linger=number("linger", 0, 86_400),
         emergency=parameter("emergency").strip() == "1",
+        tls_port=number("tls_port", 0, 65535) or None if parameter("tls_port").strip() else None,
     )
 
 

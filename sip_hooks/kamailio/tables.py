@@ -46,6 +46,11 @@ class _Known(NamedTuple):
 
 def token_of(association: Association) -> str:
     """Return the token of an association's registration."""
+    tls = association.get("tls")
+    if tls:
+        return registration_token(
+            tls["peerAddress"], tls["peerPort"], tls["localAddress"], tls["localPort"]
+        )
     s = association["ipsec3gpp"]
     return registration_token(s["ueAddress"], s["portUs"], s["pcscfAddress"], s["portPs"])
 

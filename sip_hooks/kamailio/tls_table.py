@@ -30,10 +30,12 @@ def known(flow: Dict[str, Any]) -> Optional[TlsEntry]:
     return entry
 
 
-def note(flow: Dict[str, Any], association: Dict[str, Any]) -> TlsEntry:
-    """Remember the association of the connection in hand."""
+def note(
+    flow: Dict[str, Any], association: Dict[str, Any], connection: Optional[str] = None
+) -> TlsEntry:
+    """Remember the association of a connection, by default of the one in hand."""
     identity = association["registration"]["privateIdentity"]
-    entry = TlsEntry(association["id"], identity, message.value("$conid"))
+    entry = TlsEntry(association["id"], identity, connection or message.value("$conid"))
     text = json.dumps(entry, separators=(",", ":"))
     message.table_set(_TLS, _key(flow), text, max(1, int(association["secondsLeft"])))
     return entry

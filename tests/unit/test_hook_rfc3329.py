@@ -127,6 +127,7 @@ def test_a_setting_that_is_wrong_is_named(name: str, value: str, reason: str) ->
     ("example", "switches"),
     [
         ("example-ims.cfg", []),
+        ("example-ims.cfg", ["-A", "WITH_TLS"]),
         ("example-rfc3329.cfg", []),
         ("example-rfc3329.cfg", ["-A", "WITH_TLS"]),
         ("example-rfc3329.cfg", ["-A", "WITH_TLS", "-A", "WITH_CLIENT_CERTIFICATES"]),

@@ -40,6 +40,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "is_one_of": lambda row: ims.is_one_of(row, (row, *OWN)),
     "is_own_route": lambda row: ims.is_own_route(row, (row,), 5060),
     "mark_integrity": lambda row: ims.mark_integrity(row, protected=True),
+    "mark_integrity_as": lambda row: ims.mark_integrity_as(row, "tls-yes"),
     "nonce_of": ims.nonce_of,
     "private_identity": lambda row: ims.private_identity([row]),
     "public_identities": lambda row: ims.public_identities([row], row),
