@@ -33,7 +33,7 @@ Profile ``rfc3329``, a registrar or proxy that is the first hop:
 ``agreement_settings``   ``sad.*`` of the Kamailio configuration
 ``agreement``            the endpoint's list, as ``sad`` tells it
 ``credentials``          digest credentials of our realm
-``manual_keying``        ipsec-man: whose SAs a request came on, SAs for who comes in clear
+``ipsec_peers``          ipsec-ike and ipsec-man: whose SAs a request came on, or is to come on
 ``agreeing``             what :mod:`sip_hooks.secagree` decides is carried out
 =======================  ========================================================================
 

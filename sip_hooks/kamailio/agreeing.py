@@ -14,11 +14,11 @@ from sip_hooks.kamailio.agreement import AgreementSource
 from sip_hooks.kamailio.agreement_settings import AgreementSettings
 from sip_hooks.kamailio.connections import Connections, is_over_tls
 from sip_hooks.kamailio.credentials import Credentials, credentials_of, without
-from sip_hooks.kamailio.manual_keying import ManualKeying
+from sip_hooks.kamailio.ipsec_peers import IPSEC_MECHANISMS, IpsecPeers
 from sip_hooks.kamailio.message import Dropped, Refused
 from sip_hooks.secagree import strip_sec_agree
 from sip_hooks.secagree.digest import DigestUse
-from sip_hooks.secagree.mechanism import DIGEST, IPSEC_MAN, TLS, SecMechanism
+from sip_hooks.secagree.mechanism import DIGEST, TLS, SecMechanism
 from sip_hooks.secagree.prediction import Need
 from sip_hooks.secagree.profiles import UNANSWERED_METHODS
 from sip_hooks.secagree.requests import Protection, Request
@@ -52,12 +52,12 @@ class Agreeing:
         settings: AgreementSettings,
         source: AgreementSource,
         connections: Connections,
-        manual: ManualKeying,
+        ipsec: IpsecPeers,
     ) -> None:
         self._settings = settings
         self._source = source
         self._connections = connections
-        self._manual = manual
+        self._ipsec = ipsec
 
     def judge(self) -> None:
         """Let the request in hand go on, without what was of this hop; or Refused, Dropped."""
@@ -67,10 +67,11 @@ class Agreeing:
         credentials = self._credentials(method)
         protection, mechanism = _protection(method, credentials, agreement.mechanisms)
         peer = None
-        if protection is Protection.NONE and _lists(agreement.mechanisms, IPSEC_MAN):
-            peer = self._manual.peer()
+        listed = any(_lists(agreement.mechanisms, name) for name in IPSEC_MECHANISMS)
+        if listed and protection is Protection.NONE:
+            peer = self._ipsec.peer()
             if peer is not None:
-                protection, mechanism = Protection.AGREED, IPSEC_MAN
+                protection, mechanism = Protection.AGREED, peer.mechanism
         decision = decide_request(
             Request(method, headers, protection, mechanism),
             self._settings.rules(required=agreement.required),
@@ -83,13 +84,13 @@ class Agreeing:
         if decision.action is ServerAction.DROP:
             raise Dropped
         if decision.status:
-            if peer is None and _takes(decision, agreement.mechanisms, IPSEC_MAN):
-                self._manual.prepare()  # R3329-2.4-ipsec-b: the SAs stand before it is told
+            if peer is None and _takes_ipsec(decision, agreement.mechanisms):
+                self._ipsec.prepare()  # R3329-2.4-ipsec-b: the SAs stand before it is told
             raise _refusal(decision, agreement.mechanisms)
         if protection is Protection.TLS and _lists(agreement.mechanisms, TLS):
             self._attach(method, credentials)
         if peer is not None:
-            self._manual.proven(peer, method)
+            self._ipsec.proven(peer, method)
         self._strip(method)
 
     def _attach(self, method: str, credentials: Optional[Credentials]) -> None:
@@ -103,18 +104,20 @@ class Agreeing:
         self._connections.attach(name, proven=credentials is not None)
 
     def registered(self) -> None:
-        """A REGISTER that came in hand was granted: the connection lives as long as its contact.
+        """A REGISTER in hand was granted: the association lives as long as its contact.
 
-        The contacts of this connection count, in the table and under the address that
-        ``$var(sad_location)`` and ``$var(sad_aor)`` name, else ``location`` and To.
+        The contacts of a TLS connection count, or those that it made, in the table and under the
+        address that ``$var(sad_location)`` and ``$var(sad_aor)`` name, else ``location`` and To.
         """
-        if not is_over_tls():
-            return
         location, aor = message.variable("sad_location"), message.variable("sad_aor")
         aor = aor or message.value("$tu")
         flow = message.flow()
         entry = tls_table.known(flow)
         if entry is None:
+            peer = self._ipsec.peer() if message.variable("sad_peer") else None
+            if peer is not None and message.rows("Contact"):  # one without only asks (RFC 3261 10)
+                by_call = message.seconds_of_contacts(location or "location", aor, by="$ci")
+                self._ipsec.registered(peer, by_call)
             return
         seconds = message.seconds_of_contacts(location or "location", aor)
         if seconds > 0:
@@ -197,14 +200,14 @@ def _use(method: str, credentials: Credentials) -> DigestUse:
     )
 
 
-def _takes(decision: ServerDecision, listed: Sequence[SecMechanism], name: str) -> bool:
-    """Whether a client is to take this mechanism of the list; who offers nothing may know it."""
+def _takes_ipsec(decision: ServerDecision, listed: Sequence[SecMechanism]) -> bool:
+    """Whether a client is to take IPsec of the list; who offers nothing may know it."""
     prediction = decision.prediction
     if prediction is None:
         return False
     if prediction.own_index is None:
-        return not prediction.refusals and _lists(listed, name)
-    return listed[prediction.own_index].name.lower() == name
+        return not prediction.refusals and any(_lists(listed, n) for n in IPSEC_MECHANISMS)
+    return listed[prediction.own_index].name.lower() in IPSEC_MECHANISMS
 
 
 def _refusal(decision: ServerDecision, listed: Sequence[SecMechanism]) -> Refused:

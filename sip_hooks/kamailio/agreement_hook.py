@@ -14,7 +14,7 @@ from sip_hooks.kamailio.agreement_settings import AgreementSettings, read_agreem
 from sip_hooks.kamailio.connections import Connections
 from sip_hooks.kamailio.daemon import DaemonCalls
 from sip_hooks.kamailio.following import Follower
-from sip_hooks.kamailio.manual_keying import ManualKeying
+from sip_hooks.kamailio.ipsec_peers import IpsecPeers
 from sip_hooks.kamailio.message import Dropped, Refused
 from sip_hooks.kamailio.settings import SettingError
 
@@ -34,7 +34,7 @@ class _Worker:
             settings,
             AgreementSource(self.calls, settings),
             connections,
-            ManualKeying(self.calls, settings),
+            IpsecPeers(self.calls, settings),
         )
 
 
@@ -68,7 +68,7 @@ class AgreementHook:
         return _YES
 
     def registered(self, _msg: object) -> int:
-        """A REGISTER over TLS was granted, or its contacts were removed."""
+        """A REGISTER over TLS or IPsec was granted, or its contacts were removed."""
         self._ready().agreeing.registered()
         return _YES
 

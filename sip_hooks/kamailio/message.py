@@ -183,18 +183,19 @@ def close_connection(number: str) -> None:
         KSR.tcpops.tcp_close_connection_id(int(number))
 
 
-def seconds_of_contacts(table: str, aor: str) -> int:
+def seconds_of_contacts(table: str, aor: str, *, by: str = "$conid") -> int:
     """Return how long the longest contact of an address of record lives on the connection in hand.
 
-    0 if there is none: it has been de-registered.
+    ``by`` "$ci": those that the REGISTER in hand has made. 0 if there is none: it has been
+    de-registered.
     """
     left, now = 0, int(value("$TS") or 0)
     if KSR.registrar.reg_fetch_contacts(table, aor, "sad") < 0:
         return left
     try:
-        connection = value("$conid")
+        ours, field = value(by), {"$conid": "conid", "$ci": "callid"}[by]
         for number in range(int(value("$ulc(sad=>count)") or 0)):
-            if value("$(ulc(sad=>conid)[{}])".format(number)) == connection:
+            if value("$(ulc(sad=>{})[{}])".format(field, number)) == ours:
                 expires = int(value("$(ulc(sad=>expires)[{}])".format(number)) or 0)
                 left = max(left, expires - now)
     finally:

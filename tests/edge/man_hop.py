@@ -23,7 +23,7 @@ PEER6 = "2001:db8:60::2"
 PORT, DOMAIN = 5064, "example.org"
 LIST = "ipsec-man;q=0.3, digest;q=0.2;d-alg=MD5;d-qop=auth"
 _OURS = (
-    ("\n##!define WITH_IPSEC_MAN", "\n#!define WITH_IPSEC_MAN"),
+    ("\n##!define WITH_IPSEC", "\n#!define WITH_IPSEC"),
     ("\nchildren=4", "\nchildren=2"),
     ("\ntcp_children=4", "\ntcp_children=1"),
 )
