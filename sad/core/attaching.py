@@ -20,6 +20,7 @@ from sad.core.agreement import check_mirrored
 from sad.core.allocation import RandBelow
 from sad.core.decision import Circumstances
 from sad.core.lifecycle import attach
+from sad.core.pending import prefix_of
 from sad.core.table import AssociationTable
 from sad.core.validation import check_addresses
 from sad.model.association import Association, AssociationState, Phase, RegistrationKey
@@ -267,10 +268,7 @@ def _new(
             hint="raise limits.max_associations",
         )
     # A handshake is cheap for whoever makes many: what proved nothing is bounded as Offers are.
-    unproven = sum(
-        a.tls is not None and not a.registered and a.offer is None
-        for a in table.of_peer(connection.peer_address)
-    )
+    unproven = table.pending.unproven_of(prefix_of(connection.peer_address))
     if unproven >= limits.max_temporary_sets_per_address:
         raise LimitExceeded(
             limit=f"TLS connections of {connection.peer_address} without a registration",

@@ -28,6 +28,15 @@ def is_pending(association: Association) -> bool:
     )
 
 
+def _unproven_at(association: Association | None) -> str | None:
+    """Return the sender of a TLS connection that proves nothing; None for every other one."""
+    if association is None or association.tls is None:
+        return None
+    if association.registered or association.offer is not None:
+        return None
+    return prefix_of(association.tls.peer_address)
+
+
 class PendingOffers:
     """Ids of pending sets, in the order in which they will expire.
 
@@ -41,6 +50,11 @@ class PendingOffers:
         self._unprotected: dict[str, None] = {}
         self._by_prefix: dict[str, dict[str, None]] = {}
         self._by_identity: dict[tuple[str, str], dict[str, None]] = {}
+        self._unproven: dict[str, int] = {}
+
+    def unproven_of(self, prefix: str) -> int:
+        """How many TLS connections of a sender nothing was offered for or granted over."""
+        return self._unproven.get(prefix, 0)
 
     def of_key(self, offer_key: str) -> str | None:
         """The set that an offer key made."""
@@ -61,6 +75,13 @@ class PendingOffers:
 
     def follow(self, before: Association | None, after: Association | None) -> None:
         """Follow one association from one value to the next; None: not in the table."""
+        left, came = _unproven_at(before), _unproven_at(after)
+        if left != came:
+            for prefix, change in ((left, -1), (came, 1)):
+                if prefix is not None:
+                    self._unproven[prefix] = self._unproven.get(prefix, 0) + change
+                    if not self._unproven[prefix]:
+                        del self._unproven[prefix]
         was = before if before is not None and is_pending(before) else None
         becomes = after if after is not None and is_pending(after) else None
         if was is not None and becomes is not None and was.offer == becomes.offer:

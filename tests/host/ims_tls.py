@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from tests.edge.digest_core import DOMAIN, DigestCore
 from tests.edge.ims_tls_ue import ImsTlsUe
 from tests.edge.kamailio import USER, Kamailio, configuration, install_hook
 from tests.host.endings import Ended
-from tests.support.daemon import Daemon, wait_until
+from tests.support.daemon import PATIENCE, Daemon, wait_until
 from tests.support.namespaces import Namespace, connect
 from tests.ue.headers import parse_digest
 from tests.ue.sip import Request, Response
@@ -214,6 +215,33 @@ def test_the_connection_serves_one_private_identity(world: World) -> None:
         assert ue.register().status == 200
         assert ue.register(user="bob").status == 403
         assert world.association_of(ue)["registration"]["privateIdentity"] == f"alice@{DOMAIN}"
+
+
+def test_tls_1_1_is_not_negotiated(world: World) -> None:
+    """UPD-8996: with openssl s_client, which would; 1.2 shows that all else is right."""
+
+    def connect(version: str) -> tuple[int, str]:
+        command = ["openssl", "s_client", "-connect", f"{EDGE}:5061", version]
+        with world.phones.popen(
+            [*command, "-cipher", "ALL:@SECLEVEL=0"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            words, _ = process.communicate(timeout=PATIENCE)
+        return process.returncode, words
+
+    status, words = connect("-tls1_1")
+    assert status != 0
+    assert "tlsv1 alert protocol version" in words
+    assert connect("-tls1_2")[0] == 0
+
+
+def test_no_key_is_told(world: World) -> None:
+    """Nothing that anybody says holds a line of the private key."""
+    key = next(world.kamailio.folder.glob("key.pem")).read_text().splitlines()[1:-1]
+    said = world.kamailio.words() + world.daemon.words() + world.daemon.sadctl("status")
+    assert not [line for line in key if line in said]
 
 
 def test_expiry_and_deregistration_end_the_connection(world: World) -> None:

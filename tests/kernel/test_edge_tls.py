@@ -50,7 +50,7 @@ from tests.edge.certificates import Authority, Issued
 from tests.edge.impostor import impostor
 from tests.edge.meddler import Meddler
 from tests.edge.tls_ue import TlsUe
-from tests.support.daemon import PATIENCE
+from tests.support.daemon import PATIENCE, wait_until
 from tests.ue.dialog import Dialog
 from tests.ue.headers import parse_digest
 from tests.ue.sip import Request, Response
@@ -156,6 +156,31 @@ def test_edge_tls_the_agreement_ends_with_the_connection(
     assert answer.status == 494
     alice.agree()
     assert alice.exchange(alice.secured("OPTIONS", HOP)).status == 200
+
+
+def test_edge_tls_the_end_of_the_association_ends_the_connection(
+    first_hop: AgreementWorld, alice: TlsUe
+) -> None:
+    """Design 9: the kernel ends it, or the hook where the kernel cannot: both are told apart."""
+    alice.agree("REGISTER")
+    assert alice.exchange(alice.secured("OPTIONS", HOP)).status == 200
+    flow = {"peerAddress": alice.local[0], "peerPort": alice.local[1]}
+    flow |= {"localAddress": EDGE, "localPort": TLS_PORT}
+    registration = {"privateIdentity": f"alice@{DOMAIN}", "publicIdentities": []}
+    bound = first_hop.daemon.call(
+        "Attach", endpoint="access", registration=registration, flow=flow
+    )
+    assert bound["association"]["tls"]["version"] == "TLSv1.3"  # the one that the hook has made
+    able = first_hop.daemon.status()["endsConnections"]
+    assert bound["closesConnection"] is able
+    first_hop.daemon.call("Release", id=bound["association"]["id"])
+
+    assert alice.connection is not None
+    alice.connection.settimeout(PATIENCE)
+    with pytest.raises(OSError):
+        assert alice.connection.recv(1) == b""
+        raise ConnectionResetError
+    wait_until(lambda: not first_hop.kamailio.table("sad_tls"), "it is forgotten")
 
 
 # --- who is not let in ---------------------------------------------------------------------------
