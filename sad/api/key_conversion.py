@@ -23,7 +23,7 @@ _LIKE_A_KEY: Final = re.compile(r"[0-9A-Fa-f]{32,}")
 
 def key_set_draft(message: messages.AddKeyIn) -> KeySetDraft:
     """Raises :class:`BadParameter`."""
-    local = message.local_address
+    local, peer = message.local_address, message.peer_address
     return KeySetDraft(
         origin=_ORIGIN,
         name=_name(message.name, "name"),
@@ -31,7 +31,7 @@ def key_set_draft(message: messages.AddKeyIn) -> KeySetDraft:
         role=message.role or Role.EDGE,
         identity=None if message.identity is None else _identity(message.identity),
         local_address=None if local is None else canonical_address(local, "localAddress"),
-        peer_address=canonical_address(message.peer_address, "peerAddress"),
+        peer_address=None if peer is None else canonical_address(peer, "peerAddress"),
         spi_in=message.spi_in,
         spi_out=message.spi_out,
         local_ports=message.local_ports,

@@ -66,7 +66,7 @@ class AddKeyIn(Message, frozen=True, kw_only=True):
     role: Role | None = None
     identity: Identity | None = None
     local_address: Address | None = None
-    peer_address: Address
+    peer_address: Address | None = None
     spi_in: Int
     spi_out: Int
     local_ports: Ports

@@ -14,6 +14,7 @@ from sad.core.key_material import split_keys
 from sad.model.endpoint import Endpoint, Profile
 from sad.model.key_set import KeySet, KeySetDraft, same_key
 from sad.model.manual_algorithms import encryption_fault, integrity_fault
+from sad.model.sa_pair import Activation
 
 _HIGHEST_SPI: Final = 0xFFFF_FFFF
 _SIP_PORTS: Final = frozenset({5060, 5061})
@@ -94,10 +95,10 @@ def _judge_alone(
             name=draft.name,
             endpoint=draft.endpoint,
             role=draft.role,
-            identity=draft.identity or draft.peer_address,
+            identity=draft.identity or draft.peer_address or "",
             names_identity=draft.identity is not None,
             local_address=local,
-            peer_address=draft.peer_address,
+            peer_address=draft.peer_address or "",
             spi_in=draft.spi_in,
             spi_out=draft.spi_out,
             local_ports=draft.local_ports,
@@ -139,7 +140,14 @@ def _local_address(
 ) -> tuple[str, tuple[KeyFault, ...]]:
     """Return this node's end, the endpoint's of the peer's IP version unless it is given."""
     peer = draft.peer_address
+    if peer is None:
+        return _no_addresses(draft)
     faults = []
+    parsed = ipaddress.ip_address(peer)
+    if parsed.is_loopback or parsed.is_unspecified or parsed.is_multicast or parsed.is_link_local:
+        reason = "a loopback, unspecified, multicast or link-local address is no peer"
+        hint = "give the address from which the peer sends"
+        faults.append(KeyFault("peer_address", reason, "T33-7.1-c", hint))
     if any(peer in e.addresses for e in endpoints.values()):
         reason, hint = "this node's own address is no peer", "give the address of the other side"
         faults.append(KeyFault("peer_address", reason, "T33-7.1-c", hint))
@@ -160,6 +168,19 @@ def _local_address(
     return draft.local_address, tuple(faults)
 
 
+def _no_addresses(draft: KeySetDraft) -> tuple[str, tuple[KeyFault, ...]]:
+    """A set of an identity, whose address is known when it agrees (R3329-2.4-man-a)."""
+    hint = (
+        'give it, or let an identity agree from where it is: identity and activation "agreement"'
+    )
+    if draft.identity is None or draft.activation is not Activation.AGREEMENT:
+        return "", (KeyFault("peer_address", "missing", None, hint),)
+    if draft.local_address is not None:
+        reason = "goes with peer_address only"
+        return "", (KeyFault("local_address", reason, None, "remove it, or give both"),)
+    return "", ()
+
+
 def _spi_faults(
     draft: KeySetDraft, endpoints: Mapping[str, Endpoint], local: str
 ) -> Iterator[KeyFault]:
@@ -176,7 +197,7 @@ def _spi_faults(
         yield KeyFault("spi_out", "equal to spi_in", "T33-7.1-h", hint)
     for endpoint in endpoints.values():
         low, high = endpoint.spi_range
-        draws = endpoint.profile is Profile.IMS and local in endpoint.addresses
+        draws = endpoint.profile is Profile.IMS and (not local or local in endpoint.addresses)
         if draws and low <= draft.spi_in <= high:
             yield KeyFault(
                 "spi_in",
@@ -247,10 +268,10 @@ def _faults_beside(new: KeySet, others: Sequence[KeySet]) -> Iterator[KeyFault]:
             return
     for other in others:
         there = f'"{other.name}" ({other.origin})'
-        if (other.local_address, other.spi_in) == (new.local_address, new.spi_in):
+        if other.spi_in == new.spi_in and _may_equal(other.local_address, new.local_address):
             hint = "an SPI means one SA at its destination: agree on another"
             yield KeyFault("spi_in", f"is that of {there}, too", "IPS-1", hint)
-        if (other.peer_address, other.spi_out) == (new.peer_address, new.spi_out):
+        if other.spi_out == new.spi_out and _may_equal(other.peer_address, new.peer_address):
             hint = "an SPI means one SA at its destination: agree on another"
             yield KeyFault("spi_out", f"is that of {there}, too", "IPS-1", hint)
         if _meet(new, other):
@@ -300,9 +321,15 @@ def _meet(one: KeySet, other: KeySet) -> bool:
     """Whether both protect one port of a peer at one time: what goes there is blocked in clear."""
     return (
         (one.local_address, one.peer_address) == (other.local_address, other.peer_address)
+        and (one.has_addresses or (one.endpoint, one.identity) == (other.endpoint, other.identity))
         and not set(one.peer_ports).isdisjoint(other.peer_ports)
         and _overlap(one, other)
     )
+
+
+def _may_equal(one: str, other: str) -> bool:
+    """Whether two addresses are one; which one a set without any will get is not known."""
+    return not one or not other or one == other
 
 
 def _overlap(one: KeySet, other: KeySet) -> bool:

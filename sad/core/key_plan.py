@@ -161,10 +161,11 @@ def _installs(
         if key_set.activation is Activation.ALWAYS:
             yield Wanted(key_set=key_set, granted_until=None)
             continue
-        before = _predecessor(key_set, lives)
+        before = _predecessor(key_set, in_order, lives)
         if before is not None:
             # Its peer has agreed, and goes on with this one: the agreement lasts as long.
-            yield Wanted(key_set=key_set, granted_until=before.granted_until)
+            at_peer = key_set.between(before.path.local_address, before.path.peer_address)
+            yield Wanted(key_set=at_peer, granted_until=before.granted_until)
 
 
 def _is_superseded(
@@ -189,9 +190,12 @@ def _is_superseded(
     return False
 
 
-def _predecessor(key_set: KeySet, lives: Iterable[Association]) -> Association | None:
+def _predecessor(
+    key_set: KeySet, in_order: Iterable[KeySet], lives: Iterable[Association]
+) -> Association | None:
+    same_path = {s.name for s in in_order if s.path == key_set.path}
     for association in lives:
-        if association.state in _IN_FORCE and path_of(association) == key_set.path:
+        if association.state in _IN_FORCE and name_of(association) in same_path:
             return association
     return None
 
@@ -241,4 +245,4 @@ def path_of(association: Association) -> tuple[object, ...]:
     pair = association.ipsec_man
     assert pair is not None
     ends = (pair.local_address, pair.peer_address, pair.local_ports, pair.peer_ports)
-    return (association.endpoint, pair.role, *ends)
+    return (association.endpoint, pair.role, *ends, "")

@@ -92,6 +92,12 @@ def pair_of(key_set: KeySet) -> SaPairParameters:
     )
 
 
+def is_of(association: Association, key_set: KeySet) -> bool:
+    """Whether an association is what a key set makes, at the addresses that it has."""
+    path = association.path
+    return association.ipsec_man == pair_of(key_set.between(path.local_address, path.peer_address))
+
+
 def _check_occupancy(new: Association, table: AssociationTable) -> None:
     """Raise FlowInUse if ports or SPIs belong to somebody else (T33-7.1-p3, IPS-1)."""
     pair = new.path

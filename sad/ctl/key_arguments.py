@@ -46,7 +46,10 @@ def _arguments_of_add(parser: ArgumentParser) -> None:
     )
     address = arguments.ip_address
     parser.add_argument(
-        "--peer", metavar="ADDRESS", type=address, required=True, help="the peer's end"
+        "--peer",
+        metavar="ADDRESS",
+        type=address,
+        help="the peer's end (default: where its identity agrees; takes --agreement)",
     )
     parser.add_argument(
         "--local",

@@ -98,7 +98,7 @@ def key_lines(reply: AddKeyOut, sheet: Sheet, now: float) -> list[str]:
 
 def row_lines(found: Key, sheet: Sheet, now: float) -> list[str]:
     """Return a key set as one row, folded where the terminal is narrow."""
-    peer = socket_address(found["peerAddress"], found["peerPorts"][0])
+    peer = socket_address(found["peerAddress"] or found["identity"], found["peerPorts"][0])
     more = found["peerPorts"][1:]
     return sheet.line(
         (

@@ -25,8 +25,9 @@ def check_keys(
 
 def _lines(found: LoadedKeys) -> Iterator[str]:
     for key_set in found.sets:
+        peer = key_set.peer_address or key_set.identity
         yield (
-            f"key set {key_set.name}: {key_set.peer_address} on endpoint {key_set.endpoint}, "
+            f"key set {key_set.name}: {peer} on endpoint {key_set.endpoint}, "
             f"{instant_text(key_set.not_before)} to {instant_text(key_set.not_after)}, "
             f"{key_set.activation}"
         )

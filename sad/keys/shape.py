@@ -90,7 +90,11 @@ class KeySetSettings(BaseModel):
         default=None,
         description="This node's end; without it the endpoint's of the peer's IP version",
     )
-    peer_address: PeerAddress = Field(description="The peer's end")
+    peer_address: PeerAddress | None = Field(
+        default=None,
+        description="The peer's end; without it the address from which its identity agrees, which "
+        'takes activation = "agreement"',
+    )
     spi_in: Count = Field(description="SPI of what the peer sends")
     spi_out: Count = Field(description="SPI of what this node sends")
     local_ports: PortList = Field(description="Ports of the endpoint that it protects")

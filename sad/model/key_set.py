@@ -3,6 +3,7 @@
 RFC 3329 2.4 leaves their distribution open, 2.5 their lifetime: both come out of band.
 """
 
+import dataclasses
 import hashlib
 import hmac
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class KeySetDraft:
     role: Role
     identity: str | None
     local_address: str | None
-    peer_address: str
+    peer_address: str | None
     spi_in: int
     spi_out: int
     local_ports: tuple[int, ...]
@@ -71,9 +72,10 @@ class KeySet:
     """A key set that was found good: one SA each way on exactly these ports.
 
     ``identity`` is what its association is listed under, and whom an ``Offer`` must name if the
-    key set names one (``names_identity``). Valid from ``not_before`` on, to ``not_after`` and no
-    longer (real-time seconds). ``lasting`` ones stand in a file, the others were given to a
-    running daemon, which alone knows them.
+    key set names one (``names_identity``). One that has no addresses (both are empty) gets them
+    from the Offer of that identity (:meth:`between`). Valid from ``not_before`` on, to
+    ``not_after`` and no longer (real-time seconds). ``lasting`` ones stand in a file, the others
+    were given to a running daemon, which alone knows them.
     """
 
     origin: str
@@ -101,7 +103,19 @@ class KeySet:
     def path(self) -> tuple[object, ...]:
         """What sets that follow one another have in common."""
         ends = (self.local_address, self.peer_address, self.local_ports, self.peer_ports)
-        return (self.endpoint, self.role, *ends)
+        whose = "" if self.has_addresses else self.identity
+        return (self.endpoint, self.role, *ends, whose)
+
+    @property
+    def has_addresses(self) -> bool:
+        """Whether it says where its peer is."""
+        return bool(self.peer_address)
+
+    def between(self, local_address: str, peer_address: str) -> "KeySet":
+        """Return it with these addresses if it has none of its own; the keys are shared."""
+        if self.has_addresses:
+            return self
+        return dataclasses.replace(self, local_address=local_address, peer_address=peer_address)
 
     def valid_at(self, instant: float) -> bool:
         """Whether it may be used at an instant of the real-time clock."""

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final
 
@@ -23,7 +24,7 @@ from sad.core.key_plan import (
     name_of,
     plan_keys,
 )
-from sad.core.pair_decision import decide_pair, pair_of
+from sad.core.pair_decision import decide_pair, is_of
 from sad.core.rebuilding import MOST_LEAPS
 from sad.core.replacement import Succession, take_into_use
 from sad.model.association import Association, EndReason, Phase
@@ -86,6 +87,10 @@ class KeyKeeper:
         self._timer: Timer | None = None
         shared.end_listeners.append(self._heard_of_end)
 
+    def own_addresses(self) -> AbstractSet[str]:
+        """This node's addresses."""
+        return self._circumstances().own_addresses
+
     def attach(self, timer: Timer) -> None:
         """Give the timer that calls :meth:`wake`."""
         self._timer = timer
@@ -129,7 +134,7 @@ class KeyKeeper:
             pair = association.ipsec_man
             key_set = self.collection.sets.get(name_of(association))
             if key_set is not None:
-                gone = pair_of(key_set) != pair
+                gone = not is_of(association, key_set)
             else:
                 gone = pair is not None and pair.lasting and self.collection.complete
             if gone:

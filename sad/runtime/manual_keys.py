@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from sad.core import lifecycle
 from sad.core.agreement import Choice
 from sad.core.key_plan import MECHANISM, name_of, sets_to_offer
-from sad.core.pair_decision import pair_of
+from sad.core.pair_decision import is_of
 from sad.core.replacement import Succession
+from sad.core.validation import check_addresses
 from sad.model.association import Association, Phase
 from sad.model.endpoint import Endpoint
 from sad.model.errors import Busy, MechanismUnavailable, SadError
@@ -70,7 +71,7 @@ class ManualKeys:
             key_set = self._keeper.collection.add(draft, endpoints, self._shared.clock.realtime())
         finally:
             draft.keys.wipe()
-        log.info("key set %s was given for %s", key_set.name, key_set.peer_address)
+        log.info("key set %s was given for %s", key_set.name, key_set.identity)
         await self._shared.background.finish(self._keeper.act())
         return self._held(key_set)
 
@@ -135,8 +136,13 @@ class ManualKeys:
 
         The same answer to whoever asks again. Raises MechanismUnavailable without a key set.
         """
+        ends = request.flow.local_address, request.flow.peer_address
+        own_addresses = self._keeper.own_addresses()
+        local, peer = (ends[0], "flow.localAddress"), (ends[1], "flow.peerAddress")
+        check_addresses(local, peer, endpoint, own_addresses)
         async with self._keeper.lock:
-            found = [await self._standing(s) for s in self._sets_of(request, endpoint)]
+            valid = self._sets_of(request, endpoint)
+            found = [await self._standing(s.between(*ends)) for s in valid]
         return Offered(association=found[0], security_server=endpoint.security_server, refusals=())
 
     def _sets_of(self, request: OfferRequest, endpoint: Endpoint) -> tuple[KeySet, ...]:
@@ -145,7 +151,8 @@ class ManualKeys:
             s
             for s in self._keeper.collection.sets.values()
             if s.endpoint == endpoint.name
-            and (s.peer_address, s.local_address) == (flow.peer_address, flow.local_address)
+            and s.peer_address in {"", flow.peer_address}
+            and s.local_address in {"", flow.local_address}
             and not (s.names_identity and s.identity != request.private_identity)
         ]
         realtime = self._shared.clock.realtime()
@@ -163,12 +170,17 @@ class ManualKeys:
     async def _standing(self, key_set: KeySet) -> Association:
         """Return the association of a set in force, made now if there is none."""
         for association in self._keeper.lives():
-            if (
-                name_of(association) == key_set.name
-                and association.phase is Phase.INSTALLED
-                and association.ipsec_man == pair_of(key_set)
-            ):
+            if name_of(association) != key_set.name or association.phase is not Phase.INSTALLED:
+                continue
+            if is_of(association, key_set):
                 return association
+            if association.path.peer_address != key_set.peer_address:
+                # Anybody can name an identity in clear: nobody loses SAs for that.
+                raise MechanismUnavailable(
+                    mechanism=MECHANISM,
+                    reason="its key set is in use at another address",
+                    hint=f"sadctl release {association.id} frees it before its time",
+                )
         self._keeper.withdrawn.discard(key_set.name)  # its peer comes again
         agreed = key_set.activation is Activation.ALWAYS
         return await self._keeper.install(key_set, granted_until=None, agreed=agreed)
@@ -201,7 +213,7 @@ class ManualKeys:
     def get(self, association: Association) -> KeyRecord | None:
         """Return what a pair is made again from; None if its keys are not held (any more)."""
         key_set = self._keeper.collection.sets.get(name_of(association))
-        if key_set is None or pair_of(key_set) != association.ipsec_man:
+        if key_set is None or not is_of(association, key_set):
             return None
         inbound = copy_of(key_set.keys_in)
         return PairRecord(

@@ -12,7 +12,7 @@ from sad.core.rebuilding import LEAP, MOST_LEAPS
 from sad.model.association import AssociationState, EndReason
 from sad.model.errors import BadParameter, MechanismUnavailable, VerifyMismatch
 from sad.model.key_requests import KeyState, RotateKeyRequest
-from sad.model.key_set import GivenKeys, KeySetDraft
+from sad.model.key_set import GivenKeys, KeySet, KeySetDraft
 from sad.model.requests import VerifyRequest
 from sad.model.sa_pair import Activation
 from sad.model.views import Verified
@@ -296,6 +296,50 @@ async def test_a_peer_that_has_agreed_is_rotated_too() -> None:
     assert shell.live()["new"].deadline_at == BOOTTIME + 3630
 
 
+async def test_a_peer_that_is_known_by_its_identity_agrees_from_anywhere() -> None:
+    """R3329-2.4-man-a: peer identity or address; who holds the SAs does not lose them."""
+
+    def roaming(given: KeySet) -> KeySet:
+        return dataclasses.replace(
+            given,
+            local_address="",
+            peer_address="",
+            identity="alice@example.org",
+            names_identity=True,
+            activation=Activation.AGREEMENT,
+        )
+
+    old, new = roaming(key_set()), roaming(successor(not_before=NOW + 10))
+    shell = ManShell(old, new)
+    await shell.read()
+    here, there = (make.clear_flow(peer_address=f"10.10.0.{n}") for n in (7, 8))
+
+    offered = await shell.keys.offer(USER, offer_request(flow=here), CHOICE, PEERING)
+    assert offered.association.path.peer_address == "10.10.0.7"
+    again = await shell.keys.offer(USER, offer_request(flow=here), CHOICE, PEERING)
+    assert again.association.id == offered.association.id
+    with pytest.raises(MechanismUnavailable, match="in use at another address"):
+        await shell.keys.offer(USER, offer_request(flow=there), CHOICE, PEERING)
+    with pytest.raises(BadParameter):
+        own = make.clear_flow(peer_address="127.0.0.1")
+        await shell.keys.offer(USER, offer_request(flow=own), CHOICE, PEERING)
+
+    # What the kernel loses is made again, and its successor follows it there.
+    await shell.service.confirm(USER, grant_of(offered.association.id, 3600))
+    shell.tables.sas.clear()
+    await shell.reconciler.reconcile("test")
+    assert shell.live()["old"].id == offered.association.id
+    await shell.pass_time(10)
+    assert shell.live()["new"].path.peer_address == "10.10.0.7"
+    await shell.pass_time(60)
+    assert shell.states() == {"old": RETIRING, "new": IN_USE}
+
+    await shell.service.release(USER, release_of(shell.live()["new"].id))
+    await shell.service.release(USER, release_of(shell.live()["old"].id))
+    moved = await shell.keys.offer(USER, offer_request(flow=there), CHOICE, PEERING)
+    assert moved.association.path.peer_address == "10.10.0.8"
+
+
 async def test_what_a_peer_mirrors_on_its_sas_is_judged_by_the_static_list() -> None:
     """R3329-2.3.1-m, -o: for hooks that leave it to the daemon."""
     shell = ManShell(key_set())
@@ -411,6 +455,7 @@ async def test_what_an_operator_cannot_do_is_refused_by_its_parameter() -> None:
     for call, parameter in (
         (lambda: shell.keys.add(draft("old", 7, "10.10.0.7")), "name"),
         (lambda: shell.keys.add(draft("third", 1, "10.10.0.8")), "spiIn"),
+        (lambda: shell.keys.add(draft("third", 9, "127.0.0.1")), "peerAddress"),
         (lambda: shell.keys.rotate(rotation("unknown", "new", 2)), "name"),
         (lambda: shell.keys.rotate(rotation("old", "new", 1)), "spiIn"),
         (lambda: shell.keys.remove("unknown"), "name"),
