@@ -33,8 +33,9 @@ def set_number(number: int, begins: float) -> dict[str, Any]:
 @pytest.mark.timeout(600)
 def test_soak_man_rotations_under_traffic_lose_none(say: Callable[[str], None]) -> None:
     """RFC 3329 2.5: a hundred messages a second each way for a minute, six times new keys."""
-    chain = [set_number(number, PERIOD * (number - 1)) for number in range(1, ROTATIONS + 2)]
+    numbers = range(1, ROTATIONS + 2)
     with man_world(LIFETIMES) as world:
+        chain = [set_number(number, PERIOD * (number - 1)) for number in numbers]
         world.write("peer.toml", *chain)
         world.reload()
         world.wait_in_force("set-1")
