@@ -76,7 +76,7 @@ deb: ## the Debian package, into build/; lintian looks at it
 	@.ci/apt-install $$(awk '!/^\#/ && NF { print $$1 }' .ci/packages-deb)
 	@.ci/deb
 
-deb-trial: ## install, upgrade, remove and purge it on a throw-away copy of this machine (root)
+deb-trial: ## install, start, upgrade, remove and purge it in a guest with its own systemd (root)
 	@.ci/deb-trial
 
 wheel: $(READY) ## the package sip_hooks alone, into build/
