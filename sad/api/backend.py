@@ -121,6 +121,9 @@ class Backend(Protocol):
     def credential(self, caller: Caller, endpoint: str, known_generation: str | None) -> HandedOut:
         """Hand out an endpoint's TLS credential set; its descriptors are the API's to close."""
 
+    def revoke_credential(self, caller: Caller, endpoint: str) -> str:
+        """Take an endpoint's TLS credential set out of force; return its generation."""
+
     def credentials(self) -> tuple[CredentialView, ...]:
         """Return the TLS credential sets of all endpoints as they stand."""
 

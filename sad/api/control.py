@@ -30,6 +30,13 @@ class Control:
             raise no_settings_of_a_credential(wanted.endpoint)
         return encode_reply(messages.ListCredentialsOut(credentials=shown))
 
+    def revoke_credential(
+        self, caller: Caller, wanted: messages.RevokeCredentialIn, _call: Call
+    ) -> bytes:
+        """Take an endpoint's TLS credential set out of force."""
+        generation = self._backend.revoke_credential(caller, wanted.endpoint)
+        return encode_reply(messages.RevokeCredentialOut(generation=generation))
+
     async def reconcile(
         self, caller: Caller, wanted: messages.ReconcileIn
     ) -> messages.ReconcileOut:

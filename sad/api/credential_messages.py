@@ -64,6 +64,18 @@ class Credential(Message, frozen=True, kw_only=True):
     warnings: tuple[CredentialFinding, ...]
 
 
+class RevokeCredentialIn(Message, frozen=True, kw_only=True):
+    """Whose set."""
+
+    endpoint: Word
+
+
+class RevokeCredentialOut(Message, frozen=True, kw_only=True):
+    """What is in force no more."""
+
+    generation: str
+
+
 class ListCredentialsIn(Message, frozen=True, kw_only=True):
     """Of one endpoint, or all."""
 

@@ -36,6 +36,8 @@ from sad.api.credential_messages import (
     GetCredentialOut,
     ListCredentialsIn,
     ListCredentialsOut,
+    RevokeCredentialIn,
+    RevokeCredentialOut,
 )
 from sad.api.key_messages import (
     AddKeyIn,
@@ -124,6 +126,8 @@ __all__ = [
     "Registration",
     "RemoveKeyIn",
     "RemoveKeyOut",
+    "RevokeCredentialIn",
+    "RevokeCredentialOut",
     "Role",
     "RotateKeyIn",
     "RotateKeyOut",

@@ -98,6 +98,13 @@ class Methods:
         )
         self._now(
             CONTROL,
+            "RevokeCredential",
+            messages.RevokeCredentialIn,
+            operator.revoke_credential,
+            control,
+        )
+        self._now(
+            CONTROL,
             "GetStatus",
             messages.GetStatusIn,
             operator.get_status,

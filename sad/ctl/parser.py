@@ -178,11 +178,11 @@ def _explain_arguments(parser: ArgumentParser) -> None:
 def _tls_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "what",
-        metavar="list|show",
+        metavar="list|show|revoke",
         nargs="?",
-        choices=("list", "show"),
+        choices=("list", "show", "revoke"),
         default="list",
-        help="one a row (default), or one whole",
+        help="one a row (default), one whole, or out of force: its connections end",
     )
     parser.add_argument("endpoint", metavar="ENDPOINT", nargs="?", help="that of this endpoint")
 

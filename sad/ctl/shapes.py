@@ -249,6 +249,12 @@ class Credential(TypedDict):
     warnings: list[CredentialFinding]
 
 
+class RevokeCredentialOut(TypedDict):
+    """Reply of ``RevokeCredential``."""
+
+    generation: str
+
+
 class ListCredentialsOut(TypedDict):
     """Reply of ``ListCredentials``."""
 

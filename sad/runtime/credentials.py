@@ -15,6 +15,10 @@ class NoCredentials:
         del known_generation
         raise no_settings_of_a_credential(endpoint)
 
+    def revoke(self, endpoint: str) -> str:
+        """Refuse."""
+        raise no_settings_of_a_credential(endpoint)
+
     def generation(self, endpoint: str) -> str | None:
         """None."""
         del endpoint

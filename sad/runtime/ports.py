@@ -67,6 +67,9 @@ class Credentials(Protocol):
     def hand_out(self, endpoint: str, known_generation: str | None) -> HandedOut:
         """Return the set in force; its descriptors are the caller's. Raises NoCredential."""
 
+    def revoke(self, endpoint: str) -> str:
+        """Take a set out of force and return its generation. Raises NoCredential."""
+
     def generation(self, endpoint: str) -> str | None:
         """Return the generation in force, None if there is none."""
 

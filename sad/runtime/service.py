@@ -173,6 +173,10 @@ class AssociationService:
         """Hear what the kernel tells of TCP connections."""
         self._attaching.notice(event)
 
+    def revoke_credential(self, caller: Caller, endpoint: str) -> str:  # noqa: ARG002 - the API has checked
+        """Take a credential set out of force; what was agreed with it ends."""
+        return self._shared.credentials.revoke(endpoint)
+
     def credential_revoked(self, endpoint: str, generation: str) -> None:
         """End the TLS connections that were made with a credential set that is worthless now."""
         self._attaching.credential_revoked(endpoint, generation)

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,14 @@ import pytest
 from netlink.model import TcpConnection
 from sip_hooks.client import CallError
 from tests.host.endings import Ended
+from tests.support.credential_maker import (
+    NEVER,
+    authority,
+    certificate,
+    key_pem,
+    pem,
+    write_set,
+)
 from tests.support.daemon import Daemon, wait_until
 from tests.support.tcp_world import EDGE, TcpWorld
 
@@ -20,6 +29,15 @@ TLS_PORT = 5061
 BOUND_WITHIN, ENDED_WITHIN = 0.050, 0.100
 
 pytestmark = pytest.mark.timeout(120)
+
+
+def credential(folder: Path) -> str:
+    """Write a set for the endpoint; return its settings."""
+    root = authority(ends=NEVER)
+    made = certificate("edge", "ec edge", "root", "ec root", ends=NEVER)
+    write_set(folder / "tls", pem(made), key_pem("ec edge"), pem(root))
+    files = "".join(f'{n} = "{folder}/tls/{n}.pem"\n' for n in ("certificate", "key", "ca"))
+    return f'[endpoint.tls]\n{files}domains = ["sip.example.org"]\n'
 
 
 def settings() -> str:
@@ -40,7 +58,9 @@ def world() -> Iterator[TcpWorld]:
 
 @pytest.fixture(scope="module")
 def daemon(world: TcpWorld, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    made = Daemon(world.edge, tmp_path_factory.mktemp("sad"), settings())
+    folder = tmp_path_factory.mktemp("sad")
+    directory = f'\n[credentials]\ndirectory = "{folder}/out"\n'
+    made = Daemon(world.edge, folder, directory + settings() + credential(folder))
     try:
         yield made.start()
     finally:
@@ -144,6 +164,22 @@ def test_a_restart_keeps_what_is_connected(world: TcpWorld, daemon: Daemon) -> N
     assert not world.is_alive(kept)
     assert world.is_alive(replaced)
     world.close(replaced)
+
+
+def test_a_revoked_credential_ends_the_connections_made_with_it(
+    world: TcpWorld, daemon: Daemon
+) -> None:
+    """Others may know the key: what was agreed with it is worth nothing (credentialRevoked)."""
+    ended = Ended(daemon)
+    named = [world.open(4), world.open(6)]
+    bound = [attach(daemon, each, f"revoked{i}") for i, each in enumerate(named)]
+    generations = {association["tls"]["credential"] for association in bound}
+    assert None not in generations
+    assert "generation" in daemon.sadctl("tls", "revoke", "access")
+    assert {ended.wait_for(a["id"])[1] for a in bound} == {"credentialRevoked"}
+    assert not any(map(world.is_alive, named))
+    for each in named:
+        world.close(each)
 
 
 def test_what_is_no_connection_is_refused(world: TcpWorld, daemon: Daemon) -> None:

@@ -347,6 +347,11 @@ class MemoryBackend:
             raise NoCredential(endpoint=endpoint, reason="there is none", hint="make one")
         return self.keeper.hand_out(endpoint, known_generation)
 
+    def revoke_credential(self, caller: Caller, endpoint: str) -> str:  # noqa: ARG002 - Backend
+        if self.keeper is None:
+            raise NoCredential(endpoint=endpoint, reason="there is none", hint="make one")
+        return self.keeper.revoke(endpoint)
+
     def credentials(self) -> tuple[CredentialView, ...]:
         return () if self.keeper is None else self.keeper.views()
 

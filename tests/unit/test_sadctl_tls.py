@@ -154,6 +154,7 @@ async def test_the_verb_asks_a_daemon(tmp_path: Path, capsys: pytest.CaptureFixt
         listed, whole = sadctl("tls"), sadctl("tls", "show", "access")
         document, other = sadctl("tls", "list", "--json"), sadctl("tls", "show", "other")
         unsaid, status = sadctl("tls", "show"), sadctl("status")
+        revoked, again = sadctl("tls", "revoke", "access"), sadctl("tls", "revoke", "access")
     world.keeper.close()
     assert listed[0] == whole[0] == document[0] == status[0] == 0
     assert listed[1].startswith("access  valid")
@@ -168,5 +169,10 @@ async def test_the_verb_asks_a_daemon(tmp_path: Path, capsys: pytest.CaptureFixt
         ),
     )
     assert unsaid[0] == 1
-    everything = "".join(said for _, said in (listed, whole, document, other, unsaid, status))
+    assert revoked[0] == 0
+    assert revoked[1].startswith("revoked: generation ")
+    assert "replace the files" in revoked[1]
+    assert again[0] == 1
+    said_in_all = (listed, whole, document, other, unsaid, status, revoked, again)
+    everything = "".join(said for _, said in said_in_all)
     assert not [line for line in secret if line in everything]
