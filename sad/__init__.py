@@ -19,6 +19,7 @@ One way for data: socket, request model, pure decision, pure plan, journal, kern
 ``keys``           key files of ipsec-man: permissions, shape, lines
 ``app``            the composition root: the only module that knows every class
 ``app_metrics``    metrics, put together
+``app_nat``        NAT traversal, put together
 ``app_operating``  what answers operators, put together
 ``app_settings``   settings to the values that the parts are built from
 ``app_ike``        the parts of ipsec-ike, put together

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from netlink.connection_events import ConnectionEvents
 from netlink.connections import KernelConnections
 from netlink.events import EventStream
 from netlink.kernel import KernelIpsec
+from netlink.model import KernelEvent
 from netlink.statistics import read_statistics
 from sad import __version__
 from sad.api.limits import Limits
@@ -24,6 +26,7 @@ from sad.api.methods import Methods
 from sad.api.server import Server
 from sad.app_ike import Ike
 from sad.app_metrics import Metrics
+from sad.app_nat import NatTraversal, by_kind
 from sad.app_operating import operations_of
 from sad.app_reload import Reload
 from sad.app_settings import Parts, parts_of
@@ -74,7 +77,8 @@ async def run(
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_wanted.set)
     async with contextlib.AsyncExitStack() as stack:
         # The socket first: a second daemon is refused by it before it touches the journal.
-        listening = _listen(settings, manager)
+        streams, datagrams = by_kind(manager.listen_sockets())
+        listening = _listen(settings, streams)
         stack.callback(listening.close)
         records = open_records(
             Path(settings.state_directory) / _RECORDS_FILE,
@@ -129,6 +133,7 @@ async def run(
         )
         shared.observer = metrics.meters
         shared.expiries.append(credentials.expiries)
+        nat = NatTraversal(stack, shared, datagrams)
         endings = Endings(shared)
         reconciler = Reconciler(shared, endings)
         missing: dict[str, str] = {}
@@ -194,10 +199,16 @@ async def run(
                 f"this kernel cannot find TCP connections, which mechanism tls needs: {unable}",
                 "load its modules inet_diag and tcp_diag",
             )
+        nat.use(shell_settings.endpoints.values())
         await own_addresses.open()
         stack.push_async_callback(own_addresses.close)
+
+        def notice(event: KernelEvent) -> None:
+            reconciler.notice(event, kernel.port_id)
+            nat.notice(event)
+
         events = EventStream(
-            lambda event: reconciler.notice(event, kernel.port_id),
+            notice,
             buffer_bytes=settings.kernel.event_buffer_bytes,
             ignored_port=kernel.port_id,
         )
@@ -238,6 +249,7 @@ async def run(
             shared=shared,
             service=service,
             methods=methods,
+            nat=nat,
             reloading=Reloading(shared, endings, reconciler),
             read_keys=manual_keys.read,
             credentials=load_credentials,
@@ -257,16 +269,15 @@ async def run(
             len(shell_settings.endpoints),
             report.adopted,
         )
-        await _until_stopped(manager, reconciler, reload, keeper, ike, shared, credentials)
+        await _until_stopped(manager, reconciler, reload, keeper, ike, nat, shared, credentials)
         manager.stopping()
         await stop(shared, endings)
 
 
-def _listen(settings: Settings, manager: ServiceManager) -> ListeningSocket:
-    handed_over = manager.listen_sockets()
+def _listen(settings: Settings, handed_over: list[socket.socket]) -> ListeningSocket:
     if handed_over:
-        (_, first), *others = handed_over
-        for _, other in others:
+        first, *others = handed_over
+        for other in others:
             other.close()
         return adopt_listening_socket(first.detach())
     group = settings.socket_group
@@ -342,6 +353,7 @@ async def _until_stopped(
     reload: Reload,
     keeper: KeyKeeper,
     ike: Ike,
+    nat: NatTraversal,
     shared: state.Shared,
     credentials: CredentialKeeper,
 ) -> None:
@@ -357,6 +369,7 @@ async def _until_stopped(
             group.create_task(ike.run()),
             group.create_task(_tell(manager, shared)),
             group.create_task(credentials.run()),
+            group.create_task(nat.run()),
         ]
         await stopped.wait()
         for task in tasks:

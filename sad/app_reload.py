@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Final
 
 from sad.api.methods import Methods
+from sad.app_nat import NatTraversal
 from sad.app_settings import Parts, parts_of
 from sad.config import ConfigurationError, Settings
 from sad.config.reload import reloaded
@@ -44,6 +45,7 @@ class Reload:
         shared: Shared,
         service: AssociationService,
         methods: Methods,
+        nat: NatTraversal,
         reloading: Reloading,
         read_keys: Callable[[], None],
         credentials: LoadCredentials,
@@ -56,6 +58,7 @@ class Reload:
         self._shared = shared
         self._service = service
         self._methods = methods
+        self._nat = nat
         self._reloading = reloading
         self._read_keys = read_keys
         self._credentials = credentials
@@ -84,6 +87,7 @@ class Reload:
             settings, waiting = reloaded(self._running, self._read())
             parts = parts_of(settings)
             missing = await self._probe(parts)
+            self._nat.use(parts.shell.endpoints.values())
         except ConfigurationError as error:
             return self._refused(str(error).splitlines()[0], _CHECK)
         except NodeUnfit as error:

@@ -16,6 +16,7 @@ from sad.api import control_conversion, messages, parameters
 from sad.api.instants import microseconds
 from sad.model.agreement import Refusal, Transaction
 from sad.model.association import Association, AssociationState
+from sad.model.encapsulation import UdpEncapsulation
 from sad.model.endpoint import Role
 from sad.model.errors import BadParameter, MechanismUnavailable
 from sad.model.requests import (
@@ -114,6 +115,19 @@ def install_request(message: messages.InstallIn) -> InstallRequest:
         integrity_key=_key(wanted.integrity_key, "ipsec3gpp.integrityKey"),
         cipher_key=_optional_key(wanted.cipher_key, "ipsec3gpp.cipherKey"),
         lifetime_seconds=message.lifetime_seconds,
+        encapsulation=_udp_encapsulation(wanted.udp_encapsulation),
+    )
+
+
+def _udp_encapsulation(given: messages.UdpEncapsulation | None) -> UdpEncapsulation | None:
+    if given is None:
+        return None
+    return UdpEncapsulation(
+        peer_address=canonical_address(
+            given.peer_address, "ipsec3gpp.udpEncapsulation.peerAddress"
+        ),
+        peer_port=given.peer_port,
+        local_port=given.local_port,
     )
 
 
@@ -125,6 +139,7 @@ def screen_request(message: messages.ScreenIn) -> ScreenRequest:
         public_identities=message.registration.public_identities,
         flow=flow(message.flow),
         security_client=message.security_client,
+        via_address=_optional_address(message.via_address, "viaAddress"),
     )
 
 
@@ -141,6 +156,7 @@ def offer_request(message: messages.OfferIn) -> OfferRequest:
         security_client=message.security_client,
         integrity_key=_optional_key(message.integrity_key, "integrityKey"),
         cipher_key=_optional_key(message.cipher_key, "cipherKey"),
+        via_address=_optional_address(message.via_address, "viaAddress"),
     )
 
 

@@ -64,6 +64,7 @@ from sad.api.shapes import (
     Tls,
     TlsSession,
     Transaction,
+    UdpEncapsulation,
 )
 from sad.api.wire import (
     Address,
@@ -137,6 +138,7 @@ __all__ = [
     "Tls",
     "TlsSession",
     "Transaction",
+    "UdpEncapsulation",
 ]
 
 # --- org.varlink.service -------------------------------------------------------------------------
@@ -192,6 +194,7 @@ class ScreenIn(Message, frozen=True, kw_only=True):
     registration: Registration
     flow: Flow
     security_client: HeaderRows
+    via_address: Address | None = None
 
 
 class ScreenOut(Message, frozen=True, kw_only=True):
@@ -212,6 +215,7 @@ class OfferIn(Message, frozen=True, kw_only=True):
     security_client: HeaderRows
     integrity_key: HexKey | None = None
     cipher_key: HexKey | None = None
+    via_address: Address | None = None
 
     def __repr__(self) -> str:
         return f"OfferIn({self.endpoint!r}, {self.flow!r}, keys hidden)"

@@ -1,6 +1,7 @@
 """The parameters of each mechanism as the wire shows them. Pure; there are no keys to show."""
 
 from sad.api import shapes
+from sad.model.encapsulation import UdpEncapsulation
 from sad.model.ike_child import IkeChild
 from sad.model.sa_pair import SaPairParameters
 from sad.model.sa_set import SaSetParameters
@@ -24,6 +25,15 @@ def ipsec_3gpp(s: SaSetParameters | None) -> shapes.Ipsec3gpp | None:
         port_ps=s.port_ps,
         integrity_algorithm=s.integrity_algorithm,
         encryption_algorithm=s.encryption_algorithm,
+        udp_encapsulation=_udp_encapsulation(s.encapsulation),
+    )
+
+
+def _udp_encapsulation(udp: UdpEncapsulation | None) -> shapes.UdpEncapsulation | None:
+    if udp is None:
+        return None
+    return shapes.UdpEncapsulation(
+        peer_address=udp.peer_address, peer_port=udp.peer_port, local_port=udp.local_port
     )
 
 

@@ -20,6 +20,14 @@ class Registration(Message, frozen=True, kw_only=True):
     public_identities: Identities
 
 
+class UdpEncapsulation(Message, frozen=True, kw_only=True):
+    """ESP in UDP through a NAT."""
+
+    peer_address: Address
+    peer_port: Int
+    local_port: Int
+
+
 class Ipsec3gpp(Message, frozen=True, kw_only=True):
     """One SA set by the names of TS 33.203 7.1."""
 
@@ -35,6 +43,7 @@ class Ipsec3gpp(Message, frozen=True, kw_only=True):
     port_ps: Int
     integrity_algorithm: Word
     encryption_algorithm: Word
+    udp_encapsulation: UdpEncapsulation | None
 
 
 class Ipsec3gppRequest(Message, frozen=True, kw_only=True):
@@ -54,6 +63,7 @@ class Ipsec3gppRequest(Message, frozen=True, kw_only=True):
     encryption_algorithm: Word
     integrity_key: HexKey
     cipher_key: HexKey | None = None
+    udp_encapsulation: UdpEncapsulation | None = None
 
     def __repr__(self) -> str:
         return f"Ipsec3gppRequest({self.ue_address!r}, {self.pcscf_address!r}, keys hidden)"

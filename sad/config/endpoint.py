@@ -18,13 +18,16 @@ from sad.config.values import (
     Address,
     AlgorithmName,
     EndpointName,
+    Network,
     Port,
     PortBlock,
     PortNumber,
     SpiRange,
+    UdpPort,
     split_text,
 )
 from sad.model.algorithms import EXTENSIONS, WITHDRAWN
+from sad.model.encapsulation import ENCAPSULATION_PORT
 from sad.model.endpoint import Profile, Role
 from sip_hooks.secagree.mechanism import IPSEC_3GPP, TLS
 
@@ -93,6 +96,27 @@ class EndpointSettings(BaseModel):
         description="A private identity is one user agent: its registration from a new address "
         "ends the sets that it had at another (TS 33.203 7.5); false where several phones share "
         "one",
+    )
+    nat_traversal: bool = Field(
+        default=False,
+        description="Serve user agents behind a NAT by ESP in UDP (mod=UDP-enc-tun, TS 33.203 "
+        "Annex M). A NAT is found where a REGISTER comes from another address than its Via names",
+    )
+    nat_port: UdpPort = Field(
+        default=ENCAPSULATION_PORT, description="UDP port of encapsulated ESP, 4500 by RFC 3948"
+    )
+    nat_networks: Annotated[tuple[Network, ...], BeforeValidator(split_text)] = Field(
+        default=(),
+        description="Networks in which user agents may have their addresses behind NATs, e.g. "
+        '["192.168.0.0/16", "10.0.0.0/8"]. Leave out every network that this node itself talks '
+        "to: policies are made for the address that a user agent claims",
+    )
+    nat_socket: Literal["own", "shared"] = Field(
+        default="own",
+        description='Who takes ESP out of UDP at nat_port: "own", the daemon\'s socket (systemd: '
+        'sad-encap.socket), which keeps NATs awake, too; "shared", that of an IKE daemon such as '
+        "strongSwan that has the port already: user agents must then keep their NATs awake "
+        "themselves",
     )
     profile: Profile = Field(
         default=Profile.IMS,
@@ -177,6 +201,7 @@ class EndpointSettings(BaseModel):
                 "clear text to protected ports is dropped, and TLS is that to IPsec",
             )
         yield from self._broken_profile()
+        yield from self._broken_nat()
         if not self.accept_withdrawn_algorithms:
             for index, pair in enumerate(self.algorithms):
                 withdrawn = WITHDRAWN.intersection(pair.split("/"))
@@ -197,6 +222,26 @@ class EndpointSettings(BaseModel):
                         "remove the pair, or set accept_extension_algorithms = true if your user "
                         "agents know it by this name",
                     )
+
+    def _broken_nat(self) -> Iterator[BrokenRule]:
+        if self.nat_traversal and not self.nat_networks:
+            yield BrokenRule(
+                ("nat_networks",),
+                "NAT traversal without networks that may be behind a NAT",
+                'list them, e.g. ["192.168.0.0/16"], without those that this node talks to',
+            )
+        if self.nat_traversal and self.profile is not Profile.IMS:
+            yield BrokenRule(  # T33-M-a
+                ("nat_traversal",),
+                "NAT traversal is ipsec-3gpp's, of profile ims",
+                "remove it",
+            )
+        if self.nat_traversal and self.nat_port in self.ports:
+            yield BrokenRule(
+                ("nat_port",),
+                f"{self.nat_port} is a protected port of the endpoint, too",
+                "take another for one of the two",
+            )
 
     def _broken_profile(self) -> Iterator[BrokenRule]:
         yield from self._broken_ike()

@@ -57,6 +57,7 @@ def to_lifetimes(settings: Settings) -> Lifetimes:
         longest_registration=spans.longest_registration_seconds,
         longest_linger=spans.max_linger_seconds,
         key_switch=spans.key_switch_seconds,
+        nat_keepalive=spans.nat_keepalive_seconds,
     )
 
 
@@ -188,6 +189,9 @@ def _to_endpoint(settings: EndpointSettings, resolve_user: Resolve) -> Endpoint:
         tls_port=settings.tls_port if settings.speaks_tls else None,
         mechanisms=names_in(settings.mechanisms),
         ike=None if settings.ike is None else settings.ike.value(),
+        nat_port=settings.nat_port if settings.nat_traversal else 0,
+        nat_networks=settings.nat_networks,
+        nat_shared=settings.nat_socket == "shared",
     )
 
 

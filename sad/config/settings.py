@@ -73,10 +73,11 @@ class LifetimeSettings(BaseModel):
         "it is sent on: more than the two clocks may differ",
     )
     max_linger_seconds: Count = Field(
-        default=128,
-        ge=0,
-        le=86_400,
-        description="Longest linger that Release may ask for",
+        default=128, ge=0, le=86_400, description="Longest linger that Release may ask for"
+    )
+
+    nat_keepalive_seconds: Count = Field(
+        default=20, ge=0, le=3600, description="Between keep-alive packets through a NAT; 0: none"
     )
 
     @property

@@ -168,6 +168,29 @@ PeerAddress = Annotated[str, AfterValidator(_check_peer_address)]
 """A unicast address of somebody else, as canonical text."""
 
 
+def _check_network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        raise refused(
+            f'"{value}" is no network', "write address/length without host bits: 192.168.0.0/16"
+        ) from None
+
+
+Network = Annotated[str, AfterValidator(_check_network)]
+"""An IP network as canonical text."""
+
+
+def _check_udp_port(port: int) -> int:
+    if not 1 <= port <= HIGHEST_PORT:
+        raise refused(f"{port} is no UDP port", f"take one of 1 to {HIGHEST_PORT}; 4500 by RFC")
+    return port
+
+
+UdpPort = Annotated[Count, AfterValidator(_check_udp_port)]
+"""A port of UDP, any."""
+
+
 def _check_account(value: object) -> str | int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < HIGHEST_U32:
         return value

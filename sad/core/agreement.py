@@ -57,10 +57,13 @@ class Choice:
     text: str
 
 
-def choose(rows: Sequence[str], endpoint: Endpoint, missing: AbstractSet[str]) -> Choice:
+def choose(
+    rows: Sequence[str], endpoint: Endpoint, missing: AbstractSet[str], *, nat: bool = False
+) -> Choice:
     """Return what an endpoint takes of the rows of Security-Client.
 
-    ``missing`` are the ``alg/ealg`` pairs that this kernel lacks. Raises BadHeader,
+    ``missing`` are the ``alg/ealg`` pairs that this kernel lacks; with ``nat``, a NAT between,
+    only UDP-enc-tun will do (T33-M-a). Raises BadHeader,
     NoCommonMechanism, AlgorithmUnavailable, and MechanismUnavailable on an endpoint of profile
     ``rfc3329``.
     """
@@ -75,7 +78,7 @@ def choose(rows: Sequence[str], endpoint: Endpoint, missing: AbstractSet[str]) -
             rule="T24-P-1",  # and T24-P-3 for a REGISTER on an established set
             hint="answer 4xx: without it there is nothing to protect this user agent with",
         )
-    selection = choose_mechanism(offers, server_policy(endpoint, missing))
+    selection = choose_mechanism(offers, server_policy(endpoint, missing, nat=nat))
     refusals = tuple(
         Refusal(
             offer_index=r.offer_index,
@@ -146,7 +149,9 @@ def _require_ims(endpoint: Endpoint) -> None:
         )
 
 
-def server_policy(endpoint: Endpoint, missing: AbstractSet[str]) -> ServerPolicy:
+def server_policy(
+    endpoint: Endpoint, missing: AbstractSet[str], *, nat: bool = False
+) -> ServerPolicy:
     """Return the endpoint's static list (R3329-2.1-c); raise AlgorithmUnavailable if it is empty.
 
     Whether withdrawn algorithms and extensions may stand in the list was decided with the
@@ -165,17 +170,19 @@ def server_policy(endpoint: Endpoint, missing: AbstractSet[str]) -> ServerPolicy
         accept_extensions=any(not EXTENSIONS.isdisjoint(pair) for pair in usable),
         accept_reserved_spi=endpoint.accept_reserved_spi,
         accept_sip_port=endpoint.accept_sip_port,
+        nat=nat,
     )
 
 
 def security_server(sa_set: SaSetParameters, endpoint: Endpoint, missing: AbstractSet[str]) -> str:
     """Return the value of Security-Server for one set.
 
-    Algorithms and their order are the endpoint's, whatever was offered (R3329-2.3.1-g).
+    Algorithms and their order are the endpoint's, whatever was offered (R3329-2.3.1-g); the mode
+    is that of the set.
     """
     return render_header(
         build_security_server(
-            server_policy(endpoint, missing),
+            server_policy(endpoint, missing, nat=sa_set.encapsulation is not None),
             spi_pc=sa_set.spi_pc,
             spi_ps=sa_set.spi_ps,
             port_pc=sa_set.port_pc,

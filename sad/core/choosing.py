@@ -22,28 +22,33 @@ from sip_hooks.secagree.mechanism import IPSEC_3GPP
 
 
 def choose(
-    rows: Sequence[str], endpoint: Endpoint, missing: AbstractSet[str], *, with_keys: bool = True
+    rows: Sequence[str],
+    endpoint: Endpoint,
+    missing: AbstractSet[str],
+    *,
+    with_keys: bool = True,
+    nat: bool = False,
 ) -> Choice:
     """As :func:`sad.core.agreement.choose`; ``with_keys``: the 401 has, or may have, IK and CK."""
     listed = endpoint.ims_mechanisms
     if endpoint.profile is not Profile.IMS or TLS not in listed:
-        return agreement.choose(rows, endpoint, missing)
+        return agreement.choose(rows, endpoint, missing, nat=nat)
     offers = agreement.read_offers(rows)
     place = next((i for i, m in enumerate(offers) if _is_tls(m)), None)
     if place is None and IPSEC_3GPP in listed:
-        return agreement.choose(rows, endpoint, missing)
+        return agreement.choose(rows, endpoint, missing, nat=nat)
     other: Choice | None = None
     refusals: tuple[Refusal, ...] = ()
     if IPSEC_3GPP in listed:
         try:
-            other = agreement.choose(rows, endpoint, missing)
+            other = agreement.choose(rows, endpoint, missing, nat=nat)
             refusals = other.refusals
         except NoCommonMechanism as error:
             refusals = error.refusals
         except AlgorithmUnavailable:
             pass  # of the kernel, and tls needs none of it
     elif not offers:
-        return agreement.choose(rows, endpoint, missing)  # refuses a list that is missing
+        return agreement.choose(rows, endpoint, missing, nat=nat)  # refuses a list that is missing
     if place is None:
         raise NoCommonMechanism(
             refusals=tuple(

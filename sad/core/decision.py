@@ -149,6 +149,7 @@ def _complete(
         "pcscf_address": request.pcscf_address,
         "integrity_algorithm": request.integrity_algorithm,
         "encryption_algorithm": request.encryption_algorithm,
+        "encapsulation": request.encapsulation,
     }
     if edge:
         return SaSetParameters(

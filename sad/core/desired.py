@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from netlink.model import (
     Direction,
+    Encapsulation,
+    Mode,
     Policy,
     PolicyAction,
     PolicyId,
@@ -21,6 +23,7 @@ from netlink.uapi import AF_INET
 from sad.core import nonces
 from sad.model.algorithms import AlgorithmPair
 from sad.model.association import Association, AssociationState
+from sad.model.encapsulation import UdpEncapsulation
 from sad.model.endpoint import Endpoint
 from sad.model.manual_algorithms import MANUAL_ENCRYPTION, MANUAL_INTEGRITY
 from sad.model.rules import Layout, Lifetimes
@@ -51,6 +54,7 @@ def sas_of(
     direction follows from it. Of a manually keyed pair the inbound and the outbound one.
     """
     s = association.xfrm
+    outer = association.sa_peer_address
     hard = math.ceil(association.deadline_at - now + lifetimes.backstop)
     integrity, encryption, packets = _transforms(s)
     sas = []
@@ -63,8 +67,8 @@ def sas_of(
                 name=name,
                 inbound=inbound,
                 sa=SecurityAssociation(
-                    id=SaId(destination, spi),
-                    source=source,
+                    id=SaId(destination if inbound else outer, spi),
+                    source=outer if inbound else source,
                     reqid=reqid,
                     selector=Selector(
                         source=source,
@@ -78,10 +82,30 @@ def sas_of(
                     replay_window=_replay_window(s, layout),
                     hard_add_seconds=max(1, hard),
                     hard_packets=packets,
+                    mode=_mode(association),
+                    encapsulation=_encapsulation(association, inbound=inbound),
                 ),
             )
         )
     return tuple(sas)
+
+
+def _udp(association: Association) -> UdpEncapsulation | None:
+    return association.ipsec_3gpp.encapsulation if association.ipsec_3gpp else None
+
+
+def _mode(association: Association) -> Mode:
+    """T33-M-a: tunnel mode through a NAT, else transport mode."""
+    return Mode.TRANSPORT if _udp(association) is None else Mode.TUNNEL
+
+
+def _encapsulation(association: Association, *, inbound: bool) -> Encapsulation | None:
+    udp = _udp(association)
+    if udp is None:
+        return None
+    if inbound:  # port 0 until it is learnt: the kernel tells of the first packet (T33-M-b)
+        return Encapsulation(source_port=udp.peer_port, destination_port=udp.local_port)
+    return Encapsulation(source_port=udp.local_port, destination_port=udp.send_port)
 
 
 def _rows(s: SaSetParameters | SaPairParameters) -> tuple[tuple[str, str, str, int], ...]:
@@ -123,7 +147,9 @@ def policies_of(
     For each set the four port pairs each way: the two of TS 33.203 7.1 and the two cross pairs
     that real phones and proxies use (INTEROP-1). A pair that several sets have is one policy:
     that of the two server ports always, those of a client port with which a phone came back.
-    Outbound it follows :func:`outbound_set` of the sets that have it; inbound they share a reqid.
+    It follows :func:`outbound_set` of the sets that have it. Inbound that matters only where the
+    NAT of a user agent has changed its address, for else they share a reqid; a set that nobody
+    has confirmed takes no pair away from one that is.
     And for each port of the peer a block policy, so that nothing reaches it in clear from any
     other port of ours.
     """
@@ -133,6 +159,7 @@ def policies_of(
         # A pair's policies have no limit: keys may last for years, and whose SAs are gone with a
         # dead daemon is blocked, not let pass in clear.
         hard = 0 if isinstance(s, SaPairParameters) else math.ceil(lifetimes.policies)
+        outer, mode = association.sa_peer_address, _mode(association)
         for peer_index, peer_port in enumerate(s.peer_ports):
             # A pair has one outbound SA for all ports of the peer.
             reqid_out = association.reqid_out[min(peer_index, len(association.reqid_out) - 1)]
@@ -143,16 +170,23 @@ def policies_of(
                     Direction.IN,
                     (s.peer_address, peer_port),
                     (s.local_address, own_port),
-                    association.reqid_in,
+                    Template(
+                        source=outer,
+                        destination=s.local_address,
+                        reqid=association.reqid_in,
+                        mode=mode,
+                    ),
                     layout,
                     hard,
                 )
-                policies[inbound.id] = inbound
+                policies.setdefault(inbound.id, inbound)
                 outbound = _allow(
                     Direction.OUT,
                     (s.local_address, own_port),
                     (s.peer_address, peer_port),
-                    reqid_out,
+                    Template(
+                        source=s.local_address, destination=outer, reqid=reqid_out, mode=mode
+                    ),
                     layout,
                     hard,
                 )
@@ -206,7 +240,7 @@ def _allow(
     direction: Direction,
     source: tuple[str, int],
     destination: tuple[str, int],
-    reqid: int,
+    template: Template,
     layout: Layout,
     hard: int,
 ) -> Policy:
@@ -227,7 +261,7 @@ def _allow(
         ),
         action=PolicyAction.ALLOW,
         priority=layout.policy_priority,
-        template=Template(source=source[0], destination=destination[0], reqid=reqid),
+        template=template,
         hard_add_seconds=hard,
     )
 

@@ -29,7 +29,11 @@ def check_against_table(
         return same and other.private_identity == new.private_identity
 
     for other in table.of_peer_port(sa_set.peer_address, client):
-        twin = came_back and own(other) and other.path.peer_ports == sa_set.peer_ports
+        # T33-M-c: behind a NAT the address is the private one. Of another NAT it may be another's
+        # phone, which must not lose its pair of ports to whoever names its identity.
+        same_nat = other.sa_peer_address == new.sa_peer_address
+        same_ports = other.path.peer_ports == sa_set.peer_ports
+        twin = came_back and own(other) and same_nat and same_ports
         if other.id not in leaving and not twin:
             raise _in_use(f"{sa_set.peer_address} port {client} is in use", other)
     for other in table.of_peer_port(sa_set.peer_address, server):
@@ -39,7 +43,7 @@ def check_against_table(
             )
     for address, spis in (
         (sa_set.local_address, sa_set.local_spis),
-        (sa_set.peer_address, sa_set.peer_spis),
+        (sa_set.sa_peer_address, sa_set.peer_spis),
     ):
         for spi in spis:
             holder = table.of_spi(address, spi)

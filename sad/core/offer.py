@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from sad.core.agreement import Choice
+from sad.core.nat import UserAgentEnd
 from sad.core.table import AssociationTable
 from sad.core.validation import check_addresses, check_keys
 from sad.model.algorithms import AlgorithmPair
@@ -27,6 +28,7 @@ def offer_key(request: OfferRequest) -> str:
         request.private_identity,
         request.flow.peer_address,
         request.flow.local_address,
+        request.via_address or "",
         request.association_id or "",
         transaction.call_id,
         str(transaction.cseq),
@@ -105,7 +107,9 @@ def _check_ends(flow: Flow, endpoint: Endpoint, own_addresses: AbstractSet[str])
     )
 
 
-def install_of(request: OfferRequest, choice: Choice, endpoint: Endpoint) -> InstallRequest:
+def install_of(
+    request: OfferRequest, choice: Choice, endpoint: Endpoint, end: UserAgentEnd
+) -> InstallRequest:
     """Return the Install of what was chosen; own SPIs and client port stay open."""
     offered = choice.parameters
     assert offered is not None  # ipsec-3gpp has them
@@ -124,7 +128,7 @@ def install_of(request: OfferRequest, choice: Choice, endpoint: Endpoint) -> Ins
         private_identity=request.private_identity,
         public_identities=request.public_identities,
         mechanism=choice.mechanism,
-        ue_address=request.flow.peer_address,
+        ue_address=end.address,
         pcscf_address=request.flow.local_address,
         spi_uc=offered.spi_uc,
         spi_us=offered.spi_us,
@@ -139,6 +143,7 @@ def install_of(request: OfferRequest, choice: Choice, endpoint: Endpoint) -> Ins
         integrity_key=request.integrity_key,
         cipher_key=request.cipher_key,
         lifetime_seconds=None,  # temporary: reg-await-auth
+        encapsulation=end.encapsulation,
     )
 
 

@@ -107,7 +107,7 @@ class PendingOffers:
             del self._unprotected[association.id]
             for members in self._groups(association):
                 del members[association.id]
-            prefix = prefix_of(association.path.peer_address)
+            prefix = prefix_of(association.sa_peer_address)
             key = (association.private_identity, prefix)
             if not self._by_prefix[prefix]:
                 del self._by_prefix[prefix]
@@ -115,6 +115,6 @@ class PendingOffers:
                 del self._by_identity[key]
 
     def _groups(self, association: Association) -> Iterator[dict[str, None]]:
-        prefix = prefix_of(association.path.peer_address)
+        prefix = prefix_of(association.sa_peer_address)
         yield self._by_prefix.setdefault(prefix, {})
         yield self._by_identity.setdefault((association.private_identity, prefix), {})

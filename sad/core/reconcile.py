@@ -33,7 +33,8 @@ class Findings:
     """What differs.
 
     ``adopted`` are whole in the kernel; ``lost`` miss an SA (id -> rows missing); ``overdue`` are
-    past their deadline; ``mislimited`` have a kernel limit that differs from their deadline;
+    past their deadline; ``mislimited`` have a kernel limit that differs from their deadline, or
+    another NAT port;
     ``repairs`` add or correct policies; ``removals`` are ours and belong to nobody. ``unjudged``
     were under change: what somebody took from them in the middle of it shows only afterwards.
     """
@@ -159,7 +160,11 @@ class Comparison:
         if missing:
             return Findings(lost={association.id: missing})
         limit = at.realtime + (association.deadline_at - at.now) + self._lifetimes.backstop
-        differs = any(_limit_differs(self._sas[n.sa.id], limit) for n in named)
+        differs = any(
+            _limit_differs(self._sas[n.sa.id], limit)
+            or self._sas[n.sa.id].encapsulation != n.sa.encapsulation
+            for n in named
+        )
         return Findings(adopted=(association.id,), mislimited=(association.id,) if differs else ())
 
     def _repairs(
@@ -233,6 +238,7 @@ def _is_the_sa(named: NamedSa, observed: ObservedSa | None) -> bool:
         and observed.reqid == sa.reqid
         and observed.mode == sa.mode
         and observed.selector == sa.selector
+        and (observed.encapsulation is None) == (sa.encapsulation is None)
     )
 
 

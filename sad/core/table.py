@@ -164,10 +164,14 @@ class AssociationTable:
 
 
 def _index_keys(association: Association) -> tuple[object, ...]:
+    path = association.path
     return (
-        association.endpoint,
+        association.registration,
         association.private_identity,
-        association.path,
+        path.peer_ports,
+        path.local_spis,
+        path.peer_spis,
+        association.sa_peer_address,
         association.reqid_in,
         association.reqid_out,
     )
@@ -178,4 +182,4 @@ def _spi_keys(association: Association) -> Iterator[_SpiKey]:
     for spi in path.local_spis:
         yield path.local_address, spi
     for spi in path.peer_spis:
-        yield path.peer_address, spi
+        yield association.sa_peer_address, spi

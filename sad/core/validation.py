@@ -8,7 +8,9 @@ from collections.abc import Set as AbstractSet
 
 from netlink.model import family_of
 from netlink.secret import Secret
+from sad.core.nat import check_behind_nat
 from sad.model.algorithms import AKA_KEY_BYTES, AlgorithmPair
+from sad.model.encapsulation import UdpEncapsulation
 from sad.model.endpoint import Endpoint, Role
 from sad.model.errors import (
     AlgorithmUnavailable,
@@ -81,6 +83,48 @@ def _check_addresses(
     )
     local, peer = (pcscf, ue) if request.role is Role.EDGE else (ue, pcscf)
     check_addresses(local, peer, endpoint, own_addresses)
+    if request.encapsulation is not None:
+        _check_encapsulation(request, request.encapsulation, endpoint, own_addresses)
+
+
+def _check_encapsulation(
+    request: InstallRequest,
+    udp: UdpEncapsulation,
+    endpoint: Endpoint,
+    own_addresses: AbstractSet[str],
+) -> None:
+    name = "ipsec3gpp.udpEncapsulation"
+    edge = request.role is Role.EDGE
+    if udp.local_port != endpoint.nat_port or not endpoint.nat_port:
+        raise BadParameter(
+            parameter=f"{name}.localPort",
+            reason=f"not the nat_port of endpoint {endpoint.name}",
+            rule="T33-M-b",
+            hint="set nat_traversal on the endpoint, and give its nat_port (RFC 3948: 4500)",
+        )
+    if not 0 <= udp.peer_port <= 65535:
+        raise BadParameter(
+            parameter=f"{name}.peerPort",
+            reason="a port is 1 to 65535, or 0 until the NAT's is known",
+            rule="T33-M-b",
+            hint="give 0: it is learnt from the first packet",
+        )
+    local = request.pcscf_address if edge else request.ue_address
+    check_addresses(
+        (local, "ipsec3gpp.pcscfAddress" if edge else "ipsec3gpp.ueAddress"),
+        (udp.peer_address, f"{name}.peerAddress"),
+        endpoint,
+        own_addresses,
+    )
+    if edge:
+        check_behind_nat(request.ue_address, "ipsec3gpp.ueAddress", endpoint)
+    elif udp.peer_address != request.pcscf_address:
+        raise BadParameter(
+            parameter=f"{name}.peerAddress",
+            reason="not the P-CSCF's",
+            rule="T33-M-c",
+            hint="a P-CSCF is behind no NAT: its address is the same inside and outside",
+        )
 
 
 def check_addresses(

@@ -28,6 +28,13 @@ def of_mechanism(association: Association) -> Iterator[tuple[str, str]]:
     """Return label and text of what is peculiar to the association's mechanism."""
     if s := association.get("ipsec3gpp"):
         yield from _algorithms(s["integrityAlgorithm"], s["encryptionAlgorithm"])
+        if udp := s.get("udpEncapsulation"):
+            nat = (
+                socket_address(udp["peerAddress"], udp["peerPort"])
+                if udp["peerPort"]
+                else (f"{udp['peerAddress']}, port not learnt yet")
+            )
+            yield "through NAT", f"{nat} (ESP in UDP, tunnel mode)"
     if man := association.get("ipsecMan"):
         yield from _algorithms(man["integrityAlgorithm"], man["encryptionAlgorithm"])
         yield "key set", man["keySet"]

@@ -13,6 +13,14 @@ class Registration(TypedDict):
     publicIdentities: list[str]
 
 
+class UdpEncapsulation(TypedDict):
+    """ESP in UDP through a NAT."""
+
+    peerAddress: str
+    peerPort: int
+    localPort: int
+
+
 class Ipsec3gpp(TypedDict):
     """One SA set by the names of TS 33.203 7.1."""
 
@@ -28,6 +36,7 @@ class Ipsec3gpp(TypedDict):
     portPs: int
     integrityAlgorithm: str
     encryptionAlgorithm: str
+    udpEncapsulation: NotRequired[UdpEncapsulation | None]
 
 
 class IpsecMan(TypedDict):

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from sad.core.agreement import Choice, security_server
 from sad.core.allocation import RandBelow
 from sad.core.decision import Circumstances, decide_install
+from sad.core.nat import UserAgentEnd
 from sad.core.offer import install_of
 from sad.core.rebuilding import plan_rebuild
 from sad.core.table import AssociationTable
@@ -42,10 +43,10 @@ class Ipsec3gpp(XfrmMechanism):
         )
 
     def install_of(
-        self, request: OfferRequest, choice: Choice, endpoint: Endpoint
+        self, request: OfferRequest, choice: Choice, endpoint: Endpoint, end: UserAgentEnd
     ) -> InstallRequest:
         """Return the install of what was chosen from an offered list. Pure."""
-        return install_of(request, choice, endpoint)
+        return install_of(request, choice, endpoint, end)
 
     def security_server(
         self, association: Association, endpoint: Endpoint, missing: AbstractSet[str]

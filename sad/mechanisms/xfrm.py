@@ -199,7 +199,8 @@ class XfrmMechanism:
         """Make the kernel's limits follow ``association.deadline_at`` (design section 6).
 
         Lengthen: NEWAE moves the time origin. Shorten: the origin moves to now, then UPDSA with
-        zero keys sets the short limit; the kernel keeps its keys. Raises Lost.
+        zero keys sets the short limit; the kernel keeps its keys. UPDSA also where the port of a
+        NAT is another than the kernel knows. Raises Lost.
         """
         now, realtime = self._boottime(), self._realtime()
         named = sas_of(association, self._layout, self._lifetimes, now)
@@ -352,7 +353,8 @@ def _move_limit(
             id=named.sa.id, source=named.sa.source, reqid=named.sa.reqid, current=current
         )
 
-    if observed.hard_add_seconds and wanted >= held:
+    same_ports = observed.encapsulation == named.sa.encapsulation
+    if observed.hard_add_seconds and wanted >= held and same_ports:
         return [origin(wanted - observed.hard_add_seconds)]
     now = int(realtime)
     sa = dataclasses.replace(named.sa, hard_add_seconds=max(1, wanted - now))

@@ -115,6 +115,11 @@ class Association:
         return path
 
     @property
+    def sa_peer_address(self) -> str:
+        """Where its packets come from and go to: the other side's NAT if there is one."""
+        return self.ipsec_3gpp.sa_peer_address if self.ipsec_3gpp else self.path.peer_address
+
+    @property
     def xfrm(self) -> SaSetParameters | SaPairParameters:
         """Its SAs, for mechanisms whose SAs are this daemon's own."""
         sas = self.ipsec_3gpp or self.ipsec_man

@@ -38,6 +38,10 @@ class Endpoint:
     ``mechanisms`` are the names of the settings.
     ``ims_mechanisms`` are what profile ``ims`` takes of a list, the most preferred first.
     ``tls_port`` is where TLS is spoken; None: tls is no mechanism of the endpoint.
+
+    ``nat_port`` is the UDP port of encapsulated ESP, 0 without NAT traversal (T33-M-b);
+    ``nat_networks`` (as ``address/length``) are those in which addresses behind a NAT may lie.
+    ``nat_shared``: somebody else's socket takes the ESP out of its UDP.
     """
 
     name: str
@@ -58,6 +62,9 @@ class Endpoint:
     ike: IkeProfile | None = None
     ims_mechanisms: tuple[str, ...] = ("ipsec-3gpp",)
     tls_port: int | None = None
+    nat_port: int = 0
+    nat_networks: tuple[str, ...] = ()
+    nat_shared: bool = False
 
     def ports_of(self, mechanism: str) -> frozenset[int]:
         """Own ports of associations of a mechanism."""

@@ -7,6 +7,7 @@ from netlink.model import SaKeys
 from netlink.secret import Secret
 from sad.model.agreement import Transaction
 from sad.model.association import AssociationState
+from sad.model.encapsulation import UdpEncapsulation
 from sad.model.endpoint import Role
 
 
@@ -76,13 +77,16 @@ class ScreenRequest:
     public_identities: tuple[str, ...]
     flow: Flow
     security_client: tuple[str, ...]
+    via_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferRequest:
     """``Offer``: keys are IK and CK; ``association_id`` is the set that the REGISTER came on.
 
-    ``integrity_key`` is None where the mechanism takes no keys from the caller.
+    ``integrity_key`` is None where the mechanism takes no keys from the caller. ``via_address``
+    is the host of the REGISTER's Via, None if it is no address: another than the packet's source
+    tells of a NAT (T33-M-a).
     """
 
     endpoint: str
@@ -94,6 +98,7 @@ class OfferRequest:
     security_client: tuple[str, ...]
     integrity_key: Secret | None = field(repr=False)
     cipher_key: Secret | None = field(repr=False)
+    via_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +138,7 @@ class InstallRequest:
     """``Install``: own SPIs and ports may be None, the daemon then chooses them.
 
     Addresses are canonical text. Keys are IK and CK; ``cipher_key`` None if none was given.
+    With ``encapsulation`` there is a NAT between, and ``ue_address`` is the one behind it.
     """
 
     endpoint: str
@@ -155,6 +161,12 @@ class InstallRequest:
     integrity_key: Secret = field(repr=False)
     cipher_key: Secret | None = field(repr=False)
     lifetime_seconds: int | None = None
+    encapsulation: UdpEncapsulation | None = None
+
+    @property
+    def sender_address(self) -> str:
+        """Where the user agent's packets come from: its NAT if there is one."""
+        return self.encapsulation.peer_address if self.encapsulation else self.ue_address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ class Lifetimes:
     longest_registration: float = 604_800.0
     longest_linger: float = 128.0
     key_switch: float = 60.0
+    nat_keepalive: float = 20.0  # RFC 3948 section 4; 0 for none
 
     @property
     def policies(self) -> float:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sad.model.encapsulation import UdpEncapsulation
 from sad.model.endpoint import Role
 
 
@@ -10,6 +11,8 @@ class SaSetParameters:
     """Two pairs of SAs between a user agent (u) and a P-CSCF (p).
 
     ``spi_uc`` is the SPI of packets to ``port_uc``, and so on. Algorithms are RFC 3329 names.
+    ``ue_address`` is what the user agent calls itself, behind a NAT its private one; there, and
+    nowhere else, is ``encapsulation``: tunnel mode in UDP (T33-M-a).
     """
 
     role: Role
@@ -25,6 +28,7 @@ class SaSetParameters:
     port_ps: int
     integrity_algorithm: str
     encryption_algorithm: str
+    encapsulation: UdpEncapsulation | None = None
 
     @property
     def local_address(self) -> str:
@@ -35,6 +39,11 @@ class SaSetParameters:
     def peer_address(self) -> str:
         """The other side's address."""
         return self.ue_address if self.role is Role.EDGE else self.pcscf_address
+
+    @property
+    def sa_peer_address(self) -> str:
+        """Where SAs to the other side end: at its NAT if there is one (T33-M-c)."""
+        return self.encapsulation.peer_address if self.encapsulation else self.peer_address
 
     @property
     def local_spis(self) -> tuple[int, int]:

@@ -10,11 +10,12 @@ import logging
 from typing import Final
 
 from netlink.secret import Secret
-from sad.core import agreement, choosing, offer, tls_offer
+from sad.core import agreement, choosing, nat, offer, tls_offer
 from sad.core.admission import Rates, check_room
 from sad.core.agreement import Choice
 from sad.core.allocation import RandBelow
 from sad.core.attaching import TLS
+from sad.core.nat import UserAgentEnd
 from sad.model.agreement import OfferRecord, Refusal, Transaction
 from sad.model.algorithms import AKA_KEY_BYTES
 from sad.model.association import Association, AssociationState, EndReason, Phase
@@ -98,7 +99,8 @@ class Offers:
         endpoint = self._gate.endpoint(caller, request.endpoint)
         offer.check_unprotected(request.flow, endpoint, self._gate.own_addresses())
         self._screen_rates.take(request.flow.peer_address, self._shared.clock.boottime())
-        choice = self._choose(request.security_client, endpoint)
+        end = nat.user_agent_end(request.flow, request.via_address, None, endpoint)
+        choice = self._choose(request.security_client, endpoint, end)
         if choice.mechanism == TLS:
             self._check_room_of_tls(request.private_identity, request.flow, endpoint)
             return Screened(mechanism=choice.mechanism, refusals=choice.refusals)
@@ -113,7 +115,8 @@ class Offers:
             integrity_key=Secret(bytes(AKA_KEY_BYTES)),
             cipher_key=Secret(bytes(AKA_KEY_BYTES)),
         )
-        install = self._gate.set_mechanism(choice.mechanism).install_of(imagined, choice, endpoint)
+        mechanism = self._gate.set_mechanism(choice.mechanism)
+        install = mechanism.install_of(imagined, choice, endpoint, end)
         self._rehearse(install, endpoint, on=None)
         return Screened(mechanism=choice.mechanism, refusals=choice.refusals)
 
@@ -215,7 +218,7 @@ class Offers:
         return Offered(
             association=association,
             security_server=association.offer.security_server,
-            refusals=self._choose_by(request, endpoint).refusals,
+            refusals=self._choose_by(request, endpoint, nat.end_of(association)).refusals,
         )
 
     async def _make(self, caller: Caller, request: OfferRequest, key: str) -> Association:
@@ -231,11 +234,12 @@ class Offers:
         self._gate.require_running()
         endpoint = self._gate.endpoint(caller, request.endpoint)
         on = self._came_on(caller, request, endpoint)
-        choice = self._choose_by(request, endpoint)
+        end = nat.user_agent_end(request.flow, request.via_address, on, endpoint)
+        choice = self._choose_by(request, endpoint, end)
         if choice.mechanism == TLS:
             return await self._make_of_tls(request, choice, endpoint, key)
         mechanism = self._gate.set_mechanism(choice.mechanism)
-        install = mechanism.install_of(request, choice, endpoint)
+        install = mechanism.install_of(request, choice, endpoint, end)
         registration = offer.registration_of(install, endpoint)
         # Nobody loses a set for an Offer that will be refused.
         for old in self._rehearse(install, endpoint, on):
@@ -253,7 +257,7 @@ class Offers:
                 check_room(
                     shared.table,
                     around.limits,
-                    install.ue_address,
+                    install.sender_address,
                     install.private_identity,
                     (),
                     around.now,
@@ -297,7 +301,7 @@ class Offers:
             check_room(
                 table,
                 around.limits,
-                install.ue_address,
+                install.sender_address,
                 install.private_identity,
                 leaving,
                 around.now,
@@ -314,14 +318,19 @@ class Offers:
         return replaced
 
     def _choose(
-        self, rows: tuple[str, ...], endpoint: Endpoint, *, with_keys: bool = True
+        self,
+        rows: tuple[str, ...],
+        endpoint: Endpoint,
+        end: UserAgentEnd,
+        *,
+        with_keys: bool = True,
     ) -> Choice:
         missing = self._gate.missing_algorithms
-        return choosing.choose(rows, endpoint, missing, with_keys=with_keys)
+        return choosing.choose(rows, endpoint, missing, with_keys=with_keys, nat=end.nat)
 
-    def _choose_by(self, request: OfferRequest, endpoint: Endpoint) -> Choice:
+    def _choose_by(self, request: OfferRequest, endpoint: Endpoint, end: UserAgentEnd) -> Choice:
         with_keys = request.integrity_key is not None
-        return self._choose(request.security_client, endpoint, with_keys=with_keys)
+        return self._choose(request.security_client, endpoint, end, with_keys=with_keys)
 
     # --- an association that waits for its TLS connection ---------------------------------------
 
@@ -371,7 +380,7 @@ class Offers:
                 return Verified(association=association, refusals=())
         association = confirmed[0]  # T24-P-3: what it mirrors is of no account here
         endpoint = self._shared.settings.endpoints[association.endpoint]
-        choice = self._choose(request.security_client, endpoint)
+        choice = self._choose(request.security_client, endpoint, nat.end_of(association))
         return Verified(association=association, refusals=choice.refusals)
 
     def _check_mirrored(self, association: Association, request: VerifyRequest) -> None:

@@ -9,6 +9,7 @@ from netlink.tcp import ObservedConnection
 from sad.core.agreement import Choice
 from sad.core.allocation import RandBelow
 from sad.core.decision import Circumstances
+from sad.core.nat import UserAgentEnd
 from sad.core.reconcile import Findings
 from sad.core.table import AssociationTable
 from sad.model.association import Association, EndReason, RegistrationKey
@@ -111,6 +112,8 @@ class MechanismDriver(Protocol):
     async def set_deadline(self, sets: Sequence[Association], association: Association) -> None:
         """Make the mechanism's own backstop follow ``association.deadline_at``.
 
+        And where it sends to, if that has moved.
+
         Raises Lost if the mechanism no longer holds the association.
         """
 
@@ -168,7 +171,7 @@ class SetMechanism(MechanismDriver, Protocol):
         """
 
     def install_of(
-        self, request: OfferRequest, choice: Choice, endpoint: Endpoint
+        self, request: OfferRequest, choice: Choice, endpoint: Endpoint, end: UserAgentEnd
     ) -> InstallRequest:
         """Return the install of what was chosen from an offered list. Pure."""
 

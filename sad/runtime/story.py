@@ -20,6 +20,7 @@ class Step(enum.Enum):
     ESTABLISHED = "ad7d52dc19e14e228744e51e312f3f7a"
     IN_USE = "29608f91c7924df59cf272684c19e31b"
     LENGTHENED = "edcd352f266a43558760e41c0c2e8ee6"
+    NAT_FOLLOWED = "5e0f6c1b9a7d4c21b0f4a2d98c3e7715"
     RETIRING = "d7d04291b5b9427abf64cd1749f28dff"
     REBUILT = "930d25c8f0544d479a2499366e968885"
     ENDED = "72519a16e3c44cb699efcd3f1943407e"
@@ -70,6 +71,9 @@ def _words(step: Step, association: Association, seconds: int) -> str:
             return f"in use, {seconds} s left"
         case Step.LENGTHENED:
             return f"lengthened, {seconds} s left"
+        case Step.NAT_FOLLOWED:
+            udp = association.ipsec_3gpp and association.ipsec_3gpp.encapsulation
+            return f"behind a NAT: {udp.peer_address} port {udp.peer_port}" if udp else "moved"
         case Step.RETIRING:
             return f"retiring, {seconds} s left"
         case Step.REBUILT:

@@ -38,7 +38,7 @@ from sip_hooks.ims.identities import (
     transport_of,
 )
 from sip_hooks.ims.reginfo import ended_aors
-from sip_hooks.ims.routes import has_one_via, same_routes, via_branch, via_host
+from sip_hooks.ims.routes import has_one_via, same_routes, via_address, via_branch, via_host
 from sip_hooks.ims.table import (
     FlowEntry,
     RegistrationEntry,
@@ -77,6 +77,7 @@ __all__ = [
     "take_keys",
     "transport_of",
     "values_of",
+    "via_address",
     "via_branch",
     "via_host",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from sip_hooks.ims.errors import ImsError
 from sip_hooks.ims.fields import WORD, Parameter, read_parameters, unfold, values_of
@@ -58,6 +59,15 @@ def via_host(row: str) -> str:
         return read_host(_read_via(row).host)
     except ImsError:
         return ""
+
+
+def via_address(row: str) -> Optional[str]:
+    """Return the host of a Via's sent-by if it is an IP address, in its short form."""
+    host = via_host(row)
+    try:
+        return ipaddress.ip_address(host).compressed
+    except ValueError:
+        return None
 
 
 def same_routes(route_rows: Sequence[str], service_route: Sequence[str]) -> bool:

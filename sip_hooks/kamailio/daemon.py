@@ -160,6 +160,8 @@ def _give_up(method: str, error: CallError, confirming: Optional[Association]) -
 
 def _refusal(method: str, error: CallError) -> Refused:
     status, reason = _STATUS.get(error.short_name, (503, "Service Unavailable"))
+    if error.parameters.get("rule") == "T33-M-c":  # nobody behind a NAT has such an address
+        status, reason = 403, "Forbidden"
     header = ""
     if error.short_name == "VerifyMismatch" and error.parameters.get("securityServer"):
         header = "Security-Server: {}".format(error.parameters["securityServer"])

@@ -151,6 +151,11 @@ def socket_name(protocol: str, host: str, port: int) -> str:
     return "{}:{}:{}".format(protocol, host, port)
 
 
+def answer_to_source() -> None:
+    """Let what answers this request go to the port it came from, whatever its Via says."""
+    KSR.force_rport()
+
+
 def answer_from(host: str, port: int) -> None:
     """Let what answers this UDP request leave from another listening socket."""
     if KSR.corex.set_recv_socket(socket_name("udp", host, port)) < 0:

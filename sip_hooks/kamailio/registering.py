@@ -53,6 +53,7 @@ class Registering:
             raise Refused(421, "Extension Required", "Require: sec-agree", "no Security-Client")
         flow = message.flow()
         set_: Optional[Dict[str, Any]] = None
+        via_address = None if protected else self._via_address(flow, vias[0])
         if protected:
             set_ = self._verified(flow, identity, vias[0], client)
         else:
@@ -62,6 +63,7 @@ class Registering:
                 registration={"privateIdentity": identity, "publicIdentities": [identity_to]},
                 flow=flow,
                 securityClient=client,
+                viaAddress=via_address,
             )
         integrity = set_ is not None and self._is_integrity_protected(set_, authorization)
         message.keep(
@@ -71,12 +73,26 @@ class Registering:
                 "flow": flow,
                 "to": identity_to,
                 "branch": ims.via_branch(vias[0]),
+                "via": via_address,
                 "contact": message.rows("Contact"),
                 "set": set_,
             }
         )
         self._make_ready(authorization[0], integrity=integrity, set_=set_)
         return "registrar"
+
+    def _via_address(self, flow: Dict[str, Any], via: str) -> Optional[str]:
+        """T33-M-a: what the user agent calls itself; another than its packet's tells of a NAT.
+
+        Then the answer goes where the packet came from (RFC 3581). Nobody behind a NAT has an
+        address of the core: policies would be made for it.
+        """
+        address = ims.via_address(via)
+        if address is not None and address != flow["peerAddress"]:
+            if self._settings.is_core(address):
+                raise Refused(403, "Forbidden", why="the Via names an address of the core")
+            message.answer_to_source()
+        return address
 
     def _verified(
         self, flow: Dict[str, Any], identity: str, via: str, client: List[str]
@@ -85,9 +101,6 @@ class Registering:
         if message.value("$pr") == "udp":
             # T33-7.1-d: answers go from port_pc to port_us, on the set of the request.
             message.answer_from(flow["localAddress"], entry.port_pc)
-        # T33-7.1-p2: the packet's source must be the address of its Via.
-        if ims.via_host(via) != flow["peerAddress"]:
-            raise Refused(403, "Forbidden", why="the Via names another address than the packet")
         answer = self._calls.call(
             "Verify",
             flow=flow,
@@ -95,6 +108,12 @@ class Registering:
             securityClient=client,
         )
         association: Dict[str, Any] = answer["association"]
+        # T33-7.1-p2: the packet's source must be the address of its Via; through a NAT the user
+        # agent may name what it has learnt of itself (TS 24.229 F.2.1.2.2).
+        udp = association["ipsec3gpp"].get("udpEncapsulation")
+        outside = None if udp is None else udp["peerAddress"]
+        if ims.via_host(via) not in (flow["peerAddress"], outside):
+            raise Refused(403, "Forbidden", why="the Via names another address than the packet")
         if association["registration"]["privateIdentity"] != identity:
             raise Refused(403, "Forbidden", why="the SA belongs to another private identity")
         return association
@@ -179,6 +198,7 @@ class Registering:
             securityClient=state["client"],
             integrityKey=integrity_key,
             cipherKey=cipher_key,
+            viaAddress=state["via"],
         )
 
     @staticmethod

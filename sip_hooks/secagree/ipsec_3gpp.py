@@ -28,6 +28,10 @@ WITHDRAWN_ALGORITHMS: Final = frozenset({"hmac-md5-96", "des-ede3-cbc"})
 #: hmac-sha-256-128 is RFC 4868's, which RFC 8221 demands of every ESP (IPS-5).
 EXTENSION_ALGORITHMS: Final = frozenset({"hmac-sha-256-128"})
 
+#: Values of ``mod`` in lower case: ESP itself, or ESP in UDP through a NAT (T33-M-a).
+TRANSPORT: Final = "trans"
+UDP_TUNNEL: Final = "udp-enc-tun"
+
 MAXIMUM_SPI: Final = 0xFFFF_FFFF
 #: SPIs below this are 0 and those that IANA reserves (IPS-1).
 FIRST_FREE_SPI: Final = 256
@@ -118,7 +122,7 @@ def write_ipsec_3gpp(
     written: List[Parameter] = []
     if preference is not None:
         written.append(("q", render_qvalue(preference), False))
-    mode = "UDP-enc-tun" if parameters.mod == "udp-enc-tun" else parameters.mod
+    mode = "UDP-enc-tun" if parameters.mod == UDP_TUNNEL else parameters.mod
     written += [("prot", parameters.prot, False), ("mod", mode, False)]
     numbers = (
         ("spi-c", parameters.spi_c),

@@ -41,6 +41,7 @@ def build_security_server(
         parameters = Ipsec3gppParameters(
             alg=integrity,
             ealg=encryption,
+            mod=policy.mode,
             spi_c=spi_pc,
             spi_s=spi_ps,
             port_c=port_pc,

@@ -16,6 +16,8 @@ from sip_hooks.secagree.ipsec_3gpp import (
     ENCRYPTION_ALGORITHMS,
     EXTENSION_ALGORITHMS,
     INTEGRITY_ALGORITHMS,
+    TRANSPORT,
+    UDP_TUNNEL,
     WITHDRAWN_ALGORITHMS,
     AlgorithmPair,
     Fault,
@@ -35,8 +37,8 @@ class ServerPolicy:
     ``algorithms`` are (alg, ealg) pairs by RFC 3329 name, most preferred first. The switches are
     off by default: ``accept_withdrawn`` lets withdrawn algorithms into the list (T33-H-b),
     ``accept_extensions`` those of no 3GPP release, ``accept_reserved_spi`` takes SPIs 1 to 255
-    (IPS-1), ``accept_sip_port`` protected ports 5060 and 5061 (T33-7.1-e). Raises
-    :class:`PolicyError`.
+    (IPS-1), ``accept_sip_port`` protected ports 5060 and 5061 (T33-7.1-e). With ``nat``, a NAT
+    between, the mode is UDP-enc-tun, else trans (T33-M-a). Raises :class:`PolicyError`.
     """
 
     algorithms: Tuple[AlgorithmPair, ...]
@@ -44,6 +46,12 @@ class ServerPolicy:
     accept_extensions: bool = False
     accept_reserved_spi: bool = False
     accept_sip_port: bool = False
+    nat: bool = False
+
+    @property
+    def mode(self) -> str:
+        """The one value of ``mod`` that it takes and lists, in lower case."""
+        return UDP_TUNNEL if self.nat else TRANSPORT
 
     def __post_init__(self) -> None:
         if not self.algorithms:
@@ -174,12 +182,8 @@ def _offer_fault(offer: Ipsec3gppParameters, policy: ServerPolicy) -> Optional[F
     if offer.prot != "esp":
         text = f"prot={shorten(offer.prot)}: only esp protects SIP in IMS"
         return RefusalReason.PROTOCOL_NOT_SUPPORTED, text, "T33-H-d"
-    if offer.mod != "trans":
-        if offer.mod == "udp-enc-tun":
-            text = "UDP-encapsulated tunnel mode is not supported"
-            return RefusalReason.MODE_NOT_SUPPORTED, text, "T33-M-a"
-        text = f"mod={shorten(offer.mod)}: without NAT the mode is trans"
-        return RefusalReason.MODE_NOT_SUPPORTED, text, "T33-7.1-j"
+    if offer.mod != policy.mode:
+        return _mode_fault(offer.mod, policy)
     if offer.algorithms not in policy.algorithms:
         return _pair_fault(offer.algorithms, policy)
     return find_number_fault(
@@ -187,6 +191,17 @@ def _offer_fault(offer: Ipsec3gppParameters, policy: ServerPolicy) -> Optional[F
         accept_reserved_spi=policy.accept_reserved_spi,
         accept_sip_port=policy.accept_sip_port,
     )
+
+
+def _mode_fault(mode: str, policy: ServerPolicy) -> Fault:
+    if policy.nat:
+        text = f"mod={shorten(mode)}: through the NAT between goes UDP-enc-tun alone"
+        return RefusalReason.MODE_NOT_SUPPORTED, text, "T33-M-a"
+    if mode == UDP_TUNNEL:
+        text = "UDP-enc-tun is for a NAT between, and none was found"
+        return RefusalReason.MODE_NOT_SUPPORTED, text, "T33-M-a"
+    text = f"mod={shorten(mode)}: without NAT the mode is trans"
+    return RefusalReason.MODE_NOT_SUPPORTED, text, "T33-7.1-j"
 
 
 def _pair_fault(pair: AlgorithmPair, policy: ServerPolicy) -> Fault:

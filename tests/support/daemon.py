@@ -76,7 +76,11 @@ class Daemon:
                 return bool(self.status()["state"] == "ready")
             return False
 
-        wait_until(ready, "sad is ready")
+        try:
+            wait_until(ready, "sad is ready")
+        except AssertionError as error:
+            error.add_note(self.words())
+            raise
         return self
 
     def words(self) -> str:

@@ -17,6 +17,7 @@ class SeenSa:
     destination: str
     spi: int
     reqid: int
+    mode: str
     replay_window: int
     auth: str
     auth_key: str
@@ -44,6 +45,7 @@ def _state(block: str) -> SeenSa:
         destination=destination,
         spi=int(find(r"spi (0x[0-9a-f]+)"), 16),
         reqid=int(find(r"reqid (\d+)")),
+        mode=find(r" mode (\w+)"),
         # Windows above 32 stand in the extended context, beside a "replay-window 0".
         replay_window=max(map(int, re.findall(r"replay.window (\d+)", block)), default=0),
         auth=find(r"auth-trunc (\S+) 0x"),

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from sad.api.authorization import may_use_endpoint
 from sad.core import agreement, offer
+from sad.core.nat import user_agent_end
 from sad.credentials.keeper import CredentialKeeper
 from sad.model.association import Association, AssociationState, EndReason, Phase
 from sad.model.credential import CredentialView, HandedOut
@@ -159,9 +160,10 @@ class MemoryBackend:
 
     async def offer(self, caller: Caller, request: OfferRequest) -> Offered:
         endpoint = self._endpoint(caller, request.endpoint)
-        choice = agreement.choose(request.security_client, endpoint, frozenset())
+        end = user_agent_end(request.flow, request.via_address, None, endpoint)
+        choice = agreement.choose(request.security_client, endpoint, frozenset(), nat=end.nat)
         self.offers.append(request)
-        installed = await self.install(caller, offer.install_of(request, choice, endpoint))
+        installed = await self.install(caller, offer.install_of(request, choice, endpoint, end))
         server = agreement.security_server(installed.sa_set, endpoint, frozenset())
         record = make.offer_record(security_client=choice.text, security_server=server)
         self.associations[installed.id] = dataclasses.replace(installed, offer=record)

@@ -22,7 +22,8 @@ class UeConfig:
     at all, everything travels between these two. ``port_us`` 0: any free port of
     ``protected_ports``. ``datagram_limit``: larger requests go by TCP (RFC 3261 18.1.1).
     ``cross_pairs`` and ``answer_from_server_port`` make the UE as lax as some real ones
-    (INTEROP-1); ``delivery`` is the transport that its Contact asks for.
+    (INTEROP-1); ``delivery`` is the transport that its Contact asks for. ``behind_nat``: it may
+    be behind one, so it offers UDP-enc-tun, too, and holds UDP port 4500 for that (T33-M-b).
     """
 
     private_identity: str
@@ -45,6 +46,7 @@ class UeConfig:
     datagram_limit: int = 1300
     cross_pairs: bool = False
     answer_from_server_port: bool = False
+    behind_nat: bool = False
     verify_in_ack: bool = True  # GAP-2
     namespace: str | None = None
     sqn: int = 0

@@ -46,14 +46,19 @@ class Offer:
     port_c: int
     port_s: int
     algorithms: tuple[tuple[str, str], ...]
+    modes: tuple[str, ...] = ("trans",)
 
     def __str__(self) -> str:
-        """Security-Client: one mechanism per pair with the same numbers (T33-H-h), no q."""
+        """Security-Client: one mechanism per pair with the same numbers (T33-H-h), no q.
+
+        Who may be behind a NAT offers each in both modes (T33-M-a).
+        """
         numbers = (
             f"spi-c={self.spi_c};spi-s={self.spi_s};port-c={self.port_c};port-s={self.port_s}"
         )
         return ", ".join(
-            f"{MECHANISM};alg={alg};ealg={ealg};prot=esp;mod=trans;{numbers}"
+            f"{MECHANISM};alg={alg};ealg={ealg};prot=esp;mod={mode};{numbers}"
+            for mode in self.modes
             for alg, ealg in self.algorithms
         )
 
@@ -100,7 +105,7 @@ class SaSet:
     """Two pairs of SAs by the names of TS 33.203 7.1, seen by the UE.
 
     ``cross_pairs``: also the pairs u.s/p.s and u.c/p.c that TS 33.203 does not know but some
-    networks use (INTEROP-1).
+    networks use (INTEROP-1). ``encapsulated``: ESP in UDP through a NAT, in tunnel mode.
     """
 
     ue_address: str
@@ -117,6 +122,7 @@ class SaSet:
     ealg: str
     transforms: Transforms = field(repr=False)
     cross_pairs: bool = False
+    encapsulated: bool = False
 
     @property
     def label(self) -> str:
@@ -129,9 +135,8 @@ def choose(mechanisms: Sequence[ServerMechanism], offer: Offer) -> ServerMechani
     ordered = sorted(mechanisms, key=lambda m: -m.q)  # stable: list order breaks ties (GAP-5)
     for mechanism in ordered:
         pair = (mechanism.value("alg", ""), mechanism.value("ealg", "null"))
-        esp = (
-            mechanism.value("prot", "esp") == "esp" and mechanism.value("mod", "trans") == "trans"
-        )
+        modes = [mode.lower() for mode in offer.modes]
+        esp = mechanism.value("prot", "esp") == "esp" and mechanism.value("mod", "trans") in modes
         if mechanism.name == MECHANISM and esp and pair in offer.algorithms:
             return mechanism
     raise AgreementAborted("Security-Server lists nothing that was offered")
@@ -180,6 +185,7 @@ def agree(
         ealg=ealg,
         transforms=esp_transforms(alg, ealg, ck=ck, ik=ik),
         cross_pairs=cross_pairs,
+        encapsulated=mechanism.value("mod", "trans") == "udp-enc-tun",
     )
 
 

@@ -55,6 +55,7 @@ class SetAgent(Agent):
             port_c=port.number,
             port_s=server.local.port,
             algorithms=self.config.algorithms,
+            modes=("trans", "UDP-enc-tun") if self.config.behind_nat else ("trans",),
         )
 
     async def protect(self, sa_set: SaSet, port: ClientPort) -> Channel:

@@ -14,6 +14,8 @@ from typing import Protocol
 from tests.ue.security import SaSet, Transforms
 
 PRIORITY = 1000
+#: ESP in UDP (RFC 3948): what a UE behind a NAT sends from, and sends to.
+_ENCAPSULATION = "encap espinudp 4500 4500 0.0.0.0"
 REPLAY_WINDOW = 32
 
 
@@ -105,10 +107,14 @@ def _algorithms(transforms: Transforms) -> str:
     return f"auth-trunc {name} 0x{key.hex()} {bits} enc {cipher} {text}"
 
 
-def _policy(verb: str, d: Direction) -> str:
+def _mode(s: SaSet) -> str:
+    return "tunnel" if s.encapsulated else "transport"
+
+
+def _policy(verb: str, s: SaSet, d: Direction) -> str:
     return (
         f"xfrm policy {verb} dir {d.way} {d.selector} priority {PRIORITY}"
-        f" tmpl {d.addresses} proto esp reqid {d.reqid} mode transport level required"
+        f" tmpl {d.addresses} proto esp reqid {d.reqid} mode {_mode(s)} level required"
     )
 
 
@@ -121,15 +127,16 @@ def add_commands(s: SaSet) -> list[str]:
     for d in directions(s):
         # With cross pairs an SA serves two port pairs, the policies alone check ports.
         selector = d.selector.partition(" sport")[0] if s.cross_pairs else d.selector
+        udp = f" {_ENCAPSULATION}" if s.encapsulated else ""
         commands.append(
             f"xfrm state add {d.addresses} proto esp spi 0x{d.spi:08x} reqid {d.reqid}"
-            f" mode transport replay-window {REPLAY_WINDOW} {_algorithms(s.transforms)}"
+            f" mode {_mode(s)} replay-window {REPLAY_WINDOW} {_algorithms(s.transforms)}{udp}"
             f" sel {selector}"
         )
-    commands += [_policy("add", d) for d in directions(s)]
+    commands += [_policy("add", s, d) for d in directions(s)]
     if s.cross_pairs:
         # u.s/p.s is the same selector in the old and the new set: the new set takes it over.
-        commands += [_policy("update", d) for d in cross_directions(s)]
+        commands += [_policy("update", s, d) for d in cross_directions(s)]
     return commands
 
 

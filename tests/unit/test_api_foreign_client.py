@@ -46,6 +46,7 @@ class Ipsec3gpp(TypedDict):
     portPs: int
     integrityAlgorithm: str
     encryptionAlgorithm: str
+    udpEncapsulation: dict[str, str] | None
 
 
 class Association(TypedDict):

@@ -1,6 +1,7 @@
 """A reload that the kernel does not follow at once: the settings hold in every part."""
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import MutableMapping
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from sad.api.methods import Methods
+from sad.app_nat import NatTraversal
 from sad.app_reload import Reload
 from sad.app_settings import Parts, parts_of
 from sad.config.settings import Settings
@@ -40,6 +42,7 @@ async def no_credentials(_parts: Parts) -> tuple[str, ...]:
 
 
 def reloading(shell: Shell, old: Settings, new: Settings, methods: Methods) -> Reload:
+    stack = contextlib.AsyncExitStack()  # no endpoint wants a socket: nothing to close
     return Reload(
         old,
         wanted=asyncio.Event(),
@@ -49,6 +52,7 @@ def reloading(shell: Shell, old: Settings, new: Settings, methods: Methods) -> R
         shared=shell.shared,
         service=shell.service,
         methods=methods,
+        nat=NatTraversal(stack, shell.shared, ()),
         reloading=Reloading(shell.shared, shell.endings, shell.reconciler),
         read_keys=lambda: None,
         credentials=no_credentials,

@@ -49,6 +49,19 @@ def test_defaults_are_those_of_the_standards() -> None:
     assert settings.endpoint == ()
 
 
+def test_nat_traversal_says_what_may_be_behind_a_nat() -> None:
+    """T33-M-c: a user agent's word is policies in the kernel, so networks are listed by hand."""
+    assert "nat_networks" in edge_refusal(nat_traversal=True)
+    assert "is no network" in edge_refusal(nat_traversal=True, nat_networks=["192.168.0.1/16"])
+    behind = {"nat_traversal": True, "nat_networks": ["192.168.0.0/16"]}
+    assert "protected port" in edge_refusal(**behind, nat_port=5064)
+    assert "is no UDP port" in edge_refusal(**behind, nat_port=0)
+    assert "profile ims" in edge_refusal(
+        **behind, profile="rfc3329", mechanisms=["digest;d-qop=auth"]
+    )
+    assert edge(**behind).nat_port == 4500  # T33-M-b
+
+
 def test_settings_cannot_be_changed() -> None:
     """A loaded value stays what was checked."""
     with pytest.raises(ValidationError):

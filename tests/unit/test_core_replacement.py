@@ -10,6 +10,7 @@ from sad.core import offer, replacement
 from sad.core.agreement import choose
 from sad.core.desired import outbound_set, policies_of
 from sad.core.lifecycle import IllegalTransition
+from sad.core.nat import UserAgentEnd
 from sad.core.occupancy import check_against_table
 from sad.core.replacement import Succession
 from sad.core.table import AssociationTable
@@ -204,7 +205,9 @@ def test_a_temporary_set_cannot_come_into_use() -> None:
 def replaced(table: AssociationTable, on: Association | None = None, **changes: Any) -> list[str]:
     request = offer_request(ue={"spi_c": 9, "port_c": 6301, "port_s": 6400} | changes)
     odd = endpoint(accept_reserved_spi=True)
-    install = offer.install_of(request, choose(request.security_client, odd, NOTHING), odd)
+    choice = choose(request.security_client, odd, NOTHING)
+    end = UserAgentEnd(address=request.flow.peer_address)
+    install = offer.install_of(request, choice, odd, end)
     registration = offer.registration_of(install, odd)
     return ids(offer.replaced_by(install, registration, on, table))
 

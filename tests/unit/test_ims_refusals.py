@@ -52,6 +52,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "take_keys": lambda row: ims.take_keys([row]),
     "transport_of": ims.transport_of,
     "values_of": lambda row: ims.values_of([row]),
+    "via_address": ims.via_address,
     "via_branch": ims.via_branch,
     "via_host": ims.via_host,
     "FlowEntry": ims.FlowEntry.from_text,

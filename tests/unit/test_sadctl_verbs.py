@@ -134,6 +134,7 @@ GOLDEN = {
         "portPs": 5064,
         "integrityAlgorithm": "hmac-sha-1-96",
         "encryptionAlgorithm": "null",
+        "udpEncapsulation": None,
     },
     "ipsecMan": None,
     "tls": None,

@@ -68,6 +68,7 @@ def test_systemd_finds_nothing_to_complain_of(installed: Path) -> None:
         path.name for path in (installed / "etc/systemd/system").glob("*.s*") if path.is_file()
     ]
     assert sorted(names) == [
+        "sad-encap.socket",
         "sad-guard.service",
         "sad-refused.service",
         "sad.service",

@@ -1,0 +1,89 @@
+"""Phones behind a NAT through real Kamailio, hook and daemon (TS 33.203 Annex M)."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.edge.nat import OUTSIDE, PRIVATE, NatBox, nat_box
+from tests.edge.world import EdgeWorld, within
+from tests.ue import home
+from tests.ue.registration import RegistrationRefused
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+FIRST_PORTS, LATER_PORTS = range(41000, 41100), range(42000, 42100)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def box(shared_world: EdgeWorld) -> AsyncIterator[NatBox]:
+    await shared_world.clean()
+    async with nat_box(shared_world, FIRST_PORTS) as built:
+        yield built
+
+
+@pytest.mark.parametrize("transport", ["UDP", "TCP"])
+async def test_edge_nat_whole_life(world: EdgeWorld, box: NatBox, transport: str) -> None:
+    """T33-M-a to -c: register, call both ways, register again, leave, beside one without NAT.
+
+    Two phones are behind the NAT, and one that has none is on the same endpoint.
+    """
+    alice = await box.phone(1, PRIVATE[0], transport=transport)
+    carol = await box.phone(3, PRIVATE[1], transport=transport)
+    bob = await world.new_ue(2, transport=transport)
+    for ue in (alice, carol, bob):
+        await within(ue.register())
+    ports = box.nat_ports()
+    assert set(ports) == set(PRIVATE)
+    assert len({*ports.values()}) == 2
+    modes = {a["ipsec3gpp"]["ueAddress"]: a for a in world.daemon.associations()}
+    assert modes[PRIVATE[0]]["ipsec3gpp"]["udpEncapsulation"]["peerAddress"] == OUTSIDE
+
+    for caller, callee, number in ((alice, bob, 2), (bob, alice, 1), (carol, alice, 1)):
+        call = await within(caller.call(home.public_identity(number)))
+        taken = await within(callee.calls.get())
+        assert (await within(taken.reinvite())).status == 200
+        assert (await within(call.bye())).status == 200
+
+    await within(alice.register())
+    await within(alice.message(home.public_identity(2), "on the new set"))
+    await within(bob.messages.get())
+    await within(bob.message(home.public_identity(1), "on the new set"))
+    await within(alice.messages.get())
+    for ue in (alice, carol, bob):
+        assert (await within(ue.deregister())).status == 200
+    await world.gone()
+    assert world.scscf.violations == []
+    assert [ue.violations for ue in (alice, carol, bob)] == [[], [], []]
+
+
+async def test_edge_nat_that_forgets_in_mid_registration(world: EdgeWorld, box: NatBox) -> None:
+    """T33-M-b: challenged through one port, answered through another, and called there."""
+    alice = await box.phone(1, PRIVATE[0])
+    bob = await world.new_ue(2)
+    await within(bob.register())
+    attempt = await within(alice.begin())
+    box.forget(LATER_PORTS)
+    await within(alice.finish(attempt))
+    await box.learnt(PRIVATE[0], LATER_PORTS)
+    await within(bob.message(home.public_identity(1), "where are you now?"))
+    await within(alice.messages.get())
+
+    box.forget(FIRST_PORTS)
+    await within(alice.message(home.public_identity(2), "elsewhere again"))
+    await within(bob.messages.get())
+    await box.learnt(PRIVATE[0], FIRST_PORTS)
+    await within(bob.message(home.public_identity(1), "found"))
+    await within(alice.messages.get())
+
+
+async def test_edge_nat_without_udp_encapsulation_is_refused(
+    world: EdgeWorld, box: NatBox
+) -> None:
+    """T33-M-a, T33-7.3.2.1: transport mode alone does not pass the NAT; 488 says so at once."""
+    alice = await box.phone(1, PRIVATE[0], behind_nat=False)
+    with pytest.raises(RegistrationRefused) as refused:
+        await within(alice.register())
+
+    assert refused.value.response.status == 488
+    assert world.states() == 0
