@@ -5,8 +5,10 @@ opening somebody could put another file there. No message repeats anything that 
 names of fields: what stands in the wrong place may be a key.
 """
 
+import contextlib
 import errno
 import os
+import pwd
 import re
 import stat
 import tomllib
@@ -27,6 +29,7 @@ from sad.model.key_set import KeySetDraft
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 CREDENTIAL_PREFIX: Final = "sad-keys"
 SUFFIX: Final = ".toml"
+DAEMON_USER: Final = "sad"  # systemd/sysusers.d
 
 _MOST_BYTES: Final = 1 << 20
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -106,7 +109,7 @@ def _read_file(directory: int, name: str, path: str) -> KeyFile:
         return _unreadable(path, str(error.strerror), "sad's user must be able to read it")
     try:
         status = os.fstat(handle)
-        fault = file_fault(status, os.geteuid(), {os.getegid(), *os.getgroups()})
+        fault = file_fault(status, *trusted_accounts())
         if fault is not None:
             reason, hint = fault
             return _unreadable(path, reason, hint.format(path=path))
@@ -118,10 +121,28 @@ def _read_file(directory: int, name: str, path: str) -> KeyFile:
     return parse(content, path)
 
 
-def file_fault(status: os.stat_result, uid: int, gids: AbstractSet[int]) -> tuple[str, str] | None:
+def trusted_accounts() -> tuple[set[int], set[int]]:
+    """Return who may own a key file, and which groups may read it.
+
+    They are root and this process; root asks for the daemon (``--check-config``), whose user and
+    group are its own.
+    """
+    uids = {0, os.geteuid()}
+    gids = {0, os.getegid(), *os.getgroups()}
+    if os.geteuid() == 0:
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwnam(DAEMON_USER)
+            uids.add(entry.pw_uid)
+            gids.add(entry.pw_gid)
+    return uids, gids
+
+
+def file_fault(
+    status: os.stat_result, uids: AbstractSet[int], gids: AbstractSet[int]
+) -> tuple[str, str] | None:
     """Return why an opened file is no file for keys, and the way out; None if it is one. Pure.
 
-    ``uid`` and ``gids`` are this process's.
+    ``uids`` may own it, members of ``gids`` may read it.
     """
     mode = status.st_mode
     if not stat.S_ISREG(mode):
@@ -131,7 +152,7 @@ def file_fault(status: os.stat_result, uid: int, gids: AbstractSet[int]) -> tupl
             "the file has another name somewhere else (a hard link)",
             "find it (find / -samefile {path}) and remove it, or make the file anew",
         )
-    if status.st_uid not in {0, uid}:
+    if status.st_uid not in uids:
         return (
             f"the file belongs to uid {status.st_uid}, who can change it at any time",
             "chown it to root or to sad's user",
@@ -143,7 +164,7 @@ def file_fault(status: os.stat_result, uid: int, gids: AbstractSet[int]) -> tupl
         )
     if mode & stat.S_IWGRP:
         return "its group may write it", "chmod g-w {path}"
-    if mode & stat.S_IRGRP and status.st_gid not in {0, *gids}:
+    if mode & stat.S_IRGRP and status.st_gid not in gids:
         return (
             f"gid {status.st_gid} may read it, of which sad is no member",
             "chgrp it to sad's group, or chmod g= {path}",

@@ -1,11 +1,11 @@
 """ipsec-man between two edges: SIP in ESP, rotation, the end of a key, restarts, lost SAs."""
 
-import base64
 import contextlib
 import io
 import os
 import re
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -158,46 +158,6 @@ def test_man_rotation_under_traffic_loses_none(world: ManWorld) -> None:
     assert clear == []
 
 
-def test_man_keys_of_an_operator_come_and_go(world: ManWorld) -> None:
-    """``sadctl key``: add, list, rotate, remove; a refusal repeats no key."""
-    common = [
-        "--integrity",
-        "hmac-sha-256-128",
-        "--encryption",
-        "aes-cbc-128",
-        "--not-after",
-        "+1h",
-    ]
-    for daemon, peer, spis in (
-        (world.a_daemon, B[4], ("4097", "8193")),
-        (world.b_daemon, A[4], ("8193", "4097")),
-    ):
-        arguments = ["--endpoint", "peering", "--peer", peer, "--spi-in", spis[0]]
-        arguments += ["--spi-out", spis[1], "--local-ports", "5064", "--peer-ports", "5064"]
-        said = sadctl(daemon, "key", "add", "old", *arguments, *common, keys=KEYS)
-        assert said.code == 0, said.err
-    world.wait_in_force("old")
-    assert world.passes()
-
-    for daemon, spis in ((world.a_daemon, ("4098", "8194")), (world.b_daemon, ("8194", "4098"))):
-        arguments = ["--spi-in", spis[0], "--spi-out", spis[1], "--not-after", "+2h"]
-        said = sadctl(daemon, "key", "rotate", "old", "new", *arguments, keys=NEXT_KEYS)
-        assert said.code == 0, said.err
-    world.wait_in_force("new")
-    assert world.passes()
-
-    refused = sadctl(world.a_daemon, "key", "rotate", "old", "third", *arguments, keys=KEYS)
-    assert refused.code == 1
-    assert INTEGRITY_KEY not in refused.out + refused.err
-    listed = sadctl(world.a_daemon, "key", "list").out
-    assert [line.split()[0] for line in listed.splitlines()] == ["old", "new"]
-    for daemon in (world.a_daemon, world.b_daemon):
-        assert sadctl(daemon, "key", "remove", "new").code == 0
-        assert sadctl(daemon, "key", "remove", "old").code == 0
-        assert not daemon.associations()
-    assert world.is_silent()
-
-
 def test_man_a_restart_and_a_flush_lose_nothing(world: ManWorld) -> None:
     """Design 8: SAs are adopted; what somebody deletes or flushes is made again of the key set.
 
@@ -229,39 +189,75 @@ def test_man_a_restart_and_a_flush_lose_nothing(world: ManWorld) -> None:
     assert sequence(world.a, 8193) == (1 << 24) + 1
 
 
-def test_man_no_key_shows_anywhere(world: ManWorld) -> None:
-    """Secrets never show: in no log, journal, output or error of the daemon and of sadctl.
+def test_man_keys_of_an_operator_come_and_go_and_no_key_shows(world: ManWorld) -> None:
+    """``sadctl key``: add, list, rotate, remove.
 
-    Looked for as bytes, hex and base64, after everything that these tests have done.
+    Secrets never show: in no log, journal, output or error of the daemon and of sadctl, looked for
+    as bytes, hex and base64 after everything that these tests have done.
     """
-    world.write("peer.toml", set_for(600), set_for(1200, NEXT, begins=1))
-    world.reload()
+    common = [
+        "--integrity",
+        "hmac-sha-256-128",
+        "--encryption",
+        "aes-cbc-128",
+        "--not-after",
+        "+1h",
+    ]
+    for daemon, peer, spis in (
+        (world.a_daemon, B[4], ("4097", "8193")),
+        (world.b_daemon, A[4], ("8193", "4097")),
+    ):
+        arguments = ["--endpoint", "peering", "--peer", peer, "--spi-in", spis[0]]
+        arguments += ["--spi-out", spis[1], "--local-ports", "5064", "--peer-ports", "5064"]
+        said = sadctl(daemon, "key", "add", "old", *arguments, *common, keys=KEYS)
+        assert said.code == 0, said.err
+    world.wait_in_force("old")
+    assert world.passes()
+
+    for daemon, spis in ((world.a_daemon, ("4098", "8194")), (world.b_daemon, ("8194", "4098"))):
+        arguments = ["--spi-in", spis[0], "--spi-out", spis[1], "--not-after", "+2h"]
+        said = sadctl(daemon, "key", "rotate", "old", "new", *arguments, keys=NEXT_KEYS)
+        assert said.code == 0, said.err
     world.wait_in_force("new")
-    printed = [
-        sadctl(daemon, *verb, *more).out
-        for daemon in (world.a_daemon, world.b_daemon)
-        for verb in (("key", "list"), ("status",), ("list",))
-        for more in ((), ("--json",))
-    ]
-    printed += [
-        sadctl(world.a_daemon, "show", association["id"], "--json").out
-        for association in world.a_daemon.associations()
-    ]
-    texts = [text.encode() for text in printed]
+    assert world.passes()
+
+    refused = sadctl(world.a_daemon, "key", "rotate", "old", "third", *arguments, keys=KEYS)
+    assert refused.code == 1
+    listed = sadctl(world.a_daemon, "key", "list").out
+    assert [line.split()[0] for line in listed.splitlines()] == ["old", "new"]
+    shown = [refused.err, listed]
+    (association,) = world.a_daemon.associations()
+    verbs = (["key", "list", "--json"], ["status", "--json"], ["list", "--json"])
+    shown += [sadctl(d, *verb).out for d in (world.a_daemon, world.b_daemon) for verb in verbs]
+    shown.append(sadctl(world.a_daemon, "show", association["id"], "--json").out)
+    assert all(shown)
+    assert_no_key_is_in(world, [text.encode() for text in shown])
+    for daemon in (world.a_daemon, world.b_daemon):
+        assert sadctl(daemon, "key", "remove", "new").code == 0
+        assert sadctl(daemon, "key", "remove", "old").code == 0
+        assert not daemon.associations()
+    assert world.is_silent()
+
+
+def assert_no_key_is_in(world: ManWorld, texts: list[bytes]) -> None:
+    """Look for the keys in texts and in every file of the daemons but the key files."""
     for daemon in (world.a_daemon, world.b_daemon):
         files = [f for f in daemon.folder.rglob("*") if f.is_file() and f.suffix != ".toml"]
         assert {f.name for f in files} >= {"sad.log", "journal.sqlite", "key-uses.json"}
         texts += [f.read_bytes() for f in files]
-    assert all(texts)
     for digits in (INTEGRITY_KEY, ENCRYPTION_KEY, NEXT_INTEGRITY_KEY, NEXT_ENCRYPTION_KEY):
-        for form in forms(bytes.fromhex(digits)):
+        key = bytes.fromhex(digits)
+        for place, form in enumerate(forms(key)):
             assert not any(form in text for text in texts)
+            # And they would be found: bare, and wherever base64 can begin.
+            around = b"x" * (place % 3) + key + b"yy"
+            assert form in around + digits.encode() + digits.upper().encode() + b64encode(around)
 
 
 def forms(key: bytes) -> list[bytes]:
     """A key as it might show: bytes, hex, base64 at each of the three places it can begin."""
     # What depends on the bytes around it is cut off.
-    inside = [base64.b64encode(bytes(n) + key)[4 if n else 0 : -4] for n in range(3)]
+    inside = [b64encode(bytes(n) + key)[4 if n else 0 : -4] for n in range(3)]
     return [key, key.hex().encode(), key.hex().upper().encode(), *inside]
 
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 import os
+import pwd
 import re
 import stat
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 
 from sad.config import check_config
 from sad.keys.check import check_keys
-from sad.keys.files import file_fault, parse
+from sad.keys.files import file_fault, parse, trusted_accounts
 from sad.keys.load import LoadedKeys, load_keys
 from sad.keys.shape import KeySetSettings
 from tests.support.key_files import (
@@ -122,14 +123,28 @@ def status(**changes: int) -> os.stat_result:
 def test_whose_file_it_may_be() -> None:
     """Root's or the daemon's own, readable by a group only if the daemon is of it."""
     for good in (status(), status(uid=0), status(uid=0, gid=0), status(gid=7, mode=0o100600)):
-        assert file_fault(good, 990, {990}) is None
+        assert file_fault(good, {0, 990}, {0, 990}) is None
     for bad, words in (
         (status(uid=1000), "belongs to uid 1000"),
         (status(gid=7), "gid 7 may read it"),
     ):
-        fault = file_fault(bad, 990, {990})
+        fault = file_fault(bad, {0, 990}, {0, 990})
         assert fault is not None
         assert words in fault[0]
+
+
+def test_root_asks_for_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``sudo sad --check-config`` judges as sad itself would: by its user and group."""
+    entry = pwd.struct_passwd(("sad", "x", 990, 991, "", "/run/sad", "/usr/sbin/nologin"))
+    its_own = status(uid=990, gid=991)
+    monkeypatch.setattr(pwd, "getpwnam", {"sad": entry}.__getitem__)
+    monkeypatch.setattr(os, "geteuid", lambda: 815)
+    assert file_fault(its_own, *trusted_accounts()) is not None
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert file_fault(its_own, *trusted_accounts()) is None
+    monkeypatch.setattr(pwd, "getpwnam", {}.__getitem__)
+    assert file_fault(its_own, *trusted_accounts()) is not None
 
 
 def test_a_directory_that_everybody_can_change_has_no_keys(tmp_path: Path) -> None:
