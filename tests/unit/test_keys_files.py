@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sad.config import check_config
+from sad.core.key_judgement import judge
 from sad.keys.check import check_keys
 from sad.keys.files import file_fault, parse, trusted_accounts
 from sad.keys.load import LoadedKeys, load_keys
@@ -191,6 +194,21 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(os, "read", refuse)
     assert [p.reason for p in load(tmp_path).problems] == ["Permission denied"]
+
+
+GOOD = toml(key_set(), successor()).encode()
+
+
+@given(at=st.integers(0, len(GOOD)), cut=st.integers(0, 40), put=st.binary(max_size=12))
+def test_no_text_makes_it_fail_or_tell_a_key(at: int, cut: int, put: bytes) -> None:
+    """Whatever somebody's editor or disk did to a file: problems with a place, or sets."""
+    file = parse(GOOD[:at] + put + GOOD[at + cut :], "a.toml")
+
+    judge([read.draft for read in file.drafts], ENDPOINTS, now=NOW)
+    assert file.drafts or file.problems
+    for problem in file.problems:
+        assert problem.origin.startswith("a.toml")
+        assert_no_key(str(problem))
 
 
 def test_toml_text_of_the_support_is_read_back() -> None:
