@@ -130,12 +130,15 @@ class Comparison:
     """What differs between charon and the table.
 
     ``adopted`` have a child that is up; ``lost`` are established and have none; ``stray`` are
-    numbers of our children, and ``unloaded`` names of our connections, that belong to nobody.
+    numbers of our children, ``idle`` of our IKE SAs, and ``unloaded`` names of our connections,
+    that belong to nobody. An IKE SA keeps the connection with which it began: whatever else comes
+    up on it bears a name of then.
     """
 
     adopted: tuple[str, ...]
     lost: tuple[str, ...]
     stray: tuple[int, ...]
+    idle: tuple[int, ...]
     unloaded: tuple[str, ...]
 
 
@@ -148,6 +151,7 @@ def compare(
 ) -> Comparison:
     """Compare; ``loaded`` are the names of charon's connections, ``busy`` ids are passed over."""
     known = {a.id: a for a in associations if a.ipsec_ike is not None}
+    sas = tuple(sas)
     up: dict[str, list[ChildSa]] = {}
     for ike in sas:
         for child in ike.children:
@@ -164,10 +168,21 @@ def compare(
             if i not in known and i not in busy
             for child in children
         ),
+        idle=tuple(
+            sa.unique_id
+            for sa in sas
+            if sa.name.startswith(prefix(owner))
+            and not any(_bears(owner, child, {*known, *busy}) for child in sa.children)
+            and (sa.children or sa.name not in expected)
+        ),
         unloaded=tuple(
             name for name in loaded if name.startswith(prefix(owner)) and name not in expected
         ),
     )
+
+
+def _bears(owner: int, child: ChildSa, names: Collection[str]) -> bool:
+    return association_of(owner, child.name) in names
 
 
 def must_be_up(association: Association) -> bool:

@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+from netlink.errors import KernelError, OutcomeUnknown
 from netlink.interface import Kernel
-from netlink.model import Policy, PolicyId
+from netlink.model import Policy, PolicyId, SaId
 from sad.core import ike
 from sad.core.reconcile import Findings
 from sad.core.table import AssociationTable
@@ -41,6 +42,7 @@ class IkeFindings(Findings):
     """What differs, with what :meth:`IpsecIke.mend` is to do about it in charon."""
 
     stray: tuple[int, ...] = ()
+    idle: tuple[int, ...] = ()
     unloaded: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
@@ -199,7 +201,8 @@ class IpsecIke(PlainMechanism):
         except ViciError as error:
             if not self.dead:
                 raise _refused(error, child) from error
-        if self.dead and left:
+        # Of a charon that was killed and lives again, too, which knows nothing of them.
+        if self.dead or await self._remain(child, left):
             await remove_orphans(self._kernel, [(child, c) for c in left])
         self._told.pop(gone.id, None)
         self._connections.forget(gone)
@@ -261,6 +264,7 @@ class IpsecIke(PlainMechanism):
             adopted=found.adopted,
             lost=dict.fromkeys(found.lost, ("CHILD_SA",)),
             stray=found.stray,
+            idle=found.idle,
             unloaded=found.unloaded,
             missing=tuple(name for name in self._connections.names() if name not in loaded),
         )
@@ -274,6 +278,13 @@ class IpsecIke(PlainMechanism):
                 with contextlib.suppress(CommandFailed):
                     await self._charon.terminate({"child-id": unique_id}, self.service.terminate)
                     removed += 1
+            for unique_id in findings.idle:
+                for more in ({}, {"force": "yes"}):  # a peer that is silent is not waited for
+                    with contextlib.suppress(CommandFailed):
+                        selection = {"ike-id": unique_id, **more}
+                        await self._charon.terminate(selection, self.service.terminate)
+                        removed += 1
+                        break
             for name in findings.unloaded:
                 with contextlib.suppress(CommandFailed):
                     await self._charon.unload_connection(name)
@@ -308,6 +319,13 @@ class IpsecIke(PlainMechanism):
                 )
             if await self._stands(child):
                 raise CommandFailed("terminate", "its SAs are still there")
+
+    async def _remain(self, child: IkeChild, left: Iterable[ChildSa]) -> bool:
+        try:
+            found = [await self._kernel.get_sa(SaId(child.local_address, c.spi_in)) for c in left]
+        except (KernelError, OutcomeUnknown):
+            return False
+        return any(sa is not None for sa in found)
 
     async def _stands(self, child: IkeChild) -> bool:
         sas = await self._charon.list_sas(child.connection)

@@ -281,6 +281,14 @@ class IkeFollower:
                 self._tell_problem(error)
             else:
                 self._port.problem = None
+                await self._end_what_is_owed()
+
+    async def _end_what_is_owed(self) -> None:
+        """Try again what charon could not be told."""
+        for association in tuple(self._shared.table):
+            if association.mechanism == ike.MECHANISM and association.phase is Phase.REMOVING:
+                reason = association.end_reason or EndReason.RELEASED
+                await self._endings.end(association.id, reason)
 
     async def _check_sas(self) -> None:
         try:

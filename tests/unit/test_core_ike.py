@@ -184,7 +184,7 @@ def test_ike_what_bears_no_name_of_ours_is_never_a_finding() -> None:
         sa(mine, child_sa(ike.child_name(OWNER, "b"), 3)),
     ]
     found = ike.compare(OWNER, [], sas, ["home", theirs, mine])
-    assert (found.stray, found.unloaded) == ((3,), (mine,))
+    assert (found.stray, found.idle, found.unloaded) == ((3,), (1,), (mine,))
     assert (found.adopted, found.lost) == ((), ())
     assert ike.compare(OWNER, [], sas, [], busy={"b"}).stray == ()
 
