@@ -79,13 +79,15 @@ class IkeOffers:
         new = self._decide(request, choice, endpoint, peer)
         async with shared.lock(new.registration):
             for standing in shared.table.installed_of(new.registration):
-                if standing.private_identity != request.private_identity:
+                if standing.private_identity == request.private_identity:
+                    return self._offered(standing, endpoint)
+                # What nobody has proven yet may be anybody's, and keeps nobody out.
+                if standing.state is not AssociationState.TEMPORARY:
                     raise FlowInUse(
                         reason="its address and port are another user's",
                         id=standing.id,
                         hint="peers behind one address need ports of their own",
                     )
-                return self._offered(standing, endpoint)
             check_room(
                 shared.table,
                 shared.settings.limits,

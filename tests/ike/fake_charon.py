@@ -334,7 +334,7 @@ def _child(name: str, loaded: Section, number: int, spi_in: int, spi_out: int) -
         "packets-in": "0",
         "bytes-out": "0",
         "packets-out": "0",
-        "life-time": str(loaded.get("life_time", "600")),
+        "life-time": str(loaded.get("life_time", "600")).removesuffix("s"),
         "install-time": "0",
         "local-ts": [_selector(s) for s in loaded["local_ts"]],
         "remote-ts": [_selector(s) for s in loaded["remote_ts"]],

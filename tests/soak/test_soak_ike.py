@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from sip_hooks.client import CallError
-from tests.ike.edge import Edge
+from tests.ike.connections import EDGE_ID, SECRET, peer_connection
+from tests.ike.edge import SERVER_PORT, Edge
 from tests.ike.world import RealWorld, two_charons
 from tests.support.daemon import wait_until
 
@@ -97,3 +98,63 @@ def answers(edge: Edge) -> bool:
     except CallError:
         return False
     return True
+
+
+PEERS = 50
+
+
+def test_soak_ike_fifty_peers(world: RealWorld, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Fifty identities, each with its own connection, child and secret; half end by swanctl.
+
+    What is released here takes about as long as with strongSwan's own command.
+    """
+    blocks = "".join(
+        f'[[endpoint.ike.peer]]\nname = "u{n}"\nidentity = "u{n}@example.org"\n'
+        f'users = ["u{n}@example.org"]\nsecret = "SECRET"\n'
+        for n in range(PEERS)
+    )
+    folder = tmp_path_factory.mktemp("fifty")
+    edge = Edge(world, folder, peer=blocks.replace("SECRET", str(folder / "alice.secret")))
+    edge.daemon.start()
+    try:
+        ids = [_establish(edge, n) for n in range(PEERS)]
+        states = {a["id"]: a["state"] for a in edge.daemon.associations()}
+        assert states == dict.fromkeys(ids, "established")
+        assert edge.esp() == 2 * PEERS
+        report = edge.daemon.reconcile()
+        assert (report["ended"], report["removed"], report["repaired"]) == (0, 0, 0)
+
+        begun = time.monotonic()
+        for association_id in ids[::2]:
+            edge.daemon.call("Release", id=association_id, lingerSeconds=0)
+        ours = time.monotonic() - begun
+        uri = f"unix://{world.edge.socket}"
+        names = [n for n in world.edge.sas() if "-u" in n]
+        assert len(names) == PEERS // 2
+        begun = time.monotonic()
+        for name in names:
+            command = ["swanctl", "--terminate", "--uri", uri, "--ike", name]
+            world.edge.namespace.run(command)
+        theirs = time.monotonic() - begun
+        print(f"release: {ours / theirs:.2f} of swanctl --terminate ({PEERS // 2} peers)")
+        assert ours < 3 * theirs
+        wait_until(lambda: not edge.daemon.associations(), "those that swanctl ended are ended")
+        assert edge.esp() == 0
+        assert not {n for n in world.edge.ask("get-shared").get("keys", []) if b"sad-" in n}
+    finally:
+        edge.daemon.stop()
+        world.clean()
+
+
+def _establish(edge: Edge, number: int) -> str:
+    """Go the way of one of the fifty."""
+    name, user, port = f"u{number}", f"u{number}@example.org", 6000 + number
+    association_id = str(edge.offer(user, port=port)["association"]["id"])
+    peer = edge.world.peer
+    secret = {"id": name, "type": "IKE", "data": SECRET, "owners": [EDGE_ID, user]}
+    peer.ask("load-shared", secret)
+    children = {name: (SERVER_PORT, port)}
+    peer.ask("load-conn", {name: peer_connection(children, identity=user)})
+    peer.told("initiate", "control-log", {"child": name, "ike": name, "timeout": 10_000})
+    edge.wait_state(association_id, "established")
+    return association_id

@@ -1,0 +1,333 @@
+"""The driver of ipsec-ike against the fake charon: what it loads, ends, compares, and leaves."""
+
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import pytest
+
+from netlink.model import (
+    AddPolicy,
+    AddSa,
+    Direction,
+    Policy,
+    PolicyAction,
+    PolicyId,
+    SaId,
+    Selector,
+    Template,
+)
+from sad.core import ike
+from sad.core.table import AssociationTable
+from sad.mechanisms.ipsec_ike import IkeFindings, IpsecIke
+from sad.model.association import Association, AssociationState, EndReason, Phase
+from sad.model.endpoint import Endpoint, Profile, Role
+from sad.model.errors import KernelRefused, MechanismUnavailable
+from sad.model.ike import IkePeer, IkeProfile, IkeService
+from sad.model.ike_child import IkeChild
+from sad.model.requests import NoKeys
+from sad.vici.values import ChildSa
+from tests.ike.fake_charon import FakeCharon
+from tests.support.fake_kernel import FakeKernel, FakeTables
+from tests.support.make import endpoint
+from tests.support.xfrm_values import add_sa, security_association
+
+OWNER = 0x5AD0_5AD0
+EDGE, UE = "10.0.0.1", "10.0.0.2"
+SECRET = b"a secret of some length"
+
+
+class World:
+    """A driver, the charon that it drives, and the kernel beside them."""
+
+    def __init__(self, folder: Path, peers: int) -> None:
+        self.folder = folder
+        self.charon = FakeCharon(folder / "charon.vici")
+        self.tables = FakeTables(time.time)
+        self.kernel = FakeKernel(self.tables)
+        self.secret = folder / "secret"
+        self.secret.write_bytes(SECRET + b"\n")
+        self.secret.chmod(0o600)
+        profile = IkeProfile(
+            identity="edge.example.org",
+            initiates=False,
+            certificate=None,
+            private_key=None,
+            authorities=(),
+            ike_proposals=("aes128gcm16-prfsha256-x25519",),
+            esp_proposals=("aes128gcm16",),
+            life=600,
+            unregistered=60,
+            dead_peer=30,
+            peers=tuple(_peer(n, str(self.secret)) for n in range(peers)),
+        )
+        self.endpoint: Endpoint = endpoint(profile=Profile.RFC3329, ike=profile)
+        service = IkeService(
+            socket_path=str(self.charon.socket),
+            connect=1.0,
+            command=1.0,
+            start=5.0,
+            terminate=0.2,
+            check=10.0,
+            restart=5.0,
+        )
+        self.driver = IpsecIke(
+            service,
+            self.kernel,
+            owner=OWNER,
+            endpoints=lambda: {self.endpoint.name: self.endpoint},
+            environment={},
+        )
+
+    def association(self, number: int = 0, *, port: int = 5100) -> Association:
+        """Return a decided association of a peer."""
+        peer = _peer(number, str(self.secret))
+        association_id = f"{number:06x}{port:06x}"
+        where = IkeChild(
+            role=Role.EDGE,
+            local_address=EDGE,
+            peer_address=UE,
+            local_ports=(5064,),
+            peer_ports=(port,),
+            connection="",
+            child="",
+        )
+        return Association(
+            id=association_id,
+            endpoint=self.endpoint.name,
+            private_identity=next(iter(peer.users)),
+            public_identities=(),
+            mechanism=ike.MECHANISM,
+            state=AssociationState.ESTABLISHED,
+            phase=Phase.INSTALLED,
+            reqid_in=0,
+            reqid_out=(),
+            created_at=0.0,
+            confirmed_at=0.0,
+            deadline_at=1000.0,
+            policies_until=0.0,
+            ipsec_ike=self.driver.named(self.endpoint, peer, association_id, where),
+        )
+
+    async def install(self, *associations: Association) -> None:
+        for association in associations:
+            await self.driver.install((), association, NoKeys())
+
+    async def up(self, *associations: Association) -> None:
+        """Install, and have the peers set up their children."""
+        await self.install(*associations)
+        for association in associations:
+            assert association.ipsec_ike is not None
+            assert self.charon.peer_initiates(association.ipsec_ike.child)
+        await self.driver.look()
+
+    async def examine(self, associations: Iterable[Association]) -> IkeFindings:
+        """Compare with a table of these."""
+        table = AssociationTable()
+        for association in associations:
+            table.put(association)
+        (found,) = [f async for f in self.driver.examine(table, {}, frozenset)]
+        assert isinstance(found, IkeFindings)
+        return found
+
+    def ours(self) -> set[str]:
+        return {*self.charon.connections, *self.charon.secrets, *self.charon.sas}
+
+
+def _peer(number: int, secret: str) -> IkePeer:
+    return IkePeer(
+        name=f"peer{number}",
+        identity=f"user{number}@example.org",
+        users=frozenset({f"user{number}@example.org"}),
+        auth="psk",
+        secret=secret,
+        ports=(),
+    )
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path, peers=3)
+    await made.charon.start()
+    yield made
+    made.driver.close()
+    await made.charon.kill()
+
+
+async def test_ike_peer_has_one_connection_with_a_child_for_each_association(
+    world: World,
+) -> None:
+    """Ecosystem 3: loaded with the first, unloaded with the last, the secret with it."""
+    first, second = world.association(port=5100), world.association(port=5102)
+    await world.up(first, second)
+    (loaded,) = world.charon.connections.values()
+    assert len(loaded["children"]) == 2
+    assert [s["data"] for s in world.charon.secrets.values()] == [SECRET.decode()]
+    await world.driver.remove((first,), first)
+    (loaded,) = world.charon.connections.values()
+    assert len(loaded["children"]) == 1
+    (sa,) = world.charon.sas.values()
+    assert len(sa["child-sas"]) == 1
+    await world.driver.remove((second,), second)
+    assert world.ours() == set()
+
+
+async def test_ike_install_that_charon_does_not_hear_leaves_nothing(world: World) -> None:
+    association = world.association()
+    await world.charon.kill()
+    with pytest.raises(MechanismUnavailable, match="has ended"):
+        await world.driver.install((), association, NoKeys())
+    await world.charon.start()
+    assert (await world.examine([])).missing == ()
+    assert world.ours() == set()
+
+
+async def test_ike_peer_that_left_the_settings_gets_nothing(world: World) -> None:
+    association = world.association(number=7)
+    with pytest.raises(MechanismUnavailable, match="has no peer any more"):
+        await world.driver.install((), association, NoKeys())
+
+
+async def test_ike_removal_that_charon_does_not_hear_is_no_removal(world: World) -> None:
+    """Fail closed: it is offered to nobody, and tried again."""
+    association = world.association()
+    await world.up(association)
+    world.charon.hang()
+    with pytest.raises(KernelRefused, match="did not answer"):
+        await world.driver.remove((association,), association)
+    world.charon.go_on()
+    await world.driver.remove((association,), association)
+    assert world.ours() == set()
+
+
+async def test_ike_comparison_finds_what_went_and_what_belongs_to_nobody(world: World) -> None:
+    kept, lost = world.association(number=0), world.association(number=1)
+    unknown = world.association(number=2)
+    await world.up(kept, lost, unknown)
+    assert lost.ipsec_ike is not None
+    world.charon.peer_deletes(lost.ipsec_ike.child)
+    found = await world.examine([kept, lost])
+    assert found.adopted == (kept.id,)
+    assert set(found.lost) == {lost.id}
+    assert await world.driver.is_lost(lost)
+    assert not await world.driver.is_lost(kept)
+    await world.driver.mend(found)
+    assert unknown.ipsec_ike is not None
+    assert unknown.ipsec_ike.connection not in world.ours()
+    assert len(world.charon.sas) == 2
+
+
+async def test_ike_comparison_with_a_charon_that_is_not_there_says_nothing(world: World) -> None:
+    """What is not known is not lost."""
+    association = world.association()
+    await world.up(association)
+    await world.charon.kill()
+    table = AssociationTable()
+    table.put(association)
+    assert [f async for f in world.driver.examine(table, {}, frozenset)] == []
+    assert not await world.driver.is_lost(association)
+    await world.charon.start()
+
+
+async def test_ike_charon_that_came_back_is_given_its_connections(world: World) -> None:
+    association = world.association()
+    await world.install(association)
+    await world.charon.kill()
+    await world.charon.start()
+    found = await world.examine([association])
+    assert found.missing
+    await world.driver.mend(found)
+    assert association.ipsec_ike is not None
+    assert world.charon.peer_initiates(association.ipsec_ike.child)
+
+
+def _left_of(child: ChildSa) -> list[AddSa | AddPolicy]:
+    def sa(source: str, destination: str, spi: int) -> AddSa:
+        made = security_association(owner=0)
+        traffic = dataclasses.replace(made.selector, source=source, destination=destination)
+        return add_sa(
+            dataclasses.replace(
+                made,
+                id=SaId(destination, spi),
+                source=source,
+                reqid=child.reqid,
+                selector=traffic,
+            )
+        )
+
+    return [
+        sa(UE, EDGE, child.spi_in),
+        sa(EDGE, UE, child.spi_out),
+        AddPolicy(_policy(child.reqid)),
+    ]
+
+
+def _policy(reqid: int, *, port: int = 5064, owner: int = 0) -> Policy:
+    selector = Selector(
+        source=UE,
+        source_prefix=32,
+        destination=EDGE,
+        destination_prefix=32,
+        source_port=5100,
+        source_port_mask=0xFFFF,
+        destination_port=port,
+        destination_port_mask=0xFFFF,
+        protocol=17,
+        owner=owner,
+    )
+    return Policy(
+        id=PolicyId(Direction.IN, selector),
+        action=PolicyAction.ALLOW,
+        priority=366_847,
+        template=Template(source=UE, destination=EDGE, reqid=reqid),
+    )
+
+
+async def test_ike_of_a_dead_charon_exactly_its_children_go(world: World) -> None:
+    """Other reqids, other ports, our own policies: they stay."""
+    association = world.association()
+    await world.up(association)
+    (sa,) = await world.driver.look()
+    (child,) = sa.children
+    others = [
+        AddPolicy(_policy(child.reqid + 1, port=5066)),
+        AddPolicy(_policy(child.reqid, port=5068)),
+        AddPolicy(_policy(child.reqid, owner=OWNER)),
+    ]
+    outcomes = await world.kernel.commit([*_left_of(child), *others])
+    assert set(outcomes) == {None}
+    await world.charon.kill()
+    world.driver.dead = True
+    await world.driver.remove((association,), association)
+    assert await world.kernel.dump_sas() == []
+    left = {p.id for p in await world.kernel.dump_policies()}
+    assert left == {o.policy.id for o in others}
+    await world.charon.start()
+
+
+async def test_ike_end_reason_of_the_lost_is_ikes(world: World) -> None:
+    assert world.driver.lost_as is EndReason.IKE_DOWN
+
+
+async def test_ike_five_hundred_are_listed_and_compared(tmp_path: Path) -> None:
+    """A comparison costs about as much as two listings, whatever the machine."""
+    world = World(tmp_path, peers=500)
+    await world.charon.start()
+    try:
+        associations = [world.association(n, port=6000 + n) for n in range(500)]
+        await world.up(*associations)
+        begun = time.perf_counter()
+        for _ in range(3):
+            assert len(await world.driver.look()) == 500
+        listed = time.perf_counter() - begun
+        begun = time.perf_counter()
+        for _ in range(3):
+            found = await world.examine(associations)
+            assert await world.driver.mend(found) == (0, 0)
+        compared = time.perf_counter() - begun
+        assert (len(found.adopted), found.lost, found.stray) == (500, {}, ())
+        assert compared < 6 * listed
+    finally:
+        world.driver.close()
+        await world.charon.kill()
