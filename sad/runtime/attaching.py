@@ -53,8 +53,10 @@ class Attaching:
         """Bind, or find what is bound already. Once begun it is done, if the caller leaves too."""
         endpoint = self._gate.endpoint(caller, request.endpoint)
         attaching.check(request, endpoint, self._gate.circumstances())
+        # Who has an association goes before those who only have a connection.
+        known = bool(self._shared.table.on_flow(request.flow))
         association = await self._turns.finish(
-            caller, lambda: self._attach(caller, request), urgent=True
+            caller, lambda: self._attach(caller, request), urgent=known
         )
         return Attached(
             association=association, closes_connection=self._mechanism.closes_connections

@@ -1,9 +1,11 @@
 """Offers of tls in profile ims, and the Attach that answers them."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from sad.core import attaching
 from sad.model.association import Association, AssociationState
 from sad.model.errors import (
     BadParameter,
@@ -15,12 +17,13 @@ from sad.model.requests import (
     ScreenRequest,
 )
 from tests.support.make import (
+    attach_request,
     clear_flow,
     offer_request,
     security_client,
 )
 from tests.support.shell import USER, Shell
-from tests.support.tls_shell import LISTS, attach, confirm, live, shell_of
+from tests.support.tls_shell import LISTS, OTHER, attach, confirm, live, shell_of
 
 
 @pytest.fixture
@@ -145,3 +148,29 @@ async def test_lists_that_were_changed_bind_nothing(shell: Shell) -> None:
         with pytest.raises(VerifyMismatch):
             await attach(shell, **lists)
     assert [a.state for a in live(shell)] == [AssociationState.TEMPORARY]
+
+
+async def test_an_expiry_that_waits_for_the_binding_ends_what_was_bound(shell: Shell) -> None:
+    """T33-O.4: it is another registration by then, and it is that one's lock that is held."""
+    request = offer_request(security_client=("tls",), integrity_key=None, cipher_key=None)
+    await shell.service.offer(USER, request)
+    record, locked = shell.journal.record, []
+
+    async def expire_meanwhile(writes: Any) -> None:
+        shell.journal.record = record_its_end  # type: ignore[method-assign]  # as below
+        shell.clock.advance(240)
+        shell.endings.expire_due()
+        await asyncio.sleep(0)
+        await record(writes)
+
+    async def record_its_end(writes: Any) -> None:
+        locked.append(attaching.registration_of(attach_request()) in shell.shared.busy())
+        await record(writes)
+
+    shell.journal.record = expire_meanwhile  # type: ignore[method-assign]  # for this moment
+    await attach(shell, **LISTS)
+    await shell.shared.background.drain()
+    assert locked == [True, True]
+    assert live(shell) == []
+    assert shell.connections.alive == {OTHER}
+    assert shell.journal.rows == {}
