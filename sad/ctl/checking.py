@@ -84,12 +84,9 @@ def _clock() -> CheckResult:
 
 def _guard_program() -> str | None:
     """Return the guard's program beside this one, if this user may run it to any effect."""
-    folder = os.path.dirname(os.path.realpath(sys.executable or ""))  # noqa: PTH120 - pathlib lengthens the start
-    for place in (os.path.dirname(sys.argv[0]), folder):  # noqa: PTH120 - as above
-        path = os.path.join(place, "sad-guard")  # noqa: PTH118 - as above
-        if os.geteuid() == 0 and os.access(path, os.X_OK):
-            return path
-    return None
+    folder = os.path.dirname(os.path.realpath(sys.argv[0]))  # noqa: PTH120 - pathlib lengthens the start
+    path = os.path.join(folder, "sad-guard")  # noqa: PTH118 - as above
+    return path if os.geteuid() == 0 and os.access(path, os.X_OK) else None
 
 
 def _guard(program: str) -> CheckResult:

@@ -34,12 +34,11 @@ def live_edge(folder: Path) -> Iterator[Pair]:
         _with_another_key(pair)
         for number in range(_TRUNKS):
             _keyed_by_hand(pair.edge_daemon, number)
+        wait_until(
+            lambda: len(pair.edge_daemon.associations()) == 3 + _TRUNKS, "the keys are in force"
+        )
         for number in range(_CONNECTIONS):
             _over_tls(pair, number, stack)
-        wait_until(
-            lambda: len(pair.edge_daemon.associations()) == 3 + _TRUNKS + _CONNECTIONS,
-            "the keys are in force",
-        )
         for number in range(COUNT - len(pair.edge_daemon.associations())):
             _in_some_state(pair.edge_daemon, number)
         yield pair

@@ -75,7 +75,7 @@ def commands(pair: Pair) -> Iterator[Command]:
             ("release", "--impi", released["registration"]["privateIdentity"]),
         ),
         ("Is the node fit?", ("check",)),
-        ("For programs", ("find", *_flow(bad), "--json")),
+        ("For programs", ("reconcile", "--json")),
         ("No such association", ("show", "nobody")),
         ("A wrong word", ("list", "--state", "gone")),
     ):
@@ -144,6 +144,14 @@ _CHANGING: Final = (
 )
 
 
+#: Lines that say something of the machine and its kernel, not of the associations.
+_OF_THE_MACHINE: Final = re.compile(
+    r"\s*(Xfrm|policy|reqids|last problem|connections:"
+    r"|(ok|warning|failed) (clock|guard|strongSwan)"
+    r"|hint: (start an NTP|systemctl enable|use a kernel built))"
+)
+
+
 def shape(text: str) -> list[str]:
     """Return the lines of a page without what changes from run to run."""
     lines = []
@@ -151,6 +159,6 @@ def shape(text: str) -> list[str]:
         masked = line
         for pattern, word in _CHANGING:
             masked = re.sub(pattern, word, masked)
-        if not re.match(r"\s*(Xfrm|policy|reqids)", masked):
+        if not _OF_THE_MACHINE.match(masked):
             lines.append(masked.strip())
     return lines

@@ -379,3 +379,27 @@ def test_top_is_for_terminals(served: Served) -> None:
 
     assert (said.code, said.out) == (2, "")
     assert "sadctl status --json" in said.err
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (0, "ok      guard: its rules are in force"),
+        (1, "warning guard: no rules keep clear text off without the daemon"),
+    ],
+)
+def test_check_asks_the_guard_beside_it(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, line: str
+) -> None:
+    """The program of the same installation, also through a link from elsewhere."""
+    home = tmp_path / "there"
+    home.mkdir()
+    guard = home / "sad-guard"
+    guard.write_text(f'#!/bin/sh\ntest "$*" = show || exit 9\nexit {status}\n')
+    guard.chmod(0o755)
+    (home / "sadctl").touch()
+    (tmp_path / "sadctl").symlink_to(home / "sadctl")
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "sadctl")])
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+    assert line in served.sadctl("check").out.splitlines()
