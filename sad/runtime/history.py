@@ -4,33 +4,34 @@ Kept in memory only, from the start of the daemon on: the system's journal has a
 (:mod:`sad.runtime.story`), and a file would have to be written for each.
 """
 
-from collections import deque
-from typing import Final
+from typing import Final, TypeAlias
 
 from sad.model.inspection import HistoryStep
 
 #: Steps kept of each life. One that is repeated, such as a lengthening, counts once.
 LONGEST: Final = 12
 
+#: Step, instant, times. Plain tuples: there can be hundreds of thousands of lives.
+_Step: TypeAlias = tuple[str, float, int]
+
 
 class History:
     """Steps by association."""
 
     def __init__(self) -> None:
-        self._of: dict[str, deque[HistoryStep]] = {}
+        self._of: dict[str, tuple[_Step, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._of)
 
     def note(self, association_id: str, step: str, at: float) -> None:
         """Keep a step; ``at`` in real-time seconds."""
-        steps = self._of.get(association_id)
-        if steps is None:
-            steps = self._of[association_id] = deque(maxlen=LONGEST)
+        steps = self._of.get(association_id, ())
         times = 1
-        if steps and steps[-1].step == step:
-            times += steps.pop().times
-        steps.append(HistoryStep(step=step, at=at, times=times))
+        if steps and steps[-1][0] == step:
+            times += steps[-1][2]
+            steps = steps[:-1]
+        self._of[association_id] = (*steps[1 - LONGEST :], (step, at, times))
 
     def forget(self, association_id: str) -> None:
         """Drop the life of an association that has ended."""
@@ -38,4 +39,7 @@ class History:
 
     def of(self, association_id: str) -> tuple[HistoryStep, ...]:
         """Return the steps in order."""
-        return tuple(self._of.get(association_id, ()))
+        return tuple(
+            HistoryStep(step=step, at=at, times=times)
+            for step, at, times in self._of.get(association_id, ())
+        )

@@ -6,6 +6,7 @@ of step of all. The text of a record says the same for whoever reads without fie
 
 import enum
 import logging
+import sys
 
 from sad.model.association import Association, AssociationState
 
@@ -29,7 +30,7 @@ class Step(enum.Enum):
     def word(self) -> str:
         """Return the step as the API names it, as states are: ``inUse``."""
         first, *rest = self.name.lower().split("_")
-        return first + "".join(part.capitalize() for part in rest)
+        return sys.intern(first + "".join(part.capitalize() for part in rest))
 
 
 _STEP_INTO = {
