@@ -109,6 +109,11 @@ class AssociationTable:
         owner = self._by_spi.get((destination, spi))
         return None if owner is None else self._by_id[owner]
 
+    @property
+    def reqids_used(self) -> int:
+        """How many reqids live associations use."""
+        return len(self._reqids)
+
     def reqid_taken(self, reqid: int) -> bool:
         """Whether a live association uses this reqid."""
         return reqid in self._reqids

@@ -1,8 +1,10 @@
 """What operators ask beyond the table: an association whole, a packet's fate, the node's fitness.
 
 Reads the kernel's tables whole, which takes its time where there are many: nothing that SIP
-software waits for comes here.
+software waits for comes here, and what was read is searched in a thread, so that the loop goes on.
 """
+
+import asyncio
 
 from sad.core.flow_explanation import fate_of, policies_between
 from sad.model.association import Association
@@ -37,7 +39,8 @@ class Operations:
         if association.tls is not None:  # the kernel's policies say nothing of it
             return (), history
         path = association.path
-        found = policies_between(
+        found = await asyncio.to_thread(
+            policies_between,
             path.local_address,
             path.peer_address,
             await self._kernel.dump_policies(),
@@ -63,9 +66,9 @@ class Operations:
         return FlowExplanation(
             association_id=association.id if association else "",
             endpoint=endpoint,
-            fates=tuple(
-                fate_of(flow, policies, sas, inbound=inbound, owner=owner)
-                for inbound in (True, False)
+            fates=(
+                await asyncio.to_thread(fate_of, flow, policies, sas, inbound=True, owner=owner),
+                await asyncio.to_thread(fate_of, flow, policies, sas, inbound=False, owner=owner),
             ),
         )
 

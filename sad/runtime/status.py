@@ -35,8 +35,13 @@ class StatusPage:
     def collect(self) -> Status:
         """Return the status of this instant."""
         shared = self._shared
-        on_endpoint = Counter(a.endpoint for a in shared.table)
-        counted = Counter((a.mechanism, str(a.state)) for a in shared.table)
+        # The one pass over all associations: there can be very many, and everybody waits.
+        counted = Counter((a.endpoint, a.mechanism, a.state) for a in shared.table)
+        on_endpoint = Counter[str]()
+        of_mechanism = Counter[tuple[str, str]]()
+        for (endpoint, mechanism, state), number in counted.items():
+            on_endpoint[endpoint] += number
+            of_mechanism[mechanism, str(state)] += number
         what, hint, at = shared.problem if shared.problem is not None else (None, None, None)
         return Status(
             version=self._version,
@@ -45,9 +50,10 @@ class StatusPage:
             endpoints=tuple(
                 self._endpoint(e, on_endpoint[e.name]) for e in shared.settings.endpoints.values()
             ),
-            associations=tuple((*which, count) for which, count in sorted(counted.items())),
+            associations=tuple((*which, count) for which, count in sorted(of_mechanism.items())),
             pools=pools(
-                shared.table,
+                counted,
+                shared.table.reqids_used,
                 shared.settings.endpoints.values(),
                 shared.settings.limits,
                 shared.settings.layout,

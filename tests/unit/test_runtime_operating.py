@@ -134,19 +134,35 @@ async def test_no_history_outlives_its_association() -> None:
 
 
 def test_pools_are_counted() -> None:
-    """K9: associations, temporary sets, reqids, and the SPIs of each endpoint."""
-    sets = [
-        make.association(id="a", state=AssociationState.TEMPORARY),
-        make.association(id="b", state=AssociationState.IN_USE),
-    ]
+    """K9: associations, temporary sets, reqids, and the SPIs of each endpoint by mechanism."""
+    counted = {
+        ("access", "ipsec-3gpp", AssociationState.TEMPORARY): 1,
+        ("access", "ipsec-3gpp", AssociationState.IN_USE): 2,
+        ("access", "ipsec-man", AssociationState.IN_USE): 1,
+        ("access", "tls", AssociationState.IN_USE): 1,
+    }
     endpoint = make.endpoint(spi_range=(1000, 1009))
     limits = Limits(max_associations=10, max_temporary_sets=5)
 
-    used = {(p.name, p.endpoint): p for p in pools(sets, [endpoint], limits, LAYOUT)}
+    used = {(p.name, p.endpoint): p for p in pools(counted, 9, [endpoint], limits, LAYOUT)}
 
-    assert used["associations", ""] == PoolUse(name="associations", endpoint="", used=2, size=10)
+    assert used["associations", ""] == PoolUse(name="associations", endpoint="", used=5, size=10)
     assert used["temporary sets", ""].used == 1
-    assert used["SPIs", "access"] == PoolUse(name="SPIs", endpoint="access", used=4, size=10)
+    assert used["reqids", ""].used == 9
+    assert used["SPIs", "access"] == PoolUse(name="SPIs", endpoint="access", used=7, size=10)
+
+
+async def test_pools_follow_the_table() -> None:
+    """What ends gives back what it had."""
+    shell = Shell()
+
+    def used() -> dict[str, int]:
+        return {p.name: p.used for p in shell.service.status().pools}
+
+    installed = await shell.install()
+    assert used() == {"associations": 1, "temporary sets": 1, "reqids": 3, "SPIs": 2}
+    await shell.service.release(USER, release_of(installed.id, 0))
+    assert used() == {"associations": 0, "temporary sets": 0, "reqids": 0, "SPIs": 0}
 
 
 TABLE = """\
