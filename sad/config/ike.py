@@ -192,8 +192,9 @@ class EndpointIkeSettings(BaseModel):
         default=7200,
         ge=8,
         le=604_800,
-        description="Longest life of a pair of SAs: it is rekeyed before, for as long as its "
-        "association lasts; what a dead daemon leaves ends with it",
+        description="Longest life of a pair of SAs and its keys: sad has it rekeyed before, for "
+        "as long as its association lasts. While sad is dead strongSwan makes a new one; what "
+        "should have ended meanwhile ends when sad starts",
     )
     unregistered_seconds: Count = Field(
         default=3600,

@@ -82,8 +82,9 @@ def connection(
 ) -> dict[str, Any]:
     """Return a connection as charon is to have it; ``ends`` are our and the peer's address.
 
-    Nothing is rekeyed by charon's own clock: were this daemon dead, its rekeyings would outlast
-    every backstop. :func:`rekeys_due` says when, as long as the association lasts.
+    Nothing is rekeyed by charon's own clock; :func:`rekeys_due` says when, as long as the
+    association lasts. ``life_time`` bounds the keys. It is no backstop of the child: charon makes
+    one anew that has come to its hard end, unless it was rekeyed, and no setting prevents that.
     """
     local: dict[str, Any] = {"id": profile.identity, "auth": PSK}
     remote: dict[str, Any] = {"id": peer.identity, "auth": PSK}

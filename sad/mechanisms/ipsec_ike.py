@@ -183,7 +183,7 @@ class IpsecIke(PlainMechanism):
             raise
 
     async def set_deadline(self, sets: Sequence[Association], association: Association) -> None:
-        """Nothing in charon follows it: its life_time is the backstop. Raises Lost."""
+        """Nothing in charon follows it: the association's timer ends the child. Raises Lost."""
         del sets
         if ike.must_be_up(association) and not self.is_up(association.id):
             raise Lost(f"the CHILD_SA of {association.id}")

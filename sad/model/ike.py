@@ -51,7 +51,7 @@ class IkePeer:
 class IkeProfile:
     """IKE on one endpoint.
 
-    ``life`` is the backstop: the longest that one pair of SAs stands without a rekeying.
+    ``life`` is the longest that one pair of SAs stands without a rekeying.
     ``unregistered`` is how long an agreement stands without a registration. ``certificate``,
     ``private_key`` and ``authorities`` name files or credentials.
     """

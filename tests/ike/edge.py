@@ -10,7 +10,16 @@ from typing import Any
 from vici.exception import CommandException
 
 from sip_hooks.client import CallError
-from tests.ike.connections import CHILD, EDGE, EDGE_ID, PEER, PEER_ID, SECRET, peer_connection
+from tests.ike.connections import (
+    CHILD,
+    EDGE,
+    EDGE6,
+    EDGE_ID,
+    PEER,
+    PEER_ID,
+    SECRET,
+    peer_connection,
+)
 from tests.ike.world import RealWorld
 from tests.support.daemon import Daemon, wait_until
 
@@ -24,7 +33,13 @@ LIST = "ipsec-ike;q=0.4, digest;q=0.2;d-alg=MD5;d-qop=auth"
 
 
 def daemon_settings(
-    charon: Path, secret: Path, *, initiates: bool = False, endpoint: str = "", peer: str = ""
+    charon: Path,
+    secret: Path,
+    *,
+    initiates: bool = False,
+    dead_peer: int = 0,
+    endpoint: str = "",
+    peer: str = "",
 ) -> str:
     """Settings of the edge's daemon; patience is short, so that tests are."""
     listed = ", ".join(f'"{m}"' for m in LIST.split(", "))
@@ -33,12 +48,13 @@ def daemon_settings(
         f"[lifetimes]\nregistration_margin_seconds = 0\n"
         f'[ike]\nsocket_path = "{charon}"\ncommand_timeout_seconds = 2\nstart_seconds = 5\n'
         "check_interval_seconds = 0.5\nrestart_seconds = 1\n"
-        f'[[endpoint]]\nname = "access"\naddresses = ["{EDGE}"]\nserver_port = {SERVER_PORT}\n'
+        f'[[endpoint]]\nname = "access"\naddresses = ["{EDGE}", "{EDGE6}"]\n'
+        f"server_port = {SERVER_PORT}\n"
         f'client_ports = "5068-5071"\nusers = ["{USER_OF_SIP}", {os.getuid()}]\n'
         f'profile = "rfc3329"\nmechanisms = [{listed}]\n'
         f'[endpoint.ike]\nidentity = "{EDGE_ID}"\ninitiates = {str(initiates).lower()}\n'
         f'ike_proposals = ["aes128gcm16-prfsha256-x25519"]\nesp_proposals = ["aes128gcm16"]\n'
-        f"dead_peer_seconds = 0\n{endpoint}"
+        f"dead_peer_seconds = {dead_peer}\n{endpoint}"
         f'[[endpoint.ike.peer]]\nname = "alice"\nidentity = "{PEER_ID}"\nusers = ["{USER}"]\n'
         f'secret = "{secret}"\n{peer}'
     )
@@ -78,7 +94,9 @@ class Edge:
 
     # --- the edge --------------------------------------------------------------------------------
 
-    def offer(self, user: str = USER, *, port: int = PEER_PORT) -> dict[str, Any]:
+    def offer(
+        self, user: str = USER, *, port: int = PEER_PORT, ends: tuple[str, str] = (PEER, EDGE)
+    ) -> dict[str, Any]:
         """Offer, as the hook does before the list leaves."""
         number = next(self._calls)
         return self.daemon.call(
@@ -86,9 +104,9 @@ class Edge:
             endpoint="access",
             registration={"privateIdentity": user, "publicIdentities": []},
             flow={
-                "peerAddress": PEER,
+                "peerAddress": ends[0],
                 "peerPort": port,
-                "localAddress": EDGE,
+                "localAddress": ends[1],
                 "localPort": CLEAR_PORT,
             },
             transaction={"callId": f"{number}@ue", "cseq": 1, "branch": f"z9hG4bK{number}"},

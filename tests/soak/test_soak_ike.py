@@ -6,9 +6,18 @@ from collections.abc import Iterator
 import pytest
 
 from sip_hooks.client import CallError
-from tests.ike.connections import EDGE_ID, SECRET, peer_connection
-from tests.ike.edge import SERVER_PORT, Edge
+from tests.ike.connections import (
+    EDGE6,
+    EDGE_ID,
+    PEER6,
+    PEER_ID,
+    SECRET,
+    connection,
+    peer_connection,
+)
+from tests.ike.edge import PEER_PORT, SERVER_PORT, Edge
 from tests.ike.world import RealWorld, two_charons
+from tests.support import eye
 from tests.support.daemon import wait_until
 
 
@@ -98,6 +107,71 @@ def answers(edge: Edge) -> bool:
     except CallError:
         return False
     return True
+
+
+def test_soak_ike_life_is_rekeyed_and_a_dead_sad_leaves_no_old_keys(edge: Edge) -> None:
+    """Rekeyed while the association lasts; what went on without sad ends when it is back.
+
+    Charon makes a child anew whose life is over (child_delete, unless it was rekeyed), and no
+    setting keeps it from that: its life_time bounds the keys, not the child.
+    """
+    edge.reload(endpoint="life_seconds = 8\n")
+    association_id = edge.established()
+    seen = {frozenset(edge.spis(association_id))}
+    end = time.monotonic() + 24
+    while time.monotonic() < end:
+        assert edge.state(association_id) == "established"
+        current = frozenset(edge.spis(association_id))
+        if len(current) == 2:  # beside a rekeyed one there may be more for a moment
+            seen.add(current)
+        time.sleep(0.2)
+    assert len(seen) >= 3
+    edge.daemon.call("Confirm", id=association_id, expiresSeconds=2)
+    last = {sa.spi for sa in eye.states(edge.world.edge.namespace)}
+    edge.daemon.kill()
+    wait_until(
+        lambda: not last & {sa.spi for sa in eye.states(edge.world.edge.namespace)},
+        "no SA outlives its life_time",
+    )
+    edge.daemon.start()
+    wait_until(lambda: edge.esp() == 0, "its registration is over, and so is its child")
+    assert edge.daemon.associations() == []
+
+
+def test_soak_ike_sa_that_the_peer_ends_takes_its_children_with_it(edge: Edge) -> None:
+    """RFC 3329 2.5: in under a second, with the reason."""
+    association_id = edge.established()
+    edge.world.peer.told("terminate", "control-log", {"ike": "to-edge"})
+    assert edge.wait_state(association_id, "ended") < 1
+    assert "deleted-by-peer: received DELETE for IKE_SA" in edge.daemon.words()
+
+
+def test_soak_ike_peer_that_is_dead_is_given_up(edge: Edge) -> None:
+    """A peer that answers no more: its IKE SA is given up, and the association with it."""
+    edge.reload(endpoint="", dead_peer=1)
+    association_id = edge.established()
+    edge.world.peer.hang()
+    try:
+        edge.wait_state(association_id, "ended", 30)
+        assert "unreachable: giving up after" in edge.daemon.words()
+        assert edge.esp() == 0
+    finally:
+        edge.world.peer.go_on()
+
+
+def test_soak_ike_over_ipv6(edge: Edge) -> None:
+    """The same, with selectors of IPv6."""
+    ports = {"six": ((PEER_PORT,), (SERVER_PORT,))}
+    known = connection((PEER6, PEER_ID), (EDGE6, EDGE_ID), ports)
+    secret = {"id": "six", "type": "IKE", "data": SECRET, "owners": [EDGE_ID, PEER_ID]}
+    edge.world.peer.ask("load-shared", secret)
+    edge.world.peer.ask("load-conn", {"six": known})
+    association_id = edge.offer(ends=(PEER6, EDGE6))["association"]["id"]
+    edge.world.peer.told("initiate", "control-log", {"child": "six", "ike": "six"})
+    edge.wait_state(association_id, "established")
+    assert edge.esp() == 2
+    edge.daemon.call("Release", id=association_id, lingerSeconds=0)
+    assert edge.esp() == 0
 
 
 PEERS = 50

@@ -151,7 +151,7 @@ def test_ike_each_side_shows_itself_as_it_is_set(
 def test_ike_children_are_rekeyed_as_long_as_their_association_lasts(
     life: int | None, until: float, due: bool
 ) -> None:
-    """The backstop stays: nobody rekeys for a dead daemon."""
+    """Nobody rekeys what is about to end."""
     ours = child_sa(ike.child_name(OWNER, "a"), 5, life=life)
     foreign = child_sa("home", 6, life=1)
     found = ike.rekeys_due([ours, foreign], {"a": until}, OWNER, 600, 100.0)
