@@ -160,6 +160,11 @@ class KeyCollection:
             lasting=False,
         )
 
+    def holds(self, key_set: KeySet) -> bool:
+        """Whether a set, with whatever addresses, has its keys still: others are wiped."""
+        held = self.sets.get(key_set.name)
+        return held is not None and held.keys_in is key_set.keys_in
+
     def get(self, name: str) -> KeySet:
         """Return a set by its name. Raises BadParameter."""
         found = self.sets.get(name)

@@ -29,6 +29,7 @@ from sad.core.rebuilding import MOST_LEAPS
 from sad.core.replacement import Succession, take_into_use
 from sad.model.association import Association, EndReason, Phase
 from sad.model.errors import (
+    Busy,
     JournalUnavailable,
     Lost,
     PoolExhausted,
@@ -48,6 +49,8 @@ log = logging.getLogger(__name__)
 
 #: What the kernel or the journal refused is tried again.
 RETRY_SECONDS: Final = 10.0
+RETRY_REPLACED_MILLISECONDS: Final = 100
+_REPLACED: Final = "its key set is being replaced"
 #: Each pass may make the next one's work; more would be a plan that never ends.
 _MOST_PASSES: Final = 6
 
@@ -230,7 +233,12 @@ class KeyKeeper:
     async def install(
         self, key_set: KeySet, *, granted_until: float | None, agreed: bool
     ) -> Association:
-        """Make the SAs of a set. Raises SadError."""
+        """Make the SAs of a set. Raises SadError.
+
+        Whoever decided may have waited since, and a set that was replaced has zeros for keys.
+        """
+        if not self.collection.holds(key_set):
+            raise Busy(retry_after_milliseconds=RETRY_REPLACED_MILLISECONDS, reason=_REPLACED)
         new = decide_pair(
             key_set,
             self._shared.table,
@@ -271,6 +279,8 @@ class KeyKeeper:
         name = wanted.key_set.name
         if self.retry_at.get(name, 0.0) > self._shared.clock.boottime():
             return False
+        if not self.collection.holds(wanted.key_set):
+            return True  # read anew since it was planned: plan again
         try:
             await self.install(wanted.key_set, granted_until=wanted.granted_until, agreed=True)
         except SadError as error:

@@ -71,6 +71,7 @@ class ManualKeys:
             key_set = self._keeper.collection.add(draft, endpoints, self._shared.clock.realtime())
         finally:
             draft.keys.wipe()
+        self._keeper.withdrawn.discard(key_set.name)  # of an earlier set of this name
         log.info("key set %s was given for %s", key_set.name, key_set.identity)
         await self._shared.background.finish(self._keeper.act())
         return self._held(key_set)

@@ -468,6 +468,19 @@ async def test_what_an_operator_cannot_do_is_refused_by_its_parameter() -> None:
     assert list(shell.live()) == ["old"]
 
 
+async def test_a_new_set_under_the_name_of_a_released_one_stands() -> None:
+    """An operator's word was on the old one, which is gone."""
+    shell = ManShell()
+    await shell.keys.add(draft("old", 1))
+    await shell.service.release(USER, release_of(shell.live()["old"].id))
+    await shell.pass_time(1)
+    await shell.keys.remove("old")
+
+    held = await shell.keys.add(draft("old", 2))
+
+    assert held.state is KeyState.STANDING
+
+
 async def test_what_was_released_stays_away_until_the_files_are_read_again() -> None:
     """An operator's word holds against the file, until the next one."""
     shell = ManShell(key_set())
