@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from sad.credentials.reasons import Refused
 from sad.model.credential import Part
@@ -66,14 +67,32 @@ def certificates_of(text: bytes, part: Part, most: int) -> list[x509.Certificate
         )
     try:
         found = x509.load_pem_x509_certificates(text)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         found = []
     if len(found) != len(labels):
         raise Refused("garbage-pem", part, "what stands between the marks is no certificate")
+    for place, certificate in enumerate(found, start=1):
+        _require_readable(certificate, place, part)
     for place, certificate in enumerate(found):
         if part is Part.CERTIFICATE and certificate in found[:place]:
             raise Refused("twice", part, f"certificate {place + 1} stands there twice")
     return found
+
+
+def _require_readable(certificate: x509.Certificate, place: int, part: Part) -> None:
+    """Read what the library reads only when it is asked; raises Refused."""
+    try:
+        certificate.public_key()
+    except UnsupportedAlgorithm:
+        text = f"certificate {place} is of a key of a kind nobody knows"
+        raise Refused("unsupported-key", part, text) from None
+    except ValueError:
+        raise Refused("garbage-pem", part, f"certificate {place} is of no valid key") from None
+    try:
+        for name in (certificate.subject, certificate.issuer):
+            name.rfc4514_string()
+    except (ValueError, TypeError):
+        raise Refused("garbage-pem", part, f"names of certificate {place} are none") from None
 
 
 def require_one_key(text: bytes | bytearray) -> None:

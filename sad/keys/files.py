@@ -90,7 +90,9 @@ def _read_directory(directory: str, wanted: Callable[[str], bool]) -> Iterator[K
             return
         for name in sorted(os.listdir(handle)):  # noqa: PTH208 - of the directory that was opened
             if wanted(name) and not name.startswith("."):  # editors leave hidden copies behind
-                yield _read_file(handle, name, f"{directory.rstrip('/')}/{name}")
+                # Names may be any bytes, what is logged and sent may not.
+                shown = os.fsencode(name).decode(errors="backslashreplace")
+                yield _read_file(handle, name, f"{directory.rstrip('/')}/{shown}")
     finally:
         os.close(handle)
 
@@ -192,7 +194,7 @@ def parse(content: bytes, path: str) -> KeyFile:
         line = content.count(b"\n", 0, error.start) + 1
         hint = "save the file as UTF-8"
         return KeyFile(path, (), (Problem(f"{path}:{line}", "", "this is no UTF-8 text", hint),))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of a number or a nesting without end
         found = re.search(r"at line (\d+)", str(error))
         line = int(found[1]) if found else content.count(b"\n") + 1
         hint = "text stands in quotes, times do not; see keys.toml.example"

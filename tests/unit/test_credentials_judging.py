@@ -4,6 +4,7 @@ TLS-1 (RFC 5922), UPD-8996, RFC 5280. What cryptography itself leaves to us is i
 its policy for end entities is switched off, because that one is of HTTPS.
 """
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,24 @@ def weak_issuer() -> Judged:
     return judged(pem(below("weak", "rsa1024"), weak))
 
 
+#: P-256 and an uncompressed point (RFC 5480), the subject's name: what the library reads late.
+_P256 = bytes.fromhex("06082a8648ce3d030107")
+_POINT = b"\x03\x42\x00\x04"
+_SUBJECT = b"\x0c\x04edge"
+
+
+def patched(old: bytes, new: bytes) -> bytes:
+    """A certificate whose text is whole, but one of whose values is none."""
+    made = der(leaf())
+    assert old in made
+    return pem_of(made.replace(old, new))
+
+
+def pem_of(made: bytes) -> bytes:
+    text = base64.encodebytes(made)
+    return b"-----BEGIN CERTIFICATE-----\n" + text + b"-----END CERTIFICATE-----\n"
+
+
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
 BROKEN_NAMES = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x05\x00")
 BAD: list[tuple[str, Callable[[], Judged]]] = [
@@ -111,6 +130,10 @@ BAD: list[tuple[str, Callable[[], Judged]]] = [
         lambda: judged(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
     ),
     ("garbage-pem", lambda: judged(pem(leaf()).replace(b"END CERT", b"END KERT"))),
+    ("garbage-pem", lambda: judged(patched(_POINT, b"\x03\x42\x00\x05"))),
+    ("garbage-pem", lambda: judged(patched(_SUBJECT, b"\x0c\x04\xff\xff\xff\xff"))),
+    ("unsupported-key", lambda: judged(patched(_P256, _P256[:-1] + b"\x63"))),
+    ("unsupported-key", lambda: judged(ca=patched(_P256, _P256[:-1] + b"\x63"))),
     ("garbage-pem", lambda: judged(b"-----BEGIN\n")),
     ("key-beside-certificate", lambda: judged(pem(leaf()) + key_pem(LEAF))),
     (

@@ -41,6 +41,8 @@ BAD_TEXTS: dict[str, tuple[bytes, str, str]] = {
     "no TOML": (b"[[key_set]]\nname = 'a'\nintegrity_key = 0f1e2d3c\n", ":3", "no TOML"),
     "torn": (b"[[key_set]]\nname = 'a", ":1", "no TOML"),
     "no UTF-8": (b"[[key_set]]\nname = '\xff'\n", ":2", "no UTF-8"),
+    "nested": (b"key_set = " + b"[" * 50_000, ":1", "no TOML"),
+    "a number without end": (b"x = 1\ny = " + b"1" * 5000, ":2", "no TOML"),
     "no set": (b"# nothing yet\n", "", "no key set in it"),
     "one bracket": (b"[key_set]\nname = 'a'\n", ":1", "no list of tables"),
     "another table": (b"# keys\n[[keys]]\nname = 'a'\n", ":2", "unknown table or key"),
