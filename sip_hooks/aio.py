@@ -178,10 +178,20 @@ class AsyncClient:
         return await self._one("Install", wanted)
 
     async def confirm(
-        self, association_id: str, expires_seconds: int, note: str | None = None
+        self,
+        association_id: str,
+        expires_seconds: int,
+        note: str | None = None,
+        *,
+        private_identity: str | None = None,
     ) -> Association:
-        """Tell that the registration was accepted."""
-        wanted = {"id": association_id, "expiresSeconds": expires_seconds, "note": note}
+        """Tell that the registration was accepted, and whose: over TLS others may be named."""
+        wanted = {
+            "id": association_id,
+            "expiresSeconds": expires_seconds,
+            "privateIdentity": private_identity,
+            "note": note,
+        }
         return await self._one("Confirm", wanted)
 
     async def take_into_use(self, association_id: str) -> Association:

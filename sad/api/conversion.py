@@ -207,6 +207,7 @@ def confirm_request(message: messages.ConfirmIn) -> ConfirmRequest:
     return ConfirmRequest(
         association_id=message.id,
         expires_seconds=message.expires_seconds,
+        private_identity=message.private_identity,
         public_identities=message.public_identities,
         note=message.note,
     )

@@ -298,6 +298,7 @@ class ConfirmIn(Message, frozen=True, kw_only=True):
 
     id: Word
     expires_seconds: Int
+    private_identity: Identity | None = None
     public_identities: Identities | None = None
     note: Note | None = None
 

@@ -109,4 +109,6 @@ def take_into_use(
 
 def _older(association: Association, in_order: Sequence[Association]) -> tuple[Association, ...]:
     ids = [a.id for a in in_order]
+    if association.id not in ids:  # until now it was of another identity
+        return tuple(a for a in in_order if a.created_at < association.created_at)
     return tuple(in_order[: ids.index(association.id)])

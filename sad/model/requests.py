@@ -175,6 +175,7 @@ class ConfirmRequest:
 
     association_id: str
     expires_seconds: int
+    private_identity: str | None = None
     public_identities: tuple[str, ...] | None = None
     note: str | None = None
 

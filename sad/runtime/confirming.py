@@ -1,5 +1,7 @@
 """How a Confirm is decided: by the registration, or by what else bounds a mechanism's life."""
 
+import dataclasses
+
 from sad.core import replacement
 from sad.core.replacement import Succession
 from sad.model.association import Association
@@ -13,6 +15,7 @@ def decide_confirm(
     shared: Shared, association: Association, request: ConfirmRequest
 ) -> Succession:
     """Return what a Confirm does to an association and to others."""
+    association = _of_identity(association, request)
     own = shared.confirmers.get(association.mechanism)
     if own is not None:
         return own(association, request)
@@ -29,6 +32,25 @@ def decide_confirm(
         identity_at_one_address=endpoint.identity_at_one_address
         and endpoint.profile is Profile.IMS,
     )
+
+
+def _of_identity(association: Association, request: ConfirmRequest) -> Association:
+    """Return it as of whoever the registration was granted to.
+
+    What was named over a TLS connection before its first Confirm proves nothing (T24-P-4): the
+    grant of one identity must not count for another that was named while it was on its way.
+    """
+    granted = request.private_identity
+    if granted is None or granted == association.private_identity:
+        return association
+    if association.tls is None or association.registered or association.offer is not None:
+        raise BadParameter(
+            parameter="privateIdentity",
+            reason="the association is of another identity",
+            rule="T24-P-4",
+            hint="confirm the association over which this identity has registered",
+        )
+    return dataclasses.replace(association, private_identity=granted, public_identities=())
 
 
 def _require_bound(association: Association) -> None:

@@ -83,7 +83,11 @@ class Connections:
 
         Return the association, empty while the daemon is away; None if it has ended.
         """
-        parameters: Dict[str, Any] = {"id": entry.association, "expiresSeconds": seconds}
+        parameters: Dict[str, Any] = {
+            "id": entry.association,
+            "expiresSeconds": seconds,
+            "privateIdentity": entry.identity,  # another may have been named since (T24-P-4)
+        }
         if public:
             parameters["publicIdentities"] = list(public)
         if note is not None:

@@ -61,7 +61,7 @@ class TlsRegistering:
             client=message.rows("Security-Client"),
         )
         token = token_of(flow)
-        word = _PROVEN if self._is_registered(token, flow) else _PENDING
+        word = _PROVEN if self._is_registered(identity, flow) else _PENDING
         if authorization:
             marked = ims.mark_integrity_as(authorization[0], word)
             message.replace("Authorization", (marked,))
@@ -78,11 +78,20 @@ class TlsRegistering:
         make_ready(self._settings, token)
         return "registrar"
 
-    def _is_registered(self, token: str, flow: Dict[str, Any]) -> bool:
-        if tables.registration_entry(token) is not None:
-            return True
-        found = self._calls.find(flow)
-        return found is not None and found["association"]["confirmedAt"] > 0
+    def _is_registered(self, identity: str, flow: Dict[str, Any]) -> bool:
+        """Whether this very identity has registered over the connection (T33-O-b).
+
+        Only the daemon knows: what the workers share is written by several, and another identity
+        may be named while the 200 of the first is on its way. Without its word all are challenged.
+        """
+        try:
+            found = self._calls.find(flow)
+        except Refused:
+            return False
+        if found is None or found["association"]["confirmedAt"] <= 0:
+            return False
+        registered: str = found["association"]["registration"]["privateIdentity"]
+        return registered == identity
 
     # --- answers ---------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from netlink.tcp import ConnectionEnded, ConnectionId
 from sad.model.association import AssociationState, EndReason, Phase
 from sad.model.endpoint import Profile
 from sad.model.errors import (
+    BadParameter,
     FlowInUse,
     KernelRefused,
     MechanismUnavailable,
@@ -20,6 +21,7 @@ from sad.model.errors import (
     UnknownFlow,
 )
 from sad.model.requests import (
+    ConfirmRequest,
     ReleaseRequest,
     VerifyRequest,
 )
@@ -317,6 +319,47 @@ async def test_another_user_over_a_registered_connection_is_refused(shell: Shell
     with pytest.raises(FlowInUse):
         await attach(shell, private_identity="mallory@ims")
     assert live(shell) == [holder]
+
+
+async def test_a_grant_counts_for_whom_it_was_given(shell: Shell) -> None:
+    """T24-P-4, T33-O-b: another identity that was named before the 200 gets nothing of it.
+
+    Neither the connection, nor the end of what its owner has elsewhere.
+    """
+    owner = await confirm(shell, await attach(shell, private_identity="victim@ims"))
+    mine = await attach(
+        shell, private_identity="mallory@ims", flow=tls_flow(peer_port=PEER_PORT + 1)
+    )
+    named = await attach(
+        shell, private_identity="victim@ims", flow=tls_flow(peer_port=PEER_PORT + 1)
+    )
+    assert (named.id, named.private_identity) == (mine.id, "victim@ims")
+
+    granted = await shell.service.confirm(
+        USER,
+        ConfirmRequest(
+            association_id=mine.id, expires_seconds=600, private_identity="mallory@ims"
+        ),
+    )
+
+    assert (granted.private_identity, granted.registered) == ("mallory@ims", True)
+    assert shell.journal.rows[mine.id].private_identity == "mallory@ims"
+    assert {a.id for a in live(shell)} == {owner.id, mine.id}
+    with pytest.raises(FlowInUse):
+        await attach(shell, private_identity="victim@ims", flow=tls_flow(peer_port=PEER_PORT + 1))
+
+
+async def test_a_grant_to_somebody_else_confirms_nothing(shell: Shell) -> None:
+    """T24-P-4: once it is registered its identity is fixed."""
+    before = await confirm(shell, await attach(shell))
+    with pytest.raises(BadParameter, match="privateIdentity"):
+        await shell.service.confirm(
+            USER,
+            ConfirmRequest(
+                association_id=before.id, expires_seconds=900, private_identity="mallory@ims"
+            ),
+        )
+    assert live(shell) == [before]
 
 
 async def test_verify_is_not_for_tls_connections(shell: Shell) -> None:
