@@ -89,9 +89,9 @@ class Registering:
         """
         address = ims.via_address(via)
         if address is not None and address != flow["peerAddress"]:
+            message.answer_to_source()
             if self._settings.is_core(address):
                 raise Refused(403, "Forbidden", why="the Via names an address of the core")
-            message.answer_to_source()
         return address
 
     def _verified(

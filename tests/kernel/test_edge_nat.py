@@ -1,12 +1,14 @@
 """Phones behind a NAT through real Kamailio, hook and daemon (TS 33.203 Annex M)."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from tests.edge.nat import OUTSIDE, PRIVATE, NatBox, nat_box
-from tests.edge.world import EdgeWorld, within
+from tests.edge.raw import RawClient, offer, register
+from tests.edge.world import ACCESS_PORT, CORE, EDGE, UE, EdgeWorld, within
 from tests.ue import home
 from tests.ue.registration import RegistrationRefused
 
@@ -75,6 +77,19 @@ async def test_edge_nat_that_forgets_in_mid_registration(world: EdgeWorld, box: 
     await box.learnt(PRIVATE[0], FIRST_PORTS)
     await within(bob.message(home.public_identity(1), "found"))
     await within(alice.messages.get())
+
+
+@pytest.mark.parametrize("claimed", [CORE, "172.31.0.9"])
+async def test_edge_nat_has_no_address_of_the_network_behind_it(
+    world: EdgeWorld, box: NatBox, claimed: str
+) -> None:
+    """T33-M-c: policies would be made for it, so neither the core's nor one that is not listed."""
+    row = offer().replace("mod=trans", "mod=UDP-enc-tun")
+    with RawClient(world.ue, (UE[4], 0), (EDGE[4], ACCESS_PORT)) as raw:
+        response = await asyncio.to_thread(raw.ask, register(35, (claimed, 5070), client=[row]))
+
+    assert response.status == 403
+    assert world.states() == 0
 
 
 async def test_edge_nat_without_udp_encapsulation_is_refused(

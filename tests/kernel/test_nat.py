@@ -12,7 +12,9 @@ from tests.support.nat_world import (
     FIRST_PORTS,
     LATER_PORTS,
     OUTSIDE,
+    OUTSIDE6,
     PRIVATE,
+    PRIVATE6,
     NatWorld,
     nat_world,
 )
@@ -44,17 +46,18 @@ def refusal_of(world: NatWorld, row: str, **more: Any) -> CallError:
     return refused.value
 
 
-def test_nat_is_passed_both_ways_by_udp_and_tcp(world: NatWorld) -> None:
+@pytest.mark.parametrize("version", [4, 6])
+def test_nat_is_passed_both_ways_by_udp_and_tcp(world: NatWorld, version: int) -> None:
     """T33-M-a, T33-M-b: tunnel mode in UDP, the NAT's port learnt, nothing in clear."""
     with world.nat.enter():  # at the edge one would also see what comes out of the tunnel
         sniffer = Sniffer(world.nat.outside)
     with sniffer:
-        answer = world.offer(world.row(0))
+        answer = world.offer(world.row(0), version=version)
         association = answer["association"]
         assert "mod=UDP-enc-tun" in answer["securityServer"]
-        assert association["ipsec3gpp"]["ueAddress"] == PRIVATE[0]
+        assert association["ipsec3gpp"]["ueAddress"] == (PRIVATE if version == 4 else PRIVATE6)[0]
         assert association["ipsec3gpp"]["udpEncapsulation"] == {
-            "peerAddress": OUTSIDE,
+            "peerAddress": OUTSIDE if version == 4 else OUTSIDE6,
             "peerPort": 0,
             "localPort": 4500,
         }

@@ -1,9 +1,9 @@
-"""User agents behind a real NAT: namespaces, iptables MASQUERADE, and a daemon at each end.
+"""User agents behind a real NAT: namespaces, iptables MASQUERADE, and a daemon at the edge.
 
-    phone1, phone2 -- nat -- edge
+    phone0, phone1 -- nat -- edge
 
-The phones' daemons play role ue, so both ends of the tunnel are the product's; the NAT is the
-kernel's own. :mod:`tests.support.pair` is the same without a NAT.
+The NAT is the kernel's own, and the phones' ends of the tunnels are made by ``ip xfrm``.
+:mod:`tests.support.pair` is the same without a NAT.
 """
 
 import contextlib
@@ -15,16 +15,22 @@ from typing import Any
 
 from tests.ike.charon import RealCharon
 from tests.support.daemon import Daemon, endpoint_settings, wait_until
+from tests.support.encapsulated import encapsulating_socket
 from tests.support.make import CK, IK
 from tests.support.namespaces import Cable, Namespace, connect
 from tests.support.pair import EDGE, EDGE_SERVER, UE_CLIENTS, Ends
+from tests.ue.security import SaSet, esp_transforms
+from tests.ue.xfrm import add_commands
 
 #: The NAT outside; the edge sees nobody else.
 OUTSIDE = "10.10.0.2"
+OUTSIDE6 = "2001:db8:1::2"
 PRIVATE = ("192.168.7.2", "192.168.8.2")
+PRIVATE6 = ("fd00:7::2", "fd00:8::2")
 #: Their protected server ports.
 UE_SERVERS = (6800, 6900)
 _GATEWAYS = ("192.168.7.1", "192.168.8.1")
+_GATEWAYS6 = ("fd00:7::1", "fd00:8::1")
 #: What the NAT makes of the phones' port 4500, before it is made to forget, and after.
 FIRST_PORTS, LATER_PORTS = range(41000, 41100), range(42000, 42100)
 
@@ -32,7 +38,7 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 _KEYS = {"integrityKey": IK.hex(), "cipherKey": CK.hex()}
 _NAT = """
 nat_traversal = true
-nat_networks = ["192.168.0.0/16"]
+nat_networks = ["192.168.0.0/16", "fd00::/8"]
 """
 
 
@@ -43,17 +49,19 @@ class Nat(Namespace):
         """Forward and masquerade; ``outside`` is the interface there."""
         self.outside = outside
         self.write("ip_forward", 1)
+        self.write("ipv6/conf/all/forwarding", 1)
         self._rule("-A", FIRST_PORTS)
-        self.iptables("-t", "nat", "-A", "POSTROUTING", "-o", outside, "-j", "MASQUERADE")
+        self._rule("-A", FIRST_PORTS, "ip6tables-legacy")
+        self._iptables("-t", "nat", "-A", "POSTROUTING", "-o", outside, "-j", "MASQUERADE")
 
-    def iptables(self, *arguments: str) -> None:
-        self.run(["iptables-legacy", "-w", *arguments])
+    def _iptables(self, *arguments: str, program: str = "iptables-legacy") -> None:
+        self.run([program, "-w", *arguments])
 
-    def _rule(self, verb: str, ports: range) -> None:
+    def _rule(self, verb: str, ports: range, program: str = "iptables-legacy") -> None:
         what = (*("-o", self.outside, "-p", "udp", "--sport", "4500"), "-j", "MASQUERADE")
         to = ("--to-ports", f"{ports[0]}-{ports[-1]}")
         place = ("1",) if verb == "-R" else ()
-        self.iptables("-t", "nat", verb, "POSTROUTING", *place, *what, *to)
+        self._iptables("-t", "nat", verb, "POSTROUTING", *place, *what, *to, program=program)
 
     def write(self, name: str, value: int) -> None:
         """Set a number below /proc/sys/net/ipv4 or, with a slash, /proc/sys/net."""
@@ -82,12 +90,13 @@ class NatWorld(Ends):
     nat: Nat
     phones: tuple[Namespace, ...]
     edge_daemon: Daemon
-    phone_daemons: tuple[Daemon, ...]
     charon: RealCharon | None = None
 
     def namespace_of(self, address: str) -> Namespace:
         """Return the side that has an address."""
-        return self.edge if address == EDGE[4] else self.phones[PRIVATE.index(address)]
+        if address in EDGE.values():
+            return self.edge
+        return self.phones[(PRIVATE6 if ":" in address else PRIVATE).index(address)]
 
     def row(
         self,
@@ -107,7 +116,7 @@ class NatWorld(Ends):
         values = ";".join(f"{name}={value}" for name, value in {**own, **given}.items())
         return f"ipsec-3gpp;mod={mode};alg=hmac-sha-1-96;ealg=null;{values}"
 
-    def offer(self, row: str, number: int = 0, **more: Any) -> dict[str, Any]:
+    def offer(self, row: str, number: int = 0, *, version: int = 4, **more: Any) -> dict[str, Any]:
         """Have the edge take what a phone offers in an unprotected REGISTER."""
         wanted = {
             "endpoint": "access",
@@ -116,12 +125,12 @@ class NatWorld(Ends):
                 "publicIdentities": [],
             },
             "flow": {
-                "peerAddress": OUTSIDE,
+                "peerAddress": OUTSIDE if version == 4 else OUTSIDE6,
                 "peerPort": 5060,
-                "localAddress": EDGE[4],
+                "localAddress": EDGE[version],
                 "localPort": 5060,
             },
-            "viaAddress": PRIVATE[number],
+            "viaAddress": (PRIVATE if version == 4 else PRIVATE6)[number],
             "transaction": {"callId": row, "cseq": 1, "branch": "z9hG4bK1"},
             "association": None,
             "securityClient": [row],
@@ -129,25 +138,32 @@ class NatWorld(Ends):
         } | more
         return self.edge_daemon.call("Offer", **wanted)
 
-    def take(self, association: dict[str, Any], number: int = 0) -> dict[str, Any]:
+    def take(self, association: dict[str, Any], number: int = 0) -> None:
         """Install the phone's end of a set of the edge."""
-        set_ = association["ipsec3gpp"] | _KEYS
-        set_["udpEncapsulation"] = {
-            "peerAddress": EDGE[4],
-            "peerPort": 4500,
-            "localPort": 4500,
-        }
-        return dict(
-            self.phone_daemons[number].call(
-                "Install",
-                endpoint="phone",
-                role="ue",
-                registration=association["registration"],
-                mechanism="ipsec-3gpp",
-                ipsec3gpp=set_,
-                lifetimeSeconds=120,
-            )["association"]
+        s = association["ipsec3gpp"]
+        sa_set = SaSet(
+            ue_address=s["ueAddress"],
+            pcscf_address=s["pcscfAddress"],
+            spi_uc=s["spiUc"],
+            spi_us=s["spiUs"],
+            spi_pc=s["spiPc"],
+            spi_ps=s["spiPs"],
+            port_uc=s["portUc"],
+            port_us=s["portUs"],
+            port_pc=s["portPc"],
+            port_ps=s["portPs"],
+            alg=s["integrityAlgorithm"],
+            ealg=s["encryptionAlgorithm"],
+            transforms=esp_transforms(
+                s["integrityAlgorithm"], s["encryptionAlgorithm"], ck=CK, ik=IK
+            ),
+            encapsulated=True,
         )
+        self._ip(self.phones[number], *add_commands(sa_set))
+
+    @staticmethod
+    def _ip(phone: Namespace, *commands: str) -> None:
+        phone.run(["ip", "-batch", "-"], stdin="\n".join([*commands, ""]))
 
     def registered(self, number: int = 0, **row: Any) -> dict[str, Any]:
         """Bring a phone from Offer to a set in use, its first packet included."""
@@ -174,15 +190,18 @@ class NatWorld(Ends):
 
     def clean(self) -> None:
         """End every set on every side."""
-        for daemon in (self.edge_daemon, *self.phone_daemons):
-            for association in daemon.associations():
-                daemon.call("Release", id=association["id"])
+        for association in self.edge_daemon.associations():
+            self.edge_daemon.call("Release", id=association["id"])
+        for phone in self.phones:
+            self._ip(phone, "xfrm state flush", "xfrm policy flush")
 
 
-def _behind(nat: Nat, name: str, address: str, gateway: str) -> Namespace:
-    phone = Namespace(name)
-    connect(nat, phone, (f"{gateway}/24", f"{address}/24"), None)
-    phone.run(["ip", "route", "add", "default", "via", gateway])
+def _behind(nat: Nat, number: int) -> Namespace:
+    phone = Namespace(f"phone{number}")
+    v4 = f"{_GATEWAYS[number]}/24", f"{PRIVATE[number]}/24"
+    connect(nat, phone, v4, (f"{_GATEWAYS6[number]}/64", f"{PRIVATE6[number]}/64"))
+    phone.run(["ip", "route", "add", "default", "via", _GATEWAYS[number]])
+    phone.run(["ip", "route", "add", "default", "via", _GATEWAYS6[number]])
     return phone
 
 
@@ -202,41 +221,28 @@ def nat_world(
     with contextlib.ExitStack() as stack:
         box = stack.enter_context(Nat("nat"))
         edge = stack.enter_context(Namespace("edge"))
-        cable: Cable = connect(edge, box, (f"{EDGE[4]}/24", f"{OUTSIDE}/24"), None)
+        v6 = f"{EDGE[6]}/64", f"{OUTSIDE6}/64"
+        cable: Cable = connect(edge, box, (f"{EDGE[4]}/24", f"{OUTSIDE}/24"), v6)
         edge.run(["ip", "route", "add", "default", "via", OUTSIDE])
+        edge.run(["ip", "route", "add", "default", "via", OUTSIDE6])
         box.open(cable.b)
-        phones = tuple(
-            stack.enter_context(_behind(box, f"phone{n}", PRIVATE[n], _GATEWAYS[n]))
-            for n in range(count)
-        )
+        phones = tuple(stack.enter_context(_behind(box, n)) for n in range(count))
         strongswan = None
         if charon:
             strongswan = RealCharon(edge, folder / "charon")
             stack.callback(strongswan.stop)
             strongswan.start()
-        quiet = "\n[lifetimes]\nnat_keepalive_seconds = 0\n"
+        for n, phone in enumerate(phones):
+            for address in (PRIVATE[n], PRIVATE6[n]):
+                stack.enter_context(encapsulating_socket(phone, address))
+        ends = tuple(EDGE.values())
         edge_daemon = Daemon(
             edge,
             folder / "edge",
-            settings
-            + endpoint_settings("access", (EDGE[4],), EDGE_SERVER, "5068-5071", extra=nat),
+            settings + endpoint_settings("access", ends, EDGE_SERVER, "5068-5071", extra=nat),
         )
-        daemons = tuple(
-            Daemon(
-                phone,
-                folder / phone.name,
-                quiet
-                + endpoint_settings(
-                    "phone", (address,), server, "6802-6803", role="ue", extra=_NAT
-                ),
-            )
-            for phone, address, server in zip(phones, PRIVATE, UE_SERVERS, strict=False)
-        )
-        for daemon in (edge_daemon, *daemons):
-            stack.callback(daemon.stop)
-            daemon.spawn()
-        for daemon in (edge_daemon, *daemons):
-            daemon.wait_ready()
+        stack.callback(edge_daemon.stop)
+        edge_daemon.start()
         yield NatWorld(
             edge,
             phones[0],
@@ -244,6 +250,5 @@ def nat_world(
             box,
             phones,
             edge_daemon,
-            daemons,
             strongswan,
         )

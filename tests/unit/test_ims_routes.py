@@ -2,7 +2,7 @@
 
 import pytest
 
-from sip_hooks.ims import has_one_via, same_routes, via_branch, via_host
+from sip_hooks.ims import has_one_via, same_routes, via_address, via_branch, via_host
 
 VIA = "SIP/2.0/UDP 10.0.0.2:6800;branch=z9hG4bKa;rport"
 
@@ -122,3 +122,18 @@ def test_no_way_equals_no_way() -> None:
     """A registrar without Service-Route expects no Route."""
     assert same_routes([], ())
     assert not same_routes([SERVICE_ROUTE[0]], ())
+
+
+@pytest.mark.parametrize(
+    ("via", "address"),
+    [
+        ("SIP/2.0/UDP 192.168.1.10:5060;branch=z9hG4bK1", "192.168.1.10"),
+        ("SIP/2.0/TCP [FD00:7:0::2]:5060;rport", "fd00:7::2"),
+        ("SIP/2.0/UDP phone.example.com", None),
+        ("SIP/2.0/UDP 192.168.1.300", None),
+        ("nonsense", None),
+    ],
+)
+def test_via_address_is_none_of_a_name(via: str, address: str | None) -> None:
+    """T33-M-a: only an address can be compared with that of the packet."""
+    assert via_address(via) == address
