@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from sad.mechanisms.probe import NodeUnfit
 from sad.mechanisms.udp_sockets import UdpSockets, holders
 from sad.model.encapsulation import UdpEncapsulation
+from tests.support.daemon import Daemon, endpoint_settings
 from tests.support.make import association, endpoint, sa_set
 from tests.support.namespaces import Namespace, connect
 from tests.support.nat_world import nat_world
@@ -34,7 +36,11 @@ def bound(namespace: Namespace, address: str, *, shared: bool) -> socket.socket:
     with namespace.enter():
         opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(shared))
-    opened.bind((address, 4500))
+    try:
+        opened.bind((address, 4500))
+    except OSError:
+        opened.close()
+        raise
     opened.settimeout(5)
     return opened
 
@@ -142,3 +148,40 @@ async def test_nat_beside_a_real_strongswan(tmp_path: Path) -> None:
         association = world.registered(0)
         for source, destination in world.port_pairs(association):
             assert world.udp(source, destination, b"by the socket of strongSwan")
+
+
+#: What systemd does for sad.socket and sad-encap.socket, in the words of sd_listen_fds(3).
+_ACTIVATE = """
+import os, socket, sys
+path, *command = sys.argv[1:]
+varlink = socket.socket(socket.AF_UNIX)
+varlink.bind(path)
+varlink.listen()
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+udp.bind(("0.0.0.0", 4500))
+first, second = os.dup(varlink.fileno()), os.dup(udp.fileno())
+varlink.close(), udp.close()
+os.dup2(second, 13), os.dup2(first, 3), os.dup2(13, 4)
+os.environ |= {
+    "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "varlink:encapsulation"
+}
+os.execv(command[0], command)
+"""
+
+
+def test_nat_socket_comes_from_the_service_manager(
+    ends: tuple[Namespace, Namespace], tmp_path: Path
+) -> None:
+    """Design 1: the sandbox knows no IP, so the daemon is given the socket; nobody else has it."""
+    here, _ = ends
+    nat = 'nat_traversal = true\nnat_networks = ["192.168.0.0/16"]\n'
+    settings = endpoint_settings("access", (LOCAL,), 5064, "5068-5071", extra=nat)
+    daemon = Daemon(here, tmp_path / "sad", settings)
+    daemon.spawn(wrapper=(sys.executable, "-c", _ACTIVATE, str(daemon.socket)))
+    try:
+        daemon.wait_ready()
+        with pytest.raises(OSError, match="in use"):
+            bound(here, LOCAL, shared=False)
+    finally:
+        daemon.stop()
