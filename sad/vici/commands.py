@@ -89,7 +89,7 @@ class Charon:
     async def load_private_key(self, data: bytes) -> str:
         """Load a private key (DER or PEM); return its id, by which it is unloaded."""
         answer = await self._call("load-key", {"type": "any", "data": data})
-        return bytes(answer.get("id", b"")).decode()
+        return values.read_text(answer, "id")
 
     async def load_authority(self, data: bytes) -> None:
         """Load the certificate (DER or PEM) of a certification authority."""

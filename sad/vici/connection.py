@@ -157,7 +157,8 @@ def failure_of(command: str, answer: Message, log: tuple[str, ...] = ()) -> Comm
     if answer.get("success", b"yes") == b"yes":
         return None
     words = answer.get("errmsg", b"no reason given")
-    return CommandFailed(command, words.decode(errors="replace"), log)
+    told = words.decode(errors="replace") if isinstance(words, bytes) else "no words"
+    return CommandFailed(command, told, log)
 
 
 def _answer(command: str, reply: Reply) -> Message:

@@ -159,9 +159,17 @@ def read_connections(message: Section) -> tuple[LoadedConnection, ...]:
     )
 
 
+def read_text(message: Section, key: str) -> str:
+    """Read a text, empty if it is not there."""
+    return _text(message, key)
+
+
 def read_names(message: Section, key: str) -> tuple[str, ...]:
     """Read a list of names, e.g. ``keys`` of ``get-shared``."""
-    return tuple(_decoded(item) for item in message.get(key, ()))
+    names = message.get(key, ())
+    if not isinstance(names, list | tuple):
+        raise BadMessage(f"{key} is no list")
+    return tuple(_decoded(item) for item in names)
 
 
 def read_event(name: str, message: Section) -> tuple[CharonEvent, ...]:
@@ -210,7 +218,7 @@ def _ike_sa(name: str, section: Section) -> IkeSa:
         local_id=_text(section, "local-id"),
         remote_id=_text(section, "remote-id"),
         children=tuple(
-            _child_sa(child, key) for key, child in _sections(section.get("child-sas", {}))
+            _child_sa(child, key) for key, child in _sections(_part(section, "child-sas"))
         ),
     )
 

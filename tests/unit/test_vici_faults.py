@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sad.vici import codec, values
 from sad.vici.commands import Charon, Patience
-from sad.vici.connection import Connection
+from sad.vici.connection import Connection, failure_of
 from sad.vici.errors import BadMessage, Unavailable, ViciError
 from tests.ike.fake_charon import FakeCharon
 
@@ -168,3 +170,34 @@ def test_vici_events_that_make_no_sense(name: str, message: values.Section) -> N
     """They are no events: whoever listens compares everything anew."""
     with pytest.raises(BadMessage):
         values.read_event(name, message)
+
+
+_NAMES = st.sampled_from(
+    (
+        "up", "a", "child-sas", "old", "new", "uniqueid", "state", "name", "mode", "reqid",
+        "spi-in", "spi-out", "life-time", "rekey-time", "local-ts", "remote-ts", "level", "msg",
+        "group", "ikesa-name", "ikesa-uniqueid", "local-host", "children", "keys", "success",
+    )
+)  # fmt: skip
+_VALUES = st.sampled_from((b"", b"1", b"yes", b"-1", b"ffffffff", b"\xff", b"INSTALLED"))
+
+
+@given(
+    st.sampled_from(values.EVENTS),
+    st.recursive(
+        st.dictionaries(_NAMES, _VALUES | st.lists(_VALUES, max_size=2), max_size=8),
+        lambda inner: st.dictionaries(_NAMES, _VALUES | inner, max_size=8),
+        max_leaves=12,
+    ),
+)
+def test_vici_messages_are_read_or_refused(name: str, message: values.Section) -> None:
+    """Whatever charon tells, the reader ends in a value or in BadMessage."""
+    with contextlib.suppress(BadMessage):
+        values.read_event(name, message)
+    with contextlib.suppress(BadMessage):
+        values.read_connections(message)
+    with contextlib.suppress(BadMessage):
+        values.read_names(message, "keys")
+    with contextlib.suppress(BadMessage):
+        values.read_version(message)
+    failure_of("terminate", message)
