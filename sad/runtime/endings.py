@@ -60,14 +60,11 @@ class Endings:
 
         Raises KernelRefused: it is offered to nobody any more and the reconciler tries again.
         """
-        table = self._shared.table
-        while (association := table.get(association_id)) is not None:
-            async with self._shared.lock(association.registration):
-                now = table.get(association_id)
-                # Meanwhile it may have been bound to a connection, which is another registration.
-                if now is None or now.registration == association.registration:
-                    return await self.end_locked(association_id, reason)
-        return None
+        association = self._shared.table.get(association_id)
+        if association is None:
+            return None
+        async with self._shared.lock_of(association):
+            return await self.end_locked(association_id, reason)
 
     async def end_locked(self, association_id: str, reason: EndReason) -> Association | None:
         """As :meth:`end_or_refuse`, for a caller that holds the lock of the registration."""

@@ -281,7 +281,7 @@ class Reconciler:
         association = shared.table.get(association_id)
         if association is None:
             return False
-        async with shared.lock(association.registration):
+        async with shared.lock_of(association):
             association = shared.table.get(association_id)
             if association is None or association.phase is not Phase.INSTALLED:
                 return False

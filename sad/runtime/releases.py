@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from sad.core import lifecycle
-from sad.model.association import Association, EndReason, Phase, RegistrationKey
+from sad.model.association import Association, EndReason, Phase
 from sad.model.errors import BadParameter, Lost, NoSuchAssociation, SadError
 from sad.model.journal import Put
 from sad.model.requests import Caller, ReleaseRequest
@@ -65,7 +65,7 @@ class Releases:
         matching = self._matching(caller, request)
         linger = request.linger_seconds
         if request.whole_registration:
-            return _each_tried(await self._release_whole(matching[0].registration, linger))
+            return _each_tried(await self._release_whole(matching[0], linger))
         return _each_tried(
             await asyncio.gather(
                 *(self._release_one(a, linger) for a in matching), return_exceptions=True
@@ -73,14 +73,14 @@ class Releases:
         )
 
     async def _release_whole(
-        self, registration: RegistrationKey, linger_seconds: int
+        self, one: Association, linger_seconds: int
     ) -> list[Association | BaseException | None]:
         """Under one lock: what is being added at this moment is not left behind.
 
         And in one journal entry: a daemon that dies in the middle goes on with all of them.
         """
         results: list[Association | BaseException | None] = []
-        async with self._shared.lock(registration):
+        async with self._shared.lock_of(one) as registration:
             sets = self._shared.table.installed_of(registration)
             await self._shared.record_tolerant(
                 *(Put(self._leaving(a, linger_seconds)) for a in sets)
@@ -98,7 +98,7 @@ class Releases:
     async def _release_one(
         self, association: Association, linger_seconds: int
     ) -> Association | None:
-        async with self._shared.lock(association.registration):
+        async with self._shared.lock_of(association):
             return await self._release_locked(association.id, linger_seconds)
 
     async def _release_locked(

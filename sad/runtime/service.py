@@ -233,8 +233,7 @@ class AssociationService:
         what: str,
     ) -> Association:
         self._gate.require_running()
-        registration = self._gate.installed(caller, association_id).registration
-        async with self._shared.lock(registration):
+        async with self._shared.lock_of(self._gate.installed(caller, association_id)):
             association = self._gate.installed(caller, association_id)
             try:
                 decided = decide(association)

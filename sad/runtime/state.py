@@ -1,9 +1,10 @@
 """What the parts of the shell share: the table, its locks, and the last thing that went wrong."""
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from weakref import WeakValueDictionary
 
@@ -120,6 +121,22 @@ class Shared:
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()
         return lock
+
+    @contextlib.asynccontextmanager
+    async def lock_of(self, association: Association) -> AsyncIterator[RegistrationKey]:
+        """Hold the lock of the registration that an association has now, or had when it ended.
+
+        An offered one that is bound to a TLS connection is of another registration from then on,
+        and whoever had waited for the lock of the first holds none of the second.
+        """
+        registration = association.registration
+        while True:
+            async with self.lock(registration):
+                now = self.table.get(association.id)
+                if now is None or now.registration == registration:
+                    yield registration
+                    return
+                registration = now.registration
 
     def busy(self) -> AbstractSet[RegistrationKey]:
         """The registrations that somebody is changing at this instant."""

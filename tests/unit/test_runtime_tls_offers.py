@@ -1,6 +1,7 @@
 """Offers of tls in profile ims, and the Attach that answers them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from sad.model.errors import (
     VerifyMismatch,
 )
 from sad.model.requests import (
+    ConfirmRequest,
+    ReleaseRequest,
     ScreenRequest,
 )
 from tests.support.make import (
@@ -23,7 +26,7 @@ from tests.support.make import (
     security_client,
 )
 from tests.support.shell import USER, Shell
-from tests.support.tls_shell import LISTS, OTHER, attach, confirm, live, shell_of
+from tests.support.tls_shell import CONNECTION, LISTS, OTHER, attach, confirm, live, shell_of
 
 
 @pytest.fixture
@@ -150,27 +153,63 @@ async def test_lists_that_were_changed_bind_nothing(shell: Shell) -> None:
     assert [a.state for a in live(shell)] == [AssociationState.TEMPORARY]
 
 
-async def test_an_expiry_that_waits_for_the_binding_ends_what_was_bound(shell: Shell) -> None:
+# --- who comes while a connection is bound -------------------------------------------------------
+
+Work = Callable[[Shell, str], Awaitable[object]]
+
+
+async def _expire(shell: Shell, _id: str) -> None:
+    shell.clock.advance(240)
+    shell.endings.expire_due()
+
+
+async def _confirm(shell: Shell, association_id: str) -> None:
+    request = ConfirmRequest(association_id=association_id, expires_seconds=600)
+    await shell.service.confirm(USER, request)
+
+
+def _release(**how: Any) -> Work:
+    async def release(shell: Shell, association_id: str) -> None:
+        await shell.service.release(USER, ReleaseRequest(association_id=association_id, **how))
+
+    return release
+
+
+@pytest.mark.parametrize(
+    ("work", "state"),
+    [
+        pytest.param(_expire, None, id="expiry"),
+        pytest.param(_confirm, AssociationState.IN_USE, id="confirm"),
+        pytest.param(_release(), None, id="release"),
+        pytest.param(_release(linger_seconds=5), AssociationState.RETIRING, id="linger"),
+        pytest.param(_release(whole_registration=True), None, id="whole"),
+    ],
+)
+async def test_who_waits_for_the_binding_changes_what_was_bound(
+    shell: Shell, work: Work, state: AssociationState | None
+) -> None:
     """T33-O.4: it is another registration by then, and it is that one's lock that is held."""
     request = offer_request(security_client=("tls",), integrity_key=None, cipher_key=None)
-    await shell.service.offer(USER, request)
-    record, locked = shell.journal.record, []
+    offered = (await shell.service.offer(USER, request)).association
+    record, waiting, locked = shell.journal.record, list[asyncio.Future[object]](), list[bool]()
 
-    async def expire_meanwhile(writes: Any) -> None:
-        shell.journal.record = record_its_end  # type: ignore[method-assign]  # as below
-        shell.clock.advance(240)
-        shell.endings.expire_due()
-        await asyncio.sleep(0)
+    async def come_meanwhile(writes: Any) -> None:
+        shell.journal.record = record_its_change  # type: ignore[method-assign]  # as below
+        waiting.append(asyncio.ensure_future(work(shell, offered.id)))
+        for _ in range(5):
+            await asyncio.sleep(0)
         await record(writes)
 
-    async def record_its_end(writes: Any) -> None:
+    async def record_its_change(writes: Any) -> None:
         locked.append(attaching.registration_of(attach_request()) in shell.shared.busy())
         await record(writes)
 
-    shell.journal.record = expire_meanwhile  # type: ignore[method-assign]  # for this moment
+    shell.journal.record = come_meanwhile  # type: ignore[method-assign]  # for this moment
     await attach(shell, **LISTS)
+    await waiting[0]
     await shell.shared.background.drain()
-    assert locked == [True, True]
-    assert live(shell) == []
-    assert shell.connections.alive == {OTHER}
-    assert shell.journal.rows == {}
+    assert locked
+    assert all(locked)
+    assert [a.state for a in live(shell)] == ([] if state is None else [state])
+    assert shell.connections.alive == ({OTHER} if state is None else {OTHER, CONNECTION})
+    assert shell.journal.rows == {a.id: a for a in live(shell)}
