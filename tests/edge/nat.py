@@ -47,8 +47,9 @@ class NatBox:
             self.world.ue.run(["ip", "link", "set", self.world.cable.b, state])
 
     async def phone(self, number: int, private: str, **settings: Any) -> Ue:
-        """Start the UE of a subscriber behind the NAT; ``settings`` are of UeConfig."""
+        """Start the UE of a subscriber behind the NAT; ``settings`` are of UeConfig, or alter."""
         given: dict[str, Any] = {"port": 0, "timers": TIMERS, "behind_nat": True, **settings}
+        alter = given.pop("alter", None)
         config = home.ue_config(
             number,
             pcscf=HostPort(EDGE[4], ACCESS_PORT),
@@ -58,7 +59,7 @@ class NatBox:
         )
         if self.world.scscf.registrar.owner(config.public_identity) is None:
             self.world.scscf.add(home.subscriber(number))
-        ue = Ue(config, self.xfrm)
+        ue = Ue(config, self.xfrm, alter=alter)
         await ue.start()
         self.world.ues.append(ue)
         return ue

@@ -11,6 +11,7 @@ from tests.edge.raw import RawClient, offer, register
 from tests.edge.world import ACCESS_PORT, CORE, EDGE, UE, EdgeWorld, within
 from tests.ue import home
 from tests.ue.registration import RegistrationRefused
+from tests.ue.sip import Request
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -90,6 +91,30 @@ async def test_edge_nat_has_no_address_of_the_network_behind_it(
 
     assert response.status == 403
     assert world.states() == 0
+
+
+@pytest.mark.parametrize(("named", "status"), [(OUTSIDE, 200), ("10.20.0.99", 403)])
+async def test_edge_nat_phone_may_name_what_it_has_learnt(
+    world: EdgeWorld, box: NatBox, named: str, status: int
+) -> None:
+    """T33-7.1-p2, TS 24.229 F.2.1.2.2: inside the tunnel the Via is its own address or the NAT's.
+
+    A phone learns that one from the received parameter of the 401.
+    """
+
+    def outside(request: Request, purpose: str) -> Request:
+        if purpose != "register-answer":
+            return request
+        (via,) = request.values("Via")
+        return request.with_rows("Via", via.replace(PRIVATE[0], named))
+
+    alice = await box.phone(1, PRIVATE[0], alter=outside)
+    if status == 200:
+        await within(alice.register())
+        return
+    with pytest.raises(RegistrationRefused) as refused:
+        await within(alice.register())
+    assert refused.value.response.status == status
 
 
 async def test_edge_nat_without_udp_encapsulation_is_refused(

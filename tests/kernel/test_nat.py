@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sip_hooks.client import CallError
 from tests.support import eye
+from tests.support.daemon import endpoint_settings, running
+from tests.support.make import CK, IK
 from tests.support.nat_world import (
     FIRST_PORTS,
     LATER_PORTS,
@@ -15,6 +18,7 @@ from tests.support.nat_world import (
     OUTSIDE6,
     PRIVATE,
     PRIVATE6,
+    UE_SERVERS,
     NatWorld,
     nat_world,
 )
@@ -72,6 +76,36 @@ def test_nat_is_passed_both_ways_by_udp_and_tcp(world: NatWorld, version: int) -
         assert world.tcp(*pairs[2], b"over TCP" * 500)
         assert back == (pairs[2][1], pairs[2][0])
         assert sniffer.clear_on({EDGE_SERVER, UE_SERVER}) == []
+
+
+def test_nat_is_passed_by_a_daemon_of_role_ue(world: NatWorld, tmp_path: Path) -> None:
+    """T33-M-c: a user agent's selectors are its own address and the P-CSCF's, inside and outside.
+
+    Its socket on 4500 is somebody else's there.
+    """
+    nat = 'nat_traversal = true\nnat_networks = ["192.168.0.0/16"]\nnat_socket = "shared"\n'
+    settings = endpoint_settings(
+        "phone", (PRIVATE[1],), UE_SERVERS[1], "6802-6803", role="ue", extra=nat
+    )
+    with running(world.phones[1], tmp_path / "phone", settings) as phone:
+        association = world.offer(world.row(1), 1)["association"]
+        udp = {"peerAddress": EDGE[4], "peerPort": 4500, "localPort": 4500}
+        keys = {"integrityKey": IK.hex(), "cipherKey": CK.hex(), "udpEncapsulation": udp}
+        phone.call(
+            "Install",
+            endpoint="phone",
+            role="ue",
+            registration=association["registration"],
+            mechanism="ipsec-3gpp",
+            ipsec3gpp=association["ipsec3gpp"] | keys,
+            lifetimeSeconds=120,
+        )
+        up, *_ = pairs = world.port_pairs(association)
+        assert world.udp(*up, b"REGISTER")
+        world.wait_for_port(association["id"])
+        assert all(world.udp(*pair, b"both ends are sad") for pair in pairs)
+        for one in phone.associations():
+            phone.call("Release", id=one["id"])
 
 
 def test_nat_has_two_phones_behind_it(world: NatWorld) -> None:
