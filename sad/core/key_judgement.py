@@ -18,6 +18,8 @@ from sad.model.sa_pair import Activation
 
 _HIGHEST_SPI: Final = 0xFFFF_FFFF
 _SIP_PORTS: Final = frozenset({5060, 5061})
+#: Seconds of the years 1 to 9999: what can be shown, and sent in microseconds.
+_CALENDAR: Final = (-62_135_596_800, 253_402_300_800)
 MECHANISM: Final = "ipsec-man"
 
 
@@ -244,7 +246,11 @@ def _algorithm_faults(draft: KeySetDraft) -> Iterator[KeyFault]:
 
 
 def _validity_faults(draft: KeySetDraft, now: float) -> Iterator[KeyFault]:
-    if draft.not_after <= draft.not_before:
+    first, end = _CALENDAR
+    if not all(first <= instant < end for instant in (draft.not_before, draft.not_after)):
+        hint = "give instants of the years 1 to 9999"
+        yield KeyFault("not_after", "no instant that a calendar has", "RFC 3329 2.5", hint)
+    elif draft.not_after <= draft.not_before:
         hint = "a key is valid from not_before on, and no longer at not_after"
         yield KeyFault("not_after", "not later than not_before", "RFC 3329 2.5", hint)
     elif draft.not_after <= now:

@@ -203,6 +203,14 @@ class CredentialKeeper:
             return None
         return kept.generation
 
+    def is_revoked(self, endpoint: str, generation: str | None) -> bool:
+        """Whether a handshake with this set, or with an unknown one, is worth nothing.
+
+        The SIP server may go on with a revoked key until it has another.
+        """
+        kept = self._kept.get(endpoint)
+        return kept is not None and kept.revoked and generation in (None, kept.generation)
+
     def revoke(self, endpoint: str) -> str:
         """Take an endpoint's set out of force and never its key again; return its generation.
 

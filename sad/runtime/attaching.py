@@ -15,7 +15,7 @@ from sad.core.allocation import RandBelow
 from sad.core.attaching import Attachment
 from sad.model.association import Association, EndReason, Phase, RegistrationKey
 from sad.model.endpoint import Endpoint
-from sad.model.errors import NoSuchConnection
+from sad.model.errors import MechanismUnavailable, NoSuchConnection
 from sad.model.journal import Put
 from sad.model.requests import AttachRequest, Caller, NoKeys
 from sad.model.views import Attached, WatchKind
@@ -84,7 +84,19 @@ class Attaching:
         if await self._mechanism.is_lost(bound):
             await self._endings.end(bound.id, EndReason.CONNECTION_CLOSED)
             raise NoSuchConnection(reason="it ended while it was bound")
+        await self._require_worth(bound)
         return bound
+
+    async def _require_worth(self, bound: Association) -> None:
+        """End what was agreed with a revoked credential set, be it while it was bound."""
+        assert bound.tls is not None
+        if self._shared.credentials.is_revoked(bound.endpoint, bound.tls.credential):
+            await self._endings.end(bound.id, EndReason.CREDENTIAL_REVOKED)
+            raise MechanismUnavailable(
+                mechanism=attaching.TLS,
+                reason=f"the TLS credential of endpoint {bound.endpoint} was revoked",
+                hint="replace the files, then systemctl reload sad",
+            )
 
     async def _decide(self, request: AttachRequest, endpoint: Endpoint) -> Attachment:
         found = await self._mechanism.find(request.flow)

@@ -24,6 +24,11 @@ class NoCredentials:
         del endpoint
         return None
 
+    def is_revoked(self, endpoint: str, generation: str | None) -> bool:
+        """None is."""
+        del endpoint, generation
+        return False
+
     def views(self) -> tuple[CredentialView, ...]:
         """None."""
         return ()

@@ -119,6 +119,7 @@ class KeyKeeper:
     async def act(self) -> None:
         """Do what is to be done now, and arm the timer for what comes next."""
         async with self.lock:
+            self._drop_namesakes()
             await self._end_dropped()
             plan = self._plan()
             for _ in range(_MOST_PASSES):
@@ -127,6 +128,13 @@ class KeyKeeper:
                 plan = self._plan()
             self.collection.forget_expired(self._shared.clock.realtime())
             self._arm(plan)
+
+    def _drop_namesakes(self) -> None:
+        """What a restart left of a set that was given, and another set has its name now."""
+        for association in self.lives():
+            key_set = self.collection.sets.get(name_of(association))
+            if key_set is not None and not is_of(association, key_set):
+                self.dropped[name_of(association)] = None
 
     def drop_unknown(self) -> None:
         """After a restart: associations whose file no longer has their set, or has another.

@@ -182,8 +182,15 @@ class ManualKeys:
                     reason="its key set is in use at another address",
                     hint=f"sadctl release {association.id} frees it before its time",
                 )
-        self._keeper.withdrawn.discard(key_set.name)  # its peer comes again
         agreed = key_set.activation is Activation.ALWAYS
+        if agreed and key_set.name in self._keeper.withdrawn:
+            # Only an operator releases what needs no agreement, and anybody can ask in clear.
+            raise MechanismUnavailable(
+                mechanism=MECHANISM,
+                reason="the SAs of its key set were released",
+                hint="systemctl reload sad makes them again",
+            )
+        self._keeper.withdrawn.discard(key_set.name)  # its peer comes again
         return await self._keeper.install(key_set, granted_until=None, agreed=agreed)
 
     def confirmed(self, association: Association, request: ConfirmRequest) -> Succession:

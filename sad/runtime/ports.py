@@ -74,6 +74,9 @@ class Credentials(Protocol):
     def generation(self, endpoint: str) -> str | None:
         """Return the generation in force, None if there is none."""
 
+    def is_revoked(self, endpoint: str, generation: str | None) -> bool:
+        """Whether a handshake with this set, or with an unknown one, is worth nothing."""
+
     def views(self) -> tuple[CredentialView, ...]:
         """Return every set as it stands at this instant."""
 

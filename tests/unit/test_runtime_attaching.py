@@ -26,6 +26,7 @@ from sad.model.requests import (
     VerifyRequest,
 )
 from sad.model.views import WatchKind
+from sad.runtime.credentials import NoCredentials
 from sad.runtime.startup import restore
 from tests.support.make import (
     attach_request,
@@ -395,6 +396,27 @@ async def test_a_connection_of_an_unknown_credential_ends_with_any(shell: Shell)
     shell.service.credential_revoked("access", "first")
     await settle(shell)
     assert live(shell) == []
+
+
+class Revoked(NoCredentials):
+    """Keeps a set that was revoked; a SIP server goes on with it until it has another."""
+
+    def is_revoked(self, endpoint: str, generation: str | None) -> bool:
+        return endpoint == "access" and generation in (None, "first")
+
+
+@pytest.mark.parametrize("credential", [None, "first"])
+async def test_nothing_is_bound_to_what_a_revoked_key_protects(
+    shell: Shell, credential: str | None
+) -> None:
+    """Its connection ends: whoever has the key may sit in the middle of it."""
+    shell.shared.credentials = Revoked()
+
+    with pytest.raises(MechanismUnavailable, match="revoked"):
+        await attach(shell, credential=credential)
+
+    assert (live(shell), shell.connections.alive) == ([], {OTHER})
+    await attach(shell, flow=tls_flow(peer_port=PEER_PORT + 1), credential="second")
 
 
 async def test_the_daemon_says_whether_it_can_end_connections(shell: Shell) -> None:

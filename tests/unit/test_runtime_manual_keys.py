@@ -456,6 +456,7 @@ async def test_what_an_operator_cannot_do_is_refused_by_its_parameter() -> None:
         (lambda: shell.keys.add(draft("old", 7, "10.10.0.7")), "name"),
         (lambda: shell.keys.add(draft("third", 1, "10.10.0.8")), "spiIn"),
         (lambda: shell.keys.add(draft("third", 9, "127.0.0.1")), "peerAddress"),
+        (lambda: shell.keys.add(dataclasses.replace(draft("z", 9), not_after=1e12)), "notAfter"),
         (lambda: shell.keys.rotate(rotation("unknown", "new", 2)), "name"),
         (lambda: shell.keys.rotate(rotation("old", "new", 1)), "spiIn"),
         (lambda: shell.keys.remove("unknown"), "name"),
@@ -489,6 +490,8 @@ async def test_what_was_released_stays_away_until_the_files_are_read_again() -> 
     await shell.service.release(USER, release_of(shell.live()["old"].id))
     await shell.pass_time(60)
     assert [k.state for k in shell.keys.list().keys] == [KeyState.RELEASED]
+    with pytest.raises(MechanismUnavailable, match="released"):  # a peer, or who says so in clear
+        await shell.keys.offer(USER, offer_request(), CHOICE, PEERING)
     assert shell.live() == {}
     await shell.read()
     assert shell.states() == {"old": IN_USE}

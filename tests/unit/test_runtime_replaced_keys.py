@@ -7,7 +7,8 @@ import pytest
 from sad.core.agreement import Choice
 from sad.model.errors import Busy
 from sad.model.sa_pair import Activation
-from tests.support.key_sets import key_set, successor
+from tests.support.key_files import DAY, NOW
+from tests.support.key_sets import BOOTTIME, key_set, successor
 from tests.support.man_shell import PEERING, ManShell, Uses, offer_request
 from tests.support.shell import USER
 
@@ -50,3 +51,22 @@ async def test_no_sa_has_the_wiped_keys_of_a_set_that_was_read_anew(by: str) -> 
     for given in sets:
         assert stored[given.spi_in].integrity_key == given.keys_in.integrity.reveal()
         assert stored[given.spi_out].integrity_key == given.keys_out.integrity.reveal()
+
+
+async def test_other_keys_do_not_lengthen_what_a_restart_left_under_their_name() -> None:
+    """RFC 3329 2.5: the keys of a set that was given die with the daemon, its SAs live on.
+
+    Whoever gives a set of this name then means new SAs, and not a longer life of the old ones.
+    """
+    shell = ManShell(key_set(lasting=False))
+    await shell.read()
+    (left,) = shell.live().values()
+    shell.keeper.collection.wipe()
+    shell.files = [key_set("old", 2, not_after=NOW + 3 * DAY)]
+
+    await shell.read()
+
+    (association,) = shell.live().values()
+    assert association.id != left.id
+    assert association.deadline_at == BOOTTIME + 3 * DAY
+    assert {i.spi for i in shell.tables.sas} == {4098, 8194}
