@@ -166,22 +166,6 @@ def test_a_restart_keeps_what_is_connected(world: TcpWorld, daemon: Daemon) -> N
     world.close(replaced)
 
 
-def test_a_revoked_credential_ends_the_connections_made_with_it(
-    world: TcpWorld, daemon: Daemon
-) -> None:
-    """Others may know the key: what was agreed with it is worth nothing (credentialRevoked)."""
-    ended = Ended(daemon)
-    named = [world.open(4), world.open(6)]
-    bound = [attach(daemon, each, f"revoked{i}") for i, each in enumerate(named)]
-    generations = {association["tls"]["credential"] for association in bound}
-    assert None not in generations
-    assert "generation" in daemon.sadctl("tls", "revoke", "access")
-    assert {ended.wait_for(a["id"])[1] for a in bound} == {"credentialRevoked"}
-    assert not any(map(world.is_alive, named))
-    for each in named:
-        world.close(each)
-
-
 def test_what_is_no_connection_is_refused(world: TcpWorld, daemon: Daemon) -> None:
     """Not the caller's word: the kernel's; and the listener is none."""
     named = world.open(4)
@@ -213,3 +197,28 @@ def test_an_operator_sees_who_is_connected(world: TcpWorld, daemon: Daemon) -> N
     assert daemon.status()["endsConnections"] is True
     world.close(named)
     wait_until(lambda: not daemon.associations(), "it ends with its connection")
+
+
+def test_a_revoked_credential_ends_the_connections_made_with_it(
+    world: TcpWorld, daemon: Daemon
+) -> None:
+    """Others may know the key: what was agreed with it is worth nothing (credentialRevoked).
+
+    Nor is what is agreed from then on. The last of this file: the daemon has no other set.
+    """
+    ended = Ended(daemon)
+    named = [world.open(4), world.open(6)]
+    bound = [attach(daemon, each, f"revoked{i}") for i, each in enumerate(named)]
+    generations = {association["tls"]["credential"] for association in bound}
+    assert None not in generations
+    assert "generation" in daemon.sadctl("tls", "revoke", "access")
+    assert {ended.wait_for(a["id"])[1] for a in bound} == {"credentialRevoked"}
+    assert not any(map(world.is_alive, named))
+    for each in named:
+        world.close(each)
+    late = world.open(4)
+    with pytest.raises(CallError) as refused:
+        attach(daemon, late)
+    assert refused.value.short_name == "MechanismUnavailable"
+    assert not world.is_alive(late)
+    world.close(late)
