@@ -80,6 +80,7 @@ class Checks:
         pairs = dict.fromkeys(
             "/".join(pair)
             for e in self._shared.settings.endpoints.values()
+            if e.uses_ipsec  # of the others nothing was probed
             for pair in e.algorithms
         )
         if not pairs:
