@@ -5,13 +5,13 @@ take their time (initiate, terminate) have one each: a peer that does not answer
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from sad.vici import values
 from sad.vici.codec import Message
 from sad.vici.connection import Connection, failure_of
-from sad.vici.errors import Unavailable
+from sad.vici.errors import Abandoned, Unavailable
 from sad.vici.values import IkeSa, LoadedConnection, Version
 
 #: The first with every field of list-sas and every event that is used here.
@@ -131,8 +131,7 @@ class Charon:
     # --- connections -----------------------------------------------------------------------------
 
     async def _call(self, command: str, message: Message | None = None) -> Message:
-        connection = await self._shared()
-        return await connection.call(command, message, self.patience.command)
+        return await self._on_shared(lambda c: c.call(command, message, self.patience.command))
 
     async def _list(
         self,
@@ -141,18 +140,37 @@ class Charon:
         message: Message | None,
         read: Callable[[Message], tuple[Value, ...]],
     ) -> tuple[Value, ...]:
-        connection = await self._shared()
-        told, answer = await connection.stream(command, event, message, self.patience.command)
+        told, answer = await self._on_shared(
+            lambda c: c.stream(command, event, message, self.patience.command)
+        )
         failed = failure_of(command, answer)
         if failed is not None:
             raise failed
         return tuple(value for part in told for value in read(part))
 
+    async def _on_shared(self, run: Callable[[Connection], Awaitable[Value]]) -> Value:
+        while True:
+            connection = await self._shared()
+            try:
+                return await run(connection)
+            except Abandoned:
+                continue  # a caller that hung up takes nobody with it
+
     async def _shared(self) -> Connection:
-        if self._connection is None or self._connection.closed:
+        if self._usable is None:
             self.close()
-            self._connection = await Connection.open(self.path, self.patience.connect)
+            opened = await Connection.open(self.path, self.patience.connect)
+            if self._usable is None:
+                self._connection = opened
+            else:
+                opened.close()  # somebody else was quicker
+        assert self._connection is not None
         return self._connection
+
+    @property
+    def _usable(self) -> Connection | None:
+        connection = self._connection
+        return None if connection is None or connection.closed else connection
 
     async def _alone(
         self, command: str, event: str, message: Message, seconds: float

@@ -10,7 +10,14 @@ from typing import Final, Self
 
 from sad.vici import codec
 from sad.vici.codec import Event, Message, Registered, Reply, Response, Unknown
-from sad.vici.errors import SET_PATH, START_IT, BadMessage, CommandFailed, Unavailable
+from sad.vici.errors import (
+    SET_PATH,
+    START_IT,
+    Abandoned,
+    BadMessage,
+    CommandFailed,
+    Unavailable,
+)
 
 #: Events of one streamed command: more than any charon has IKE SAs.
 _MOST_EVENTS: Final = 1_000_000
@@ -23,6 +30,7 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._turn = asyncio.Lock()
+        self._abandoned = False
 
     @classmethod
     async def open(cls, path: str, seconds: float) -> Self:
@@ -113,6 +121,8 @@ class Connection:
     @contextlib.asynccontextmanager
     async def _ended_by_failure(self, what: str, seconds: float) -> AsyncIterator[None]:
         async with self._turn:
+            if self._abandoned:
+                raise Abandoned
             try:
                 async with asyncio.timeout(seconds):
                     yield
@@ -123,7 +133,8 @@ class Connection:
                 raise Unavailable(
                     f"strongSwan did not answer {what} in {seconds:g} s", START_IT
                 ) from None
-            except BaseException:
+            except BaseException as error:
+                self._abandoned = isinstance(error, asyncio.CancelledError)
                 self.close()
                 raise
 

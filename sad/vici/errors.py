@@ -26,6 +26,10 @@ class Unavailable(ViciError):
         return self.reason
 
 
+class Abandoned(ViciError):
+    """Whoever had the connection before was cancelled; this command was not sent."""
+
+
 @dataclass(eq=False)
 class CommandFailed(ViciError):
     """Charon has refused a command, in its own words; ``log`` is what it told on the way."""

@@ -64,6 +64,11 @@ class FakeCharon:
         await asyncio.gather(*self._serving, return_exceptions=True)
         self._going.set()
 
+    @property
+    def connected(self) -> int:
+        """How many connections it serves."""
+        return len(self._serving)
+
     def hang(self) -> None:
         """Neither read nor write any more."""
         self._going.clear()

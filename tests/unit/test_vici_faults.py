@@ -141,6 +141,39 @@ async def test_vici_cancelled_command_leaves_nothing_for_the_next(tmp_path: Path
     await fake.kill()
 
 
+async def test_vici_caller_that_is_cancelled_takes_no_other_with_it(tmp_path: Path) -> None:
+    """Commands that wait for their turn go on over another connection."""
+    fake = FakeCharon(tmp_path / "charon.vici")
+    await fake.start()
+    charon = Charon(str(fake.socket), PATIENCE)
+    await charon.version()
+    fake.hang()
+    first = asyncio.create_task(charon.version())
+    others = [asyncio.create_task(charon.list_secrets()) for _ in range(5)]
+    await asyncio.sleep(0)
+    first.cancel()
+    fake.go_on()
+    assert await asyncio.gather(*others) == [()] * 5
+    assert first.cancelled()
+    charon.close()
+    await fake.kill()
+
+
+async def test_vici_commands_at_once_share_the_connection_that_is_made(tmp_path: Path) -> None:
+    """After a restart of charon, too: none is left open."""
+    fake = FakeCharon(tmp_path / "charon.vici")
+    await fake.start()
+    charon = Charon(str(fake.socket), PATIENCE)
+    await asyncio.gather(*(charon.list_secrets() for _ in range(10)))
+    async with asyncio.timeout(PATIENCE.command):
+        while fake.connected > 1:  # their ends are still on the way
+            await asyncio.sleep(0.01)
+    await charon.list_secrets()
+    assert fake.connected == 1
+    charon.close()
+    await fake.kill()
+
+
 async def test_vici_request_longer_than_charon_takes(tmp_path: Path) -> None:
     """It would end the connection without a word."""
     fake = FakeCharon(tmp_path / "charon.vici")
