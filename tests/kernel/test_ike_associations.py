@@ -249,6 +249,21 @@ def test_ike_charon_that_was_killed_leaves_nothing(edge: Edge, back: str) -> Non
     assert exchange(edge)
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_ike_charon_that_was_stopped_ends_all(edge: Edge, *, begun: bool) -> None:
+    """In order: what it had, or was to have, is nobody's any more."""
+    association_id = edge.established() if begun else str(edge.offer()["association"]["id"])
+    edge.world.edge.stop()
+    try:
+        edge.wait_state(association_id, "ended")
+        wait_until(lambda: (edge.esp(), edge.templates()) == (0, 0), "the kernel is clean")
+        with pytest.raises(CallError):
+            edge.offer()
+    finally:
+        edge.world.edge.start()
+    wait_until(lambda: _offers(edge), "it is used again")
+
+
 def test_ike_socket_that_was_removed_ends_nothing(edge: Edge) -> None:
     """Who listens goes on listening; new connections wait until the path is there again."""
     association_id = edge.established()

@@ -15,6 +15,7 @@ from sad.vici.commands import Charon, Patience
 from sad.vici.connection import Connection, failure_of
 from sad.vici.errors import BadMessage, Unavailable, ViciError
 from tests.ike.fake_charon import FakeCharon
+from tests.support.api import until
 
 SOON = 0.2
 PATIENCE = Patience(connect=SOON, command=SOON)
@@ -165,9 +166,7 @@ async def test_vici_commands_at_once_share_the_connection_that_is_made(tmp_path:
     await fake.start()
     charon = Charon(str(fake.socket), PATIENCE)
     await asyncio.gather(*(charon.list_secrets() for _ in range(10)))
-    async with asyncio.timeout(PATIENCE.command):
-        while fake.connected > 1:  # their ends are still on the way
-            await asyncio.sleep(0.01)
+    await until(lambda: fake.connected == 1)  # the ends of the others are on the way
     await charon.list_secrets()
     assert fake.connected == 1
     charon.close()
