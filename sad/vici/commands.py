@@ -157,17 +157,16 @@ class Charon:
                 continue  # a caller that hung up takes nobody with it
 
     async def _shared(self) -> Connection:
-        if self._usable is None:
+        if self._usable() is None:
             self.close()
             opened = await Connection.open(self.path, self.patience.connect)
-            if self._usable is None:
+            if self._usable() is None:
                 self._connection = opened
             else:
                 opened.close()  # somebody else was quicker
         assert self._connection is not None
         return self._connection
 
-    @property
     def _usable(self) -> Connection | None:
         connection = self._connection
         return None if connection is None or connection.closed else connection
