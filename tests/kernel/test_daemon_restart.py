@@ -21,7 +21,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 def test_a_killed_daemon_leaves_working_limited_sas_that_the_next_adopts(pair: Pair) -> None:
     """Design 8: traffic goes on without the daemon; the next start adopts, timers resumed."""
-    edge, _ = pair.install(lifetime=6)
+    edge, _ = pair.install(lifetime=15)
     source, destination = pair.port_pairs(edge)[0]
     ends_at = time.time() + edge["secondsLeft"]
 
