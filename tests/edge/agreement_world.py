@@ -33,6 +33,11 @@ _OURS = (
     ("\n##!define WITH_CLIENT_CERTIFICATES", "\n#!define WITH_CLIENT_CERTIFICATES"),
     ("\nchildren=4", "\nchildren=2"),
     ("\ntcp_children=4", "\ntcp_children=1"),
+    # So that a test may wait for the end of a registration.
+    (
+        '\nmodparam("registrar",',
+        '\nmodparam("registrar", "min_expires", 1)\nmodparam("registrar",',
+    ),
 )
 
 
@@ -87,6 +92,12 @@ class AgreementWorld:
                 return ue.final(request).rows("Security-Server")
 
             wait_until(lambda: all(told() == [mechanisms] for _ in range(16)), "the list is told")
+
+
+def association_of(world: AgreementWorld, ue: TlsUe) -> dict[str, Any]:
+    """Return the one of a phone's connection."""
+    (found,) = [a for a in world.daemon.associations() if a["tls"]["peerPort"] == ue.local[1]]
+    return found
 
 
 @contextlib.contextmanager

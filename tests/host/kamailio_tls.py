@@ -20,16 +20,16 @@ from tests.edge.agreement_world import (
     TLS_PORT,
     AgreementWorld,
     agreement_world,
+    association_of,
 )
 from tests.edge.certificates import Files
 from tests.edge.tls_ue import TlsUe
-from tests.host.endings import Ended
+from tests.host.endings import ENDED_WITHIN, Ended
 from tests.support.daemon import wait_until
 
 BOTH = f"tls;q=0.3, {LIST}"
 HOP, ALICE, BOB = f"sip:{DOMAIN}", f"sip:alice@{DOMAIN}", f"sip:bob@{DOMAIN}"
 CLIENT = "sip:alice-phone.example.org"
-ENDED_WITHIN = 0.100
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -54,12 +54,6 @@ def alice(first_hop: AgreementWorld, shown: Files) -> Iterator[TlsUe]:
         yield ue
     wait_until(lambda: not first_hop.daemon.associations(), "everything has ended")
     first_hop.kamailio.rpc("htable.flush", "sad_tls")
-
-
-def association_of(world: AgreementWorld, ue: TlsUe) -> dict[str, Any]:
-    """Return the one of a phone's connection."""
-    (found,) = [a for a in world.daemon.associations() if a["tls"]["peerPort"] == ue.local[1]]
-    return found
 
 
 def registered_of(world: AgreementWorld, ue: TlsUe) -> dict[str, Any]:

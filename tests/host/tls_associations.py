@@ -11,7 +11,7 @@ import pytest
 
 from netlink.model import TcpConnection
 from sip_hooks.client import CallError
-from tests.host.endings import Ended
+from tests.host.endings import BOUND_WITHIN, ENDED_WITHIN, Ended
 from tests.support.credential_maker import (
     NEVER,
     authority,
@@ -24,9 +24,6 @@ from tests.support.daemon import Daemon, wait_until
 from tests.support.tcp_world import EDGE, TcpWorld
 
 TLS_PORT = 5061
-#: What a first request over a connection may wait for its association, and how soon an end is
-#: told: the kernel's part is below a millisecond, the rest is this machine's other work.
-BOUND_WITHIN, ENDED_WITHIN = 0.050, 0.100
 
 pytestmark = pytest.mark.timeout(120)
 

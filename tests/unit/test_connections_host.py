@@ -19,7 +19,10 @@ from tests.lane.host import host_argv
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("what", ["connections", "tls_associations", "kamailio_tls", "ims_tls"])
+FILES = ["connections", "tls_associations", "kamailio_tls", "tls_crowd", "tls_renewal", "ims_tls"]
+
+
+@pytest.mark.parametrize("what", FILES)
 def test_tcp_connections_end_on_a_real_kernel(tmp_path: Path, what: str) -> None:
     """Design 7, 9, T24-P-10, R3329-2.5: all of these files of ``tests/host``, none skipped."""
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", f"tests/host/{what}.py"]
