@@ -5,6 +5,7 @@ and never ours. This module has children ended and compares; :mod:`sad.mechanism
 loads what they need, :mod:`sad.runtime.ike` follows what charon tells.
 """
 
+import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -71,6 +72,8 @@ class IpsecIke(PlainMechanism):
         self._endpoints = endpoints
         self._connections = IkeConnections(self._charon, owner, endpoints, environment)
         self._told: dict[str, dict[int, ChildSa]] = {}
+        self._looking = asyncio.Lock()
+        self._recent: set[int] = set()
         #: Told of each association that ends.
         self.removed: Callable[[Association], None] = lambda _: None
         #: What keeps charon from being used; None: nothing that is known.
@@ -86,12 +89,14 @@ class IpsecIke(PlainMechanism):
 
     def see(self, child: ChildSa) -> None:
         """Note that a child of ours is up."""
+        self._recent.add(child.unique_id)
         name = ike.association_of(self._owner, child.name)
         if name is not None:
             self._told.setdefault(name, {})[child.unique_id] = child
 
     def unsee(self, child: ChildSa) -> None:
         """Note that a child has gone."""
+        self._recent.add(child.unique_id)
         name = ike.association_of(self._owner, child.name)
         children = self._told.get(name or "", {})
         children.pop(child.unique_id, None)
@@ -119,11 +124,18 @@ class IpsecIke(PlainMechanism):
 
         Of those that have gone without a word the kernel may still have SAs: they are removed.
         """
-        sas = await self._charon.list_sas()
-        before, self._told = self._told, {}
+        async with self._looking:
+            recent = self._recent = set[int]()
+            sas = await self._charon.list_sas()
+        before, self._told, self._recent = self._told, {}, set()
+        # What was told while it was listed is newer than the list.
+        for children in before.values():
+            for child in children.values():
+                if child.unique_id in recent:
+                    self.see(child)
         for sa in sas:
             for child in sa.children:
-                if child.state == INSTALLED:
+                if child.state == INSTALLED and child.unique_id not in recent:
                     self.see(child)
         living = {child.reqid for sa in sas for child in sa.children}
         spis = {child.spi_in for sa in sas for child in sa.children}
@@ -132,7 +144,7 @@ class IpsecIke(PlainMechanism):
             (where[name], child)
             for name, children in before.items()
             for child in children.values()
-            if name in where and child.spi_in not in spis
+            if name in where and child.spi_in not in spis and child.unique_id not in recent
         ]
         if left:
             await remove_orphans(self._kernel, left, living)

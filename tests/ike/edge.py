@@ -38,6 +38,7 @@ def daemon_settings(
     *,
     initiates: bool = False,
     dead_peer: int = 0,
+    start: int = 5,
     endpoint: str = "",
     peer: str = "",
 ) -> str:
@@ -46,7 +47,7 @@ def daemon_settings(
     return (
         f'socket_mode = 0o660\nsocket_group = "{USER_OF_SIP}"\n'
         f"[lifetimes]\nregistration_margin_seconds = 0\n"
-        f'[ike]\nsocket_path = "{charon}"\ncommand_timeout_seconds = 2\nstart_seconds = 5\n'
+        f'[ike]\nsocket_path = "{charon}"\ncommand_timeout_seconds = 2\nstart_seconds = {start}\n'
         "check_interval_seconds = 0.5\nrestart_seconds = 1\n"
         f'[[endpoint]]\nname = "access"\naddresses = ["{EDGE}", "{EDGE6}"]\n'
         f"server_port = {SERVER_PORT}\n"

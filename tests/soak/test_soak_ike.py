@@ -188,7 +188,9 @@ def test_soak_ike_fifty_peers(world: RealWorld, tmp_path_factory: pytest.TempPat
         for n in range(PEERS)
     )
     folder = tmp_path_factory.mktemp("fifty")
-    edge = Edge(world, folder, peer=blocks.replace("SECRET", str(folder / "alice.secret")))
+    edge = Edge(
+        world, folder, start=30, peer=blocks.replace("SECRET", str(folder / "alice.secret"))
+    )
     edge.daemon.start()
     try:
         ids = [_establish(edge, n) for n in range(PEERS)]
@@ -230,5 +232,5 @@ def _establish(edge: Edge, number: int) -> str:
     children = {name: (SERVER_PORT, port)}
     peer.ask("load-conn", {name: peer_connection(children, identity=user)})
     peer.told("initiate", "control-log", {"child": name, "ike": name, "timeout": 10_000})
-    edge.wait_state(association_id, "established")
+    edge.wait_state(association_id, "established", 30)
     return association_id

@@ -1,5 +1,6 @@
 """The driver of ipsec-ike against the fake charon: what it loads, ends, compares, and leaves."""
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -304,6 +305,45 @@ async def test_ike_of_a_dead_charon_exactly_its_children_go(world: World) -> Non
     left = {p.id for p in await world.kernel.dump_policies()}
     assert left == {o.policy.id for o in others}
     await world.charon.start()
+
+
+async def test_ike_child_that_comes_up_while_it_is_listed_is_no_orphan(world: World) -> None:
+    """The list is older than the event: nothing of it is forgotten, or removed from the kernel."""
+    association = world.association()
+    await world.install(association)
+    assert association.ipsec_ike is not None
+    world.charon.hang()
+    looking = asyncio.create_task(world.driver.look())
+    await asyncio.sleep(0.05)
+    came = child_sa(association.ipsec_ike.child)
+    await world.kernel.commit(_left_of(came))
+    world.driver.see(came)
+    world.charon.go_on()
+    assert await looking == ()
+    assert world.driver.is_up(association.id)
+    assert len(await world.kernel.dump_sas()) == 2
+
+
+def child_sa(name: str) -> ChildSa:
+    return ChildSa(
+        name=name,
+        unique_id=9,
+        state="INSTALLED",
+        mode="TRANSPORT",
+        reqid=9,
+        spi_in=0xC0000009,
+        spi_out=0xD0000009,
+        cipher="AES_GCM_16",
+        bytes_in=0,
+        packets_in=0,
+        bytes_out=0,
+        packets_out=0,
+        age_seconds=0,
+        life_seconds=600,
+        rekey_seconds=None,
+        local_selectors=(),
+        remote_selectors=(),
+    )
 
 
 async def test_ike_end_reason_of_the_lost_is_ikes(world: World) -> None:
