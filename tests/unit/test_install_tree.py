@@ -1,6 +1,7 @@
 """``make install`` into a scratch root: whole, repeatable, replaced at one blow, gone again."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,17 @@ def test_manual_pages_and_completions_are_installed(root: Path) -> None:
     assert "usr/local/share/bash-completion/completions/sadctl" in installed
     assert "usr/local/share/zsh/site-functions/_sadctl" in installed
     assert "reg_await_auth_seconds" in (root / "usr/local/share/man/man5/sad.toml.5").read_text()
+
+
+def test_every_link_of_what_people_read_leads_somewhere(root: Path) -> None:
+    """In the tree that is installed, which has another shape than the sources."""
+    pages = sorted((root / PREFIX.lstrip("/") / "share").rglob("*.md"))
+    assert len(pages) > 10
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+            if not target.startswith("https:"):
+                beside = page.parent if not target.startswith("/") else root
+                assert (beside / target.lstrip("/")).exists(), (page, target)
 
 
 def test_an_upgrade_replaces_the_programs_and_keeps_the_settings(root: Path) -> None:
