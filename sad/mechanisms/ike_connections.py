@@ -9,6 +9,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
+from weakref import WeakValueDictionary
 
 from sad.core import ike
 from sad.core.ike import Credentials
@@ -46,7 +47,8 @@ class IkeConnections:
         self._endpoints = endpoints
         self._environment = environment
         self._on: defaultdict[str, dict[str, Association]] = defaultdict(dict)
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Whoever asks in clear names connections by the address that it claims: none is kept.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def names(self) -> tuple[str, ...]:
         """Return the connections that some association needs."""
@@ -79,7 +81,7 @@ class IkeConnections:
 
         Raises ViciError, and MechanismUnavailable where settings or credentials lack.
         """
-        async with self._locks[connection]:
+        async with self._locks.setdefault(connection, asyncio.Lock()):
             associations = self.on(connection)
             if not associations:
                 self._on.pop(connection, None)

@@ -41,7 +41,8 @@ def read_private_key(source: str, environment: Mapping[str, str]) -> bytearray:
 def _read(source: str, environment: Mapping[str, str], *, secret: bool) -> bytearray:
     path = _path_of(source, environment)
     try:
-        with path.open("rb", buffering=0) as file:
+        # Without waiting: a pipe that nobody writes to would hold up the whole daemon.
+        with open(path, "rb", buffering=0, opener=_opened_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise _refused(source, "is no regular file", "name a file")
@@ -56,6 +57,10 @@ def _read(source: str, environment: Mapping[str, str], *, secret: bool) -> bytea
         raise _refused(source, f"has {_LARGEST} bytes or more", "name another file")
     del data[length:]
     return data
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _path_of(source: str, environment: Mapping[str, str]) -> Path:

@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import gc
+import os
 import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -81,14 +83,14 @@ class World:
             environment={},
         )
 
-    def association(self, number: int = 0, *, port: int = 5100) -> Association:
+    def association(self, number: int = 0, *, port: int = 5100, address: str = UE) -> Association:
         """Return a decided association of a peer."""
         peer = _peer(number, str(self.secret))
         association_id = f"{number:06x}{port:06x}"
         where = IkeChild(
             role=Role.EDGE,
             local_address=EDGE,
-            peer_address=UE,
+            peer_address=address,
             local_ports=(5064,),
             peer_ports=(port,),
             connection="",
@@ -188,6 +190,34 @@ async def test_ike_peer_that_left_the_settings_gets_nothing(world: World) -> Non
     association = world.association(number=7)
     with pytest.raises(MechanismUnavailable, match="has no peer any more"):
         await world.driver.install((), association, NoKeys())
+
+
+async def test_ike_secret_that_is_a_pipe_holds_nobody_up(world: World) -> None:
+    """Whoever opens one waits for a writer, and the whole daemon with it."""
+    world.secret.unlink()
+    os.mkfifo(world.secret, 0o600)
+    with pytest.raises(MechanismUnavailable, match="no regular file"):
+        await world.driver.install((), world.association(), NoKeys())
+
+
+async def test_ike_connections_that_are_over_leave_nothing_in_memory(world: World) -> None:
+    """An Offer in clear names one by the address that it claims: there may be any number."""
+
+    async def come_and_go(address: str) -> None:
+        association = world.association(address=address)
+        await world.up(association)
+        await world.driver.remove((association,), association)
+
+    await come_and_go("10.0.1.1")
+    before = _locks()
+    for number in range(2, 12):
+        await come_and_go(f"10.0.1.{number}")
+    assert _locks() == before
+
+
+def _locks() -> int:
+    gc.collect()
+    return sum(isinstance(one, asyncio.Lock) for one in gc.get_objects())
 
 
 async def test_ike_removal_that_charon_does_not_hear_is_no_removal(world: World) -> None:
