@@ -200,10 +200,6 @@ class Comparison:
             stray = (i for i in piece if i not in owned and i not in self._standing)
             yield Findings(removals=tuple(DeletePolicy(i) for i in stray))
 
-    def _lies_here(self, key: RegistrationKey) -> bool:
-        """Whether a registration has SAs of ours: those of other mechanisms lie elsewhere."""
-        return any(a.ipsec_3gpp or a.ipsec_man for a in self._table.of_registration(key))
-
     def _has_owner(self, sa_id: SaId) -> bool:
         return (
             sa_id.protocol == IPPROTO_ESP

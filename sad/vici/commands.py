@@ -91,10 +91,6 @@ class Charon:
         answer = await self._call("load-key", {"type": "any", "data": data})
         return values.read_text(answer, "id")
 
-    async def load_authority(self, data: bytes) -> None:
-        """Load the certificate (DER or PEM) of a certification authority."""
-        await self._call("load-cert", {"type": "X509", "flag": "CA", "data": data})
-
     async def initiate(self, child: str, ike: str, seconds: float) -> tuple[str, ...]:
         """Have a child set up; return charon's words on the way.
 
