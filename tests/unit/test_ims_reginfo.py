@@ -1,13 +1,13 @@
 """The reg event (RFC 3680): which registrations the network has ended (T24-D-3)."""
 
 import contextlib
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sip_hooks.ims import ImsError, ended_aors
+from tests.support.effort import at_most
 
 TYPE = "application/reginfo+xml"
 NAMESPACE = 'xmlns="urn:ietf:params:xml:ns:reginfo"'
@@ -157,10 +157,8 @@ def test_a_document_is_utf_8_whatever_it_says(declared: str) -> None:
 )
 def test_deep_and_wide_documents_are_read_in_a_moment(body: bytes) -> None:
     """64 KiB of anything hold no worker of the SIP server and exhaust no stack."""
-    begun = time.perf_counter()
-    with contextlib.suppress(ImsError):
+    with at_most(yardsticks=15), contextlib.suppress(ImsError):
         ended_aors(TYPE, body)
-    assert time.perf_counter() - begun < 1.0
 
 
 @given(

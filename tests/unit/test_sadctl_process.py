@@ -255,11 +255,15 @@ def cpu_seconds(argv: list[str]) -> float:
     return least
 
 
-def test_sadctl_starts_within_60_milliseconds(path: Path, backend: MemoryBackend) -> None:
-    """A whole run with its call, beyond what the bare interpreter needs."""
+def test_sadctl_starts_as_fast_as_an_interpreter_can(path: Path, backend: MemoryBackend) -> None:
+    """A whole run with its call, in starts of the bare interpreter on the same machine.
+
+    Two and a half to three of them were measured; what must not be imported has its test above.
+    A limit in seconds would be one on the machine.
+    """
     bare = cpu_seconds([sys.executable, "-c", "pass"])
 
-    assert cpu_seconds(command(path, "status")) - bare < 0.060
+    assert cpu_seconds(command(path, "status")) < 6 * bare
 
 
 def test_top_draws_in_a_terminal(path: Path, backend: MemoryBackend) -> None:
