@@ -35,18 +35,18 @@ IN_LANE = [Path(__file__).parent / "kernel", Path(__file__).parent / "soak"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--guest``: the number of this run among those that share a part of the tests."""
-    parser.addoption("--guest", type=int, default=0, help="share the tests with other guests")
+    """``--share``: the number of this run among those that share a part of the tests."""
+    parser.addoption("--share", type=int, default=0, help="share the tests with other runs")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the profile: of the lane, of continuous integration, or of a developer."""
     settings.load_profile("lane" if LANE else "ci" if os.environ.get("CI") else "dev")
-    guest = config.getoption("--guest")
-    if guest:
+    share = config.getoption("--share")
+    if share:
         scratch = Path(os.environ["SAD_LANE_SCRATCH"])
         config.pluginmanager.register(Share(scratch / "claims"))
-        own = scratch / f"guest{guest}"
+        own = scratch / f"share{share}"
         own.mkdir(exist_ok=True)
         os.environ["SAD_LANE_SCRATCH"] = str(own)
 

@@ -28,7 +28,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "build/tests"
 PARTS: Final = ("lint", "unit", "kernel", "soak")
 IN_LANE: Final = frozenset({"kernel", "soak"})
-SHARED: Final = frozenset({"kernel"})
+SHARED: Final = frozenset({"unit", "kernel"})
 LANES: Final = ("host", "uml")
 
 
@@ -83,12 +83,12 @@ def closing_line(verdicts: Sequence[Verdict], seconds: float) -> str:
 
 
 def command_of(
-    part: str, lane: str, report: Path, arguments: Sequence[str], guest: int = 0
+    part: str, lane: str, report: Path, arguments: Sequence[str], share: int = 0
 ) -> list[str]:
-    """Return the command line of a part, or of one guest's share of it."""
+    """Return the command line of a part, or of one share of it."""
     pytest = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", f"tests/{part}"]
-    if guest:
-        pytest.append(f"--guest={guest}")
+    if share:
+        pytest.append(f"--share={share}")
     if part in IN_LANE:
         pytest = [sys.executable, "-m", "tests.lane", "--lane", lane, "--", *pytest]
     return [*pytest, *arguments]
@@ -114,7 +114,7 @@ def run(part: str, lane: str, arguments: Sequence[str]) -> Outcome:
     """Run one part and fetch its report."""
     with results_folder(part) as folder:
         print(f"--- {part} (results in {folder.relative_to(ROOT)})", flush=True)
-        if part not in SHARED or arguments or guests_of(lane, os.cpu_count() or 1) == 1:
+        if part not in SHARED or arguments or shares_of(part, lane, os.cpu_count() or 1) == 1:
             report = folder / "report.xml"
             status = start(command_of(part, lane, report, arguments), folder, None).wait()
             return Outcome(part=part, status=status, report=text_of(report))
@@ -122,9 +122,9 @@ def run(part: str, lane: str, arguments: Sequence[str]) -> Outcome:
 
 
 def run_shared(part: str, lane: str, folder: Path, arguments: Sequence[str] = ()) -> Outcome:
-    """Run a part in two guests side by side; the second one's output comes when it has ended."""
-    reports = [folder / f"guest{number}/report.xml" for number in (1, 2)]
-    output = folder / "guest2.log"
+    """Run a part in two shares side by side; the second one's output comes when it has ended."""
+    reports = [folder / f"share{number}/report.xml" for number in (1, 2)]
+    output = folder / "second.log"
     with output.open("w") as aside:
         runs = [
             start(command_of(part, lane, report, arguments, number), folder, target)
@@ -136,17 +136,22 @@ def run_shared(part: str, lane: str, folder: Path, arguments: Sequence[str] = ()
             for run in runs:
                 run.terminate()
             raise
-    print(f"--- {part}, the second guest", output.read_text(), sep="\n", flush=True)
+    print(f"--- {part}, the second share", output.read_text(), sep="\n", flush=True)
     texts = [text_of(report) for report in reports]
     return Outcome(part=part, status=max(statuses), report=together(texts))
 
 
-def guests_of(lane: str, processors: int) -> int:
-    """How many guests share the kernel tests: two, if there are processors and they are guests.
+def shares_of(part: str, lane: str, processors: int) -> int:
+    """Into how many shares a part is cut: two, if there are processors for them.
 
-    A guest has one processor; on this kernel itself the tests' namespaces would meet.
+    Tests of the kernel share where that is a guest, which has one processor and namespaces of
+    its own: on this kernel itself their namespaces would meet.
     """
-    if processors == 1 or lane == "host":
+    if processors == 1:
+        return 1
+    if part not in IN_LANE:
+        return 2
+    if lane == "host":
         return 1
     probe = [sys.executable, "-m", "tests.lane", "--probe"]
     if lane == "auto" and not subprocess.run(probe, cwd=ROOT, check=False).returncode:
@@ -172,7 +177,7 @@ def text_of(report: Path) -> str | None:
 
 
 def together(reports: Sequence[str | None]) -> str | None:
-    """Return the reports of all guests as one; None if one of them wrote none."""
+    """Return the reports of all shares as one; None if one of them wrote none."""
     whole = ET.Element("testsuites")
     for report in reports:
         if report is None:

@@ -73,7 +73,7 @@ def _functions(source: str) -> Iterator[tuple[str, str]]:
 def results(folder: Path = ROOT / "build/tests") -> dict[tuple[str, str], str]:
     """Return the result of each (module, test) of the last runs: passed or failed."""
     found: dict[tuple[str, str], str] = {}
-    for report in sorted([*folder.glob("*/report.xml"), *folder.glob("*/guest*/report.xml")]):
+    for report in sorted([*folder.glob("*/report.xml"), *folder.glob("*/share*/report.xml")]):
         if "-" in str(
             report.parent.relative_to(folder)
         ):  # of a run beside another: nobody will ever renew it

@@ -1,7 +1,8 @@
-"""Two guests share one part of the tests: each takes the next file that nobody has taken.
+"""Two runs share one part of the tests: each takes the next file that nobody has taken.
 
-A guest has one processor, a machine mostly more. No list of durations is kept: who is done with
-a file takes another one. What the guests write lies apart, but for the claims.
+A run of pytest, and a guest, uses one processor, and a machine mostly has more. No list of
+durations is kept: who is done with a file takes another one. What the runs write lies apart, but
+for the claims.
 """
 
 from collections.abc import Iterator

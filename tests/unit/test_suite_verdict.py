@@ -14,8 +14,8 @@ from tests.suite import (
     Verdict,
     closing_line,
     command_of,
-    guests_of,
     judge,
+    shares_of,
     split,
     together,
 )
@@ -76,22 +76,25 @@ def test_suite_runs_kernel_tests_in_a_lane_only() -> None:
     assert "tests.lane" not in command_of("unit", "uml", RESULTS / "unit.xml", [])
 
 
-def test_suite_counts_what_two_guests_ran_as_one() -> None:
-    """Both reports together are judged; a guest that wrote none is a part that did not run."""
+def test_suite_counts_what_two_shares_ran_as_one() -> None:
+    """Both reports together are judged; a share that wrote none is a part that did not run."""
     whole = together([report("uml", tests=2), report("uml", tests=3, failures=1)])
 
     assert verdict("kernel", 1, whole) == Verdict(text="kernel 1 of 5 FAILED in uml", passed=False)
     assert together([report("uml", tests=2), None]) is None
 
 
-def test_suite_shares_between_guests_only() -> None:
-    """On the host's own kernel namespaces of the same name would meet."""
-    assert guests_of("host", 8) == 1
-    assert guests_of("uml", 1) == 1
-    assert guests_of("uml", 2) == 2
+def test_suite_shares_where_there_are_processors() -> None:
+    """But on the host's own kernel namespaces of the same name would meet."""
+    assert shares_of("unit", "host", 2) == 2
+    assert shares_of("unit", "uml", 1) == 1
+    assert shares_of("lint", "uml", 1) == 1
+    assert shares_of("kernel", "host", 8) == 1
+    assert shares_of("kernel", "uml", 1) == 1
+    assert shares_of("kernel", "uml", 2) == 2
 
 
-def test_suite_gives_each_file_to_one_guest(tmp_path: Path) -> None:
+def test_suite_gives_each_file_to_one_share(tmp_path: Path) -> None:
     """Two runs that share a folder of claims run every test once."""
     for name in ("test_a.py", "test_b.py", "test_c.py"):
         (tmp_path / name).write_text("def test_one(): pass\ndef test_two(): pass\n")
