@@ -156,8 +156,8 @@ def _opened(address: str, port: int) -> socket.socket:
             raise _in_use(address, port) from error
         raise NodeUnfit(
             f"a socket for UDP port {port} of {address} ({error.strerror})",
-            "systemctl enable --now sad-encap.socket, which hands it over; with another nat_port "
-            "than 4500 name that in a drop-in of it",
+            "systemctl enable sad-encap.socket && systemctl restart sad, which hands it over; "
+            "with another nat_port than 4500 name that in a drop-in of it",
         ) from error
     return opened
 

@@ -174,11 +174,20 @@ def test_the_example_of_a_credential_is_a_drop_in_of_the_daemon(
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_a_start_that_is_refused_for_good_closes_the_socket() -> None:
-    """Else each caller would start in vain what settings or kernel do not let start."""
+def test_a_start_that_is_refused_for_good_closes_the_sockets() -> None:
+    """Else each caller and packet would start in vain what settings or kernel do not let start."""
     service = settings_of("sad.service")
 
     assert service["Unit"]["OnFailure"] == "sad-refused.service"
     assert service["Service"]["RestartPreventExitStatus"].split() == ["69", "78"]
-    assert settings_of("sad-refused.service")["Unit"]["Conflicts"] == "sad.socket"
+    conflicts = settings_of("sad-refused.service")["Unit"]["Conflicts"]
+    assert conflicts == "sad.socket sad-encap.socket"
     assert service["Unit"]["Requires"] == "sad.socket"  # a start by hand opens it again
+
+
+def test_a_restart_takes_along_the_socket_of_encapsulated_esp() -> None:
+    """A daemon that runs is handed nothing more: systemd refuses to start the socket beside it."""
+    unit = settings_of("sad-encap.socket")
+
+    assert "sad.service" in unit["Install"]["WantedBy"].split()
+    assert unit["Unit"]["Before"] == unit["Socket"]["Service"] == "sad.service"
