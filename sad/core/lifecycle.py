@@ -26,6 +26,7 @@ class Event(enum.Enum):
     CONFIRMED = "confirmed"  # the registrar's 200, or a refresh without a challenge
     FIRST_REQUEST = "firstRequest"  # the first SIP request on it after its confirmation
     SUPERSEDED = "superseded"  # a newer set of its registration came into use
+    TAKEN_UP = "takenUp"  # ipsec-man: its peer begins again while what was released lingers
     RELEASED = "released"  # de-registration or an operator, with linger
     ENDED = "ended"  # expired, released without linger, replaced, lost
 
@@ -56,6 +57,7 @@ TRANSITIONS: Final[dict[AssociationState, dict[Event, AssociationState]]] = {
     },
     RETIRING: {
         Event.FIRST_REQUEST: RETIRING,  # T24-P-10: its own transactions go on
+        Event.TAKEN_UP: TEMPORARY,  # R3329-2.4-man-a: the peer is to show its keys anew
         Event.SUPERSEDED: RETIRING,
         Event.RELEASED: RETIRING,
         Event.ENDED: ENDED,  # T24-P-10, T24-P-12
@@ -196,6 +198,24 @@ def release(association: Association, linger_seconds: float, *, now: float) -> A
         state=_next(association, Event.RELEASED),
         deadline_at=min(association.deadline_at, now + linger_seconds),
         end_reason=EndReason.RELEASED,
+    )
+
+
+def take_up(
+    association: Association, lifetimes: Lifetimes, key_end: float, *, now: float
+) -> Association:
+    """A peer whose SAs were released begins again, and its keys can make no others.
+
+    As after a first offer, it is to confirm in time; nothing of its last registration counts.
+    """
+    deadline = min(key_end, now + lifetimes.reg_await_auth)
+    return dataclasses.replace(
+        association,
+        state=_next(association, Event.TAKEN_UP),
+        confirmed_at=0.0,
+        granted_until=None,
+        deadline_at=max(association.deadline_at, deadline),
+        end_reason=None,
     )
 
 

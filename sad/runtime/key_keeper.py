@@ -27,7 +27,7 @@ from sad.core.key_plan import (
 from sad.core.pair_decision import decide_pair, is_of
 from sad.core.rebuilding import MOST_LEAPS
 from sad.core.replacement import Succession, take_into_use
-from sad.model.association import Association, EndReason, Phase
+from sad.model.association import Association, AssociationState, EndReason, Phase
 from sad.model.errors import (
     Busy,
     JournalUnavailable,
@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 10.0
 RETRY_REPLACED_MILLISECONDS: Final = 100
 _REPLACED: Final = "its key set is being replaced"
+_ENDING: Final = "what its key set made is ending"
 #: Each pass may make the next one's work; more would be a plan that never ends.
 _MOST_PASSES: Final = 6
 
@@ -265,6 +266,31 @@ class KeyKeeper:
             return await self._installs.install(driver, new, request)
         finally:
             request.wipe()
+
+    async def take_up(self, association: Association) -> Association:
+        """Have the SAs of a released association serve again, which linger still.
+
+        Raises SadError, or Busy when they have ended by now: the next offer makes them anew.
+        """
+        shared = self._shared
+        async with shared.lock(association.registration):
+            lingering = shared.table.get(association.id)
+            if lingering is None or lingering.phase is not Phase.INSTALLED:
+                raise Busy(retry_after_milliseconds=RETRY_REPLACED_MILLISECONDS, reason=_ENDING)
+            if lingering.state is not AssociationState.RETIRING:
+                return lingering
+            again = lifecycle.take_up(
+                lingering,
+                shared.settings.lifetimes,
+                self.end_of(lingering),
+                now=shared.clock.boottime(),
+            )
+            try:
+                return await self._changes.change(lingering, again)
+            except Lost as error:
+                raise Busy(
+                    retry_after_milliseconds=RETRY_REPLACED_MILLISECONDS, reason=_ENDING
+                ) from error
 
     def next_use(self, name: str, at_least: int = 0) -> int:
         """Return the leaps of outbound sequence numbers that no SA of this set has had."""

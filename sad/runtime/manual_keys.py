@@ -13,7 +13,7 @@ from sad.core.key_plan import MECHANISM, name_of, sets_to_offer
 from sad.core.pair_decision import is_of
 from sad.core.replacement import Succession
 from sad.core.validation import check_addresses
-from sad.model.association import Association, Phase
+from sad.model.association import Association, EndReason, Phase
 from sad.model.endpoint import Endpoint
 from sad.model.errors import Busy, MechanismUnavailable, SadError
 from sad.model.key_record import KeyRecord, PairRecord
@@ -174,6 +174,8 @@ class ManualKeys:
             if name_of(association) != key_set.name or association.phase is not Phase.INSTALLED:
                 continue
             if is_of(association, key_set):
+                if association.end_reason is EndReason.RELEASED:
+                    return await self._keeper.take_up(association)
                 return association
             if association.path.peer_address != key_set.peer_address:
                 # Anybody can name an identity in clear: nobody loses SAs for that.

@@ -20,6 +20,7 @@ class Step(enum.Enum):
     ATTACHED = "f331050389564f1bb468a855b68e0967"
     ESTABLISHED = "ad7d52dc19e14e228744e51e312f3f7a"
     IN_USE = "29608f91c7924df59cf272684c19e31b"
+    TAKEN_UP = "8d0c41c2b3f94f5b9d0e6a57c1a42e90"
     LENGTHENED = "edcd352f266a43558760e41c0c2e8ee6"
     NAT_FOLLOWED = "5e0f6c1b9a7d4c21b0f4a2d98c3e7715"
     RETIRING = "d7d04291b5b9427abf64cd1749f28dff"
@@ -34,6 +35,7 @@ class Step(enum.Enum):
 
 
 _STEP_INTO = {
+    AssociationState.TEMPORARY: Step.TAKEN_UP,
     AssociationState.ESTABLISHED: Step.ESTABLISHED,
     AssociationState.IN_USE: Step.IN_USE,
     AssociationState.RETIRING: Step.RETIRING,
@@ -70,6 +72,8 @@ def _words(step: Step, association: Association, seconds: int) -> str:
             return f"established, {seconds} s left"
         case Step.IN_USE:
             return f"in use, {seconds} s left"
+        case Step.TAKEN_UP:
+            return f"taken up again by its peer, {seconds} s left"
         case Step.LENGTHENED:
             return f"lengthened, {seconds} s left"
         case Step.NAT_FOLLOWED:
