@@ -55,8 +55,9 @@ fuzz: $(READY) ## look for headers that break the agreement, guided by coverage 
 		echo "fuzz: atheris cannot be installed here, so hypothesis will do"
 	@$(RUN) tests.fuzz --seconds $(SECONDS) $(ARGS)
 
-bench: $(READY) ## how long the agreement takes, against json on the same machine
-	@$(RUN) tests.bench
+bench: $(READY) ## how fast, in ratios to C and to others on the same machine (ARGS="--row 1")
+	@$(RUN) pip install --quiet --constraint .ci/constraints.txt --editable '.[bench]'
+	@$(RUN) tests.bench --lane $(LANE) $(ARGS)
 
 demo: $(READY) ## the whole way of a registration, before your eyes
 	@$(RUN) tests.lane --print-lane --lane $(LANE) -- $(RUN) tests.demo

@@ -1,170 +1,168 @@
-"""``make bench``: how long the agreement takes, measured against json on the same machine.
+"""``make bench``: how fast, in ratios to what else the same machine can do, in the same run.
 
-Numbers only, and no promise of time in ``make test``: a busy machine proves nothing. The header is
-the longest real one, six mechanisms of a handset (``tests/vectors/security-headers.txt``). The
-yardstick is ``json.loads`` of a text of the same length.
+One command measures all, prints the table, writes ``build/bench/results.json`` and the curves.
+``--publish`` (of a whole run) puts them into the README, ``sad/docs/performance.md`` and its PNG.
+A row is measured anew by ``make bench ARGS="--row 6"``, a module by ``ARGS="--module install"``.
+
+================  ===============================================================================
+``figures``       a row of the table, a curve: values
+``contest``       contenders that alternate, and their ratios
+``registry``      which module measures which rows, on which kernel: begin here
+``world``         what such a module is given
+``inside``        runs one module in its lane
+``report``        tables, and pages that hold them
+``drawing``       the PNG
+``agreement``     how long reading and choosing takes, beside json
+``connections``   TLS connections bound and ended, beside ``ss -K``
+================  ===============================================================================
+
+Rows 1 to 13 are those of the table in ``sad/docs/performance.md``. Exit status 1: a row is not
+met; 2: a module failed.
 """
 
-import contextlib
+import argparse
 import json
 import os
-import statistics
+import platform
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sip_hooks.secagree import (
-    HeaderError,
-    Request,
-    SecMechanism,
-    ServerRules,
-    choose_mechanism,
-    decide_request,
-    find_difference,
-    parse_header,
-    predict_choice,
-)
-from tests.fuzz.targets import NO_LIMITS
+from tests.bench.figures import Measured, from_json
+from tests.bench.registry import Family, Where, chosen
+from tests.bench.report import brief_table, curves_of, replace_between, rows_of, table
+from tests.bench.world import compile_programs, python_version
+from tests.lane.__main__ import scratch_folder
 from tests.lane.decision import Lane
 from tests.lane.environment import inner_environment
 from tests.lane.host import host_argv
-from tests.support.secagree_messages import EXAMPLE
-from tests.support.secagree_samples import POLICIES, VECTORS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-ROUNDS: Final = 2_000
-TARGET_MICROSECONDS: Final = 40.0
-#: Twice the length may cost this much more, or the work does not grow with the length alone.
-TOLERATED_GROWTH: Final = 2.5
-_SIZE: Final = 4 * 1024  # a quarter of what one header may bring
-STATIC: Final = EXAMPLE.mechanisms
+RESULTS: Final = ROOT / "build/bench"
+PAGE: Final = ROOT / "sad/docs/performance.md"
+PICTURE: Final = ROOT / "sad/docs/performance.png"
 
 
-def six_mechanisms() -> str:
-    """Return the value of the longest header of the vectors."""
-    lines = VECTORS.read_text(encoding="utf-8").splitlines()
-    return max((line for line in lines if line.startswith("Security-Client")), key=len)[17:]
+def measure(family: Family, where: Where, options: argparse.Namespace) -> list[Measured]:
+    """Run one module on its kernel; raise CalledProcessError if it fails."""
+    with scratch_folder(None) as scratch:
+        compile_programs(family.programs, scratch)
+        rows = ",".join(str(number) for number in options.row)
+        command = [
+            sys.executable, "-m", "tests.bench.inside",
+            family.module, str(options.repeat), str(options.scale), rows,
+        ]  # fmt: skip
+        environment = {**os.environ, "SAD_LANE_SCRATCH": str(scratch)}
+        if where is Where.HERE:
+            command = host_argv(os.getuid(), ROOT, scratch, command)
+            environment = inner_environment(
+                os.environ, lane=Lane.HOST, scratch=scratch, columns=None
+            )
+        else:
+            command = [sys.executable, "-m", "tests.lane", "--lane", options.lane, "--", *command]
+            environment.setdefault("SAD_LANE_MEMORY", family.memory)
+        try:
+            done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+            output = scratch / f"{family.module}.jsonl"
+            lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
+        finally:
+            for left in scratch.iterdir():
+                left.unlink()
+    if done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, family.module)
+    return [from_json(json.loads(line)) for line in lines]
 
 
-def median_microseconds(work: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """Return the median of single calls."""
-    spans = []
-    for _ in range(rounds):
-        begun_at = time.perf_counter_ns()
-        work()
-        spans.append(time.perf_counter_ns() - begun_at)
-    return statistics.median(spans) / 1000
-
-
-def json_of(value: str) -> str:
-    """Return a JSON text of the header's length, with as many of its mechanisms as fit."""
-    mechanisms = [
-        [m.name, {name: given for name, given, _ in m.parameters}] for m in parse_header(value)
-    ]
-    text = json.dumps(mechanisms, separators=(",", ":"))
-    while len(text) > len(value):
-        mechanisms.pop()
-        text = json.dumps(mechanisms, separators=(",", ":"))
-    return text.ljust(len(value))
-
-
-#: Patterns of one header: start, what is repeated, end.
-GROWING: Final = {
-    "mechanisms": ("", "tls,", "tls"),
-    "parameters": ("x", ";name=value", ""),
-    "quoted string": ('x;a="', "\\b", '"'),
-    "folds": ("x", "\r\n ", ""),
-    "unfinished string": ('x;a="', "b", ""),
-}
-
-
-def read(row: str) -> None:
-    """Read a row or refuse it, which is work too."""
-    with contextlib.suppress(HeaderError):
-        parse_header(row, NO_LIMITS)
-
-
-def works(size: int) -> dict[str, Callable[[], object]]:
-    """Return what must grow with the length alone, each for an input of ``size`` characters."""
-    found: dict[str, Callable[[], object]] = {}
-    for name, (start, repeated, end) in GROWING.items():
-        row = start + repeated * (size // len(repeated)) + end
-        found[f"read {name}"] = partial(read, row)
-    offers = parse_header(six_mechanisms()) * (size // len(six_mechanisms()) * 4)
-    mirrored = [SecMechanism(m.name, m.parameters[::-1]) for m in offers]
-    request = Request("INVITE", (("Via", '"a,' * (size // 3)), ("Require", "x," * (size // 2))))
-    found["choose"] = partial(choose_mechanism, offers, POLICIES["legacy"])
-    found["foresee"] = partial(predict_choice, offers, STATIC)
-    found["compare"] = partial(find_difference, offers, mirrored)
-    found["decide"] = partial(decide_request, request, ServerRules(), STATIC)
-    return found
-
-
-def fastest(work: Callable[[], object]) -> int:
-    """Return the shortest of some calls in nanoseconds: what the machine disturbed least."""
-    spans = []
-    for _ in range(30):
-        begun_at = time.perf_counter_ns()
-        work()
-        spans.append(time.perf_counter_ns() - begun_at)
-    return min(spans)
-
-
-def growth() -> dict[str, float]:
-    """Return how much longer twice the length takes."""
-    twice = works(2 * _SIZE)
-    return {name: fastest(twice[name]) / fastest(work) for name, work in works(_SIZE).items()}
-
-
-def main() -> int:
-    """Print the table; the status tells whether a target was missed."""
-    value = six_mechanisms()
-    policy = POLICIES["legacy"]
-    request = Request(
-        "OPTIONS",
-        (("Via", "SIP/2.0/UDP a"), ("Require", "sec-agree"), ("Security-Client", "tls, digest")),
-    )
-    text = json_of(value)
-    parsed = median_microseconds(lambda: choose_mechanism(parse_header(value), policy))
-    rows = {
-        f"json.loads of {len(text)} characters": median_microseconds(lambda: json.loads(text)),
-        f"parse {len(value)} characters": median_microseconds(lambda: parse_header(value)),
-        "parse and choose, six mechanisms": parsed,
-        "decide a request by RFC 3329": median_microseconds(
-            lambda: decide_request(request, ServerRules(), STATIC)
-        ),
-    }
-    for name, span in rows.items():
-        print(f"{name:36} {span:8.1f} us")
-    grown = growth()
-    for name, ratio in grown.items():
-        print(f"{'twice the length, ' + name:36} {ratio:8.2f} times")
-    fast = parsed < TARGET_MICROSECONDS
-    linear = max(grown.values()) <= TOLERATED_GROWTH
-    print(f"parse and choose below {TARGET_MICROSECONDS:g} us: {'yes' if fast else 'NO'}")
-    print(f"no growth above {TOLERATED_GROWTH}: {'yes' if linear else 'NO'}")
-    not_behind = beside_ss()
-    return 0 if fast and linear and not_behind else 1
-
-
-def beside_ss() -> bool:
-    """Have TLS connections bound and ended in fresh namespaces; print the rates."""
-    with tempfile.TemporaryDirectory(dir="/run") as scratch:
-        done = subprocess.run(
-            host_argv(
-                os.getuid(), ROOT, Path(scratch), [sys.executable, "-m", "tests.bench.connections"]
-            ),
-            cwd=ROOT,
-            env=inner_environment(os.environ, lane=Lane.HOST, scratch=Path(scratch), columns=None),
-            check=False,
+def measure_all(
+    families: Sequence[Family], options: argparse.Namespace
+) -> tuple[list[Measured], list[str]]:
+    """Return what was measured, and the modules that failed."""
+    runs = [(family, where) for family in families for where in family.where]
+    found: list[Measured] = []
+    failed = []
+    begun = time.monotonic()
+    for number, (family, where) in enumerate(runs, 1):
+        spent = time.monotonic() - begun
+        rows = ", ".join(map(str, family.rows))
+        print(
+            f"[{number}/{len(runs)}, {spent:.0f} s] {family.module} (rows {rows}): {family.what}",
+            flush=True,
         )
-    return done.returncode == 0
+        try:
+            found += measure(family, where, options)
+        except subprocess.CalledProcessError as error:
+            failed.append(family.module)
+            print(f"    FAILED with {error.returncode}", flush=True)
+    return found, failed
+
+
+def machine() -> Mapping[str, object]:
+    """Return what the figures were measured with."""
+    return {
+        "measured_at": time.strftime("%Y-%m-%d", time.gmtime()),
+        "kernel": platform.release(),
+        "processors": os.cpu_count(),
+        "python": python_version(),
+    }
+
+
+def write(found: Sequence[Measured]) -> None:
+    """Write the results, and draw the curves if there are any."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    values = {**machine(), "measured": [m.as_json() for m in found]}
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    (RESULTS / "results.json").write_text(text + "\n", encoding="utf-8")
+    (RESULTS / "table.md").write_text(table(found) + "\n", encoding="utf-8")
+    curves = [curve for curve, _ in curves_of(found)]
+    if curves:
+        from tests.bench.drawing import draw  # noqa: PLC0415 - one row needs no matplotlib
+
+        draw(curves, RESULTS / "curves.png")
+
+
+def publish(found: Sequence[Measured]) -> None:
+    """Put the results into the pages that show them."""
+    of = machine()
+    told = (
+        f"Measured on {of['measured_at']}, Python {of['python']}, {of['processors']} processors."
+    )
+    replace_between(PAGE, f"\n{told}\n\n{table(found)}\n\n")
+    replace_between(ROOT / "README.md", f"\n{brief_table(found)}\n\n")
+    if (RESULTS / "curves.png").exists():
+        PICTURE.write_bytes((RESULTS / "curves.png").read_bytes())
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(prog="tests.bench", description="measure, in ratios")
+    parser.add_argument("--row", type=int, action="append", default=[], help="only this row")
+    parser.add_argument("--module", action="append", default=[], help="only this module")
+    parser.add_argument("--lane", default="auto", help="auto, host or uml: for what needs ESP")
+    parser.add_argument("--repeat", type=int, default=9, help="trials of each (default 9)")
+    parser.add_argument("--scale", type=float, default=1.0, help="a factor to populations")
+    parser.add_argument("--publish", action="store_true", help="write README and page anew")
+    options = parser.parse_args(arguments)
+    families = chosen(frozenset(options.row), frozenset(options.module))
+    if not families:
+        parser.error("nothing measures that")
+    if options.publish and (options.row or options.module):
+        parser.error("only a whole run is published")
+    found, failed = measure_all(families, options)
+    write(found)
+    print(f"\n{table(found)}\n\nin {RESULTS.relative_to(ROOT)}: results.json, table.md")
+    missed = [row for row, _ in rows_of(found) if row.gated and not row.met]
+    for row in missed:
+        print(f"NOT MET: row {row.number or '-'}: {row.what}: {row.best:.3g} ({row.limit})")
+    if failed:
+        print(f"FAILED: {', '.join(failed)}")
+        return 2
+    if options.publish:
+        publish(found)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,20 +1,20 @@
 """Binding and ending TLS connections, beside ``ss -K``: rates of one run on this machine's kernel.
 
-Numbers and ratios, no times: started in fresh namespaces by :mod:`tests.bench`. Each round makes
-its connections anew; the rounds of the contestants alternate, and the best of each counts.
+Each round makes its connections anew; the rounds of the contestants alternate.
 """
 
 import asyncio
 import dataclasses
-import statistics
-import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from netlink.model import TcpConnection
 from sad.mechanisms.tls import Tls
 from sad.model.association import Association, EndReason
+from tests.bench.contest import ratio_row
+from tests.bench.figures import Row
+from tests.bench.world import World
 from tests.support.make import TLS_ENDPOINT, TLS_PORT, attach_request, endpoint, tls_flow
 from tests.support.shell import USER, Shell
 from tests.support.tcp_world import EDGE, TcpWorld
@@ -23,6 +23,7 @@ COUNT: Final = 1_000
 ROUNDS: Final = 5
 #: What the product promises of the ratio: not slower than the tool that a person would take.
 LEAST_OF_SS: Final = 1.0
+SS: Final = "ss -K, one for all"
 
 
 async def rate(work: Callable[[], Awaitable[object]], count: int) -> float:
@@ -122,36 +123,37 @@ def _registered(association: Association) -> Association:
     return dataclasses.replace(association, confirmed_at=1.0, deadline_at=0.0)
 
 
-async def measure(world: TcpWorld) -> dict[str, list[float]]:
+async def measure(world: TcpWorld, bench_world: World) -> dict[str, list[float]]:
     """Return the rates of each round."""
     bench = Bench(world)
     found: dict[str, list[float]] = {}
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         bound, ended = await bench.attach()
         for name, got in (
             ("bind 1000 (Attach)", bound),
             ("end 1000 associations", ended),
             ("destroy 1000 by cookie", await bench.by_cookie()),
-            ("ss -K, one for all", await bench.by_ss()),
+            (SS, await bench.by_ss()),
             ("ss -K, one for each", await bench.by_ss_each()),
         ):
             found.setdefault(name, []).append(got)
+        bench_world.say(f"round {number + 1} of {ROUNDS}")
     return found
 
 
-def main() -> int:
-    """Print the table; the status tells whether a target was missed."""
-    with TcpWorld.made(TLS_PORT) as world:
-        found = asyncio.run(measure(world))
-    yardstick = max(found["ss -K, one for all"])
-    for name, rates in found.items():
-        best, median = max(rates), statistics.median(rates)
-        print(f"{name:26} {best:9.0f}/s best {median:9.0f}/s median {best / yardstick:7.2f} of ss")
-    ratio = max(found["destroy 1000 by cookie"]) / yardstick
-    good = ratio >= LEAST_OF_SS
-    print(f"destroying at least {LEAST_OF_SS:g} of ss -K: {'yes' if good else 'NO'}")
-    return 0 if good else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def rows(world: World) -> Iterator[Row]:
+    """Measure all beside ``ss -K`` for all at once."""
+    with TcpWorld.made(TLS_PORT) as tcp:
+        found = asyncio.run(measure(tcp, world))
+    for name in found:
+        if name != SS:
+            yield ratio_row(
+                found,
+                name,
+                SS,
+                number=0,
+                what=name,
+                layout=f"{COUNT} TCP connections",
+                unit="of ss -K",
+                at_least=LEAST_OF_SS if name == "destroy 1000 by cookie" else None,
+            )

@@ -1,0 +1,53 @@
+"""Which module measures which rows, and where: the one list that the command goes by.
+
+A module here has ``rows(world: World) -> Iterator[Row | Curve]`` and nothing else that is asked.
+A new one is a file and an entry.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+
+class Where(enum.StrEnum):
+    """What kernel a module needs."""
+
+    ESP = "esp"
+    """One with ESP: the lane of :mod:`tests.lane`, the host's own kernel or User-mode Linux."""
+    HERE = "here"
+    """This one, in fresh namespaces; no SA can be installed where it has no ESP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One module of tests.bench. ``memory`` is that of its guest; ``programs`` are C sources."""
+
+    module: str
+    rows: tuple[int, ...]
+    what: str
+    where: tuple[Where, ...] = (Where.ESP,)
+    memory: str = "2048M"
+    programs: tuple[str, ...] = ()
+
+
+FAMILIES: Final = (
+    Family(
+        module="agreement",
+        rows=(0,),
+        what="how long reading a header and choosing takes",
+        where=(Where.HERE,),
+    ),
+    Family(
+        module="connections",
+        rows=(0,),
+        what="TLS connections bound and ended, beside ss -K",
+        where=(Where.HERE,),
+    ),
+)
+
+
+def chosen(rows: frozenset[int], modules: frozenset[str]) -> tuple[Family, ...]:
+    """Return the families that measure these rows or are named; all when nothing is."""
+    if not rows and not modules:
+        return FAMILIES
+    return tuple(f for f in FAMILIES if rows & frozenset(f.rows) or f.module in modules)
