@@ -27,10 +27,9 @@ from typing import Final, Self, TypeAlias
 
 from netlink import decode, diag
 from netlink.errors import KernelClosed, KernelError, OutcomeUnknown
-from netlink.model import TcpConnection
 from netlink.sockets import open_socket
 from netlink.tables import TableReader
-from netlink.tcp import OPEN_STATES, ConnectionId, ObservedConnection, TcpState
+from netlink.tcp import OPEN_STATES, ConnectionId, ObservedConnection, TcpConnection, TcpState
 from netlink.uapi import (
     AF_INET,
     AF_INET6,

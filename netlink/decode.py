@@ -72,11 +72,13 @@ __all__ = [
     "Buffer",
     "MalformedMessage",
     "Message",
+    "address_of",
     "answer",
     "event",
     "messages",
     "policy",
     "policy_count",
+    "replay_of",
     "sa",
     "sa_count",
 ]
@@ -108,7 +110,7 @@ _NUMBERS: Final = struct.Struct("=II")  # of xfrm_replay_state: oseq, seq
 
 
 @functools.lru_cache(maxsize=65536)
-def _address(packed: bytes, family: int) -> str:
+def address_of(packed: bytes, family: int) -> str:
     """Return an address of a 16-byte field as canonical text."""
     if family == AF_INET:
         return f"{packed[0]}.{packed[1]}.{packed[2]}.{packed[3]}"
@@ -126,9 +128,9 @@ def _selector(buffer: Buffer, start: int, default_family: int) -> Selector | Non
         (0, 0, 0, 0) if ports == _NO_PORTS else _PORTS.unpack(ports)
     )
     return Selector(
-        source=_address(source, family),
+        source=address_of(source, family),
         source_prefix=prefix_s,
-        destination=_address(destination, family),
+        destination=address_of(destination, family),
         destination_prefix=prefix_d,
         source_port=sport,
         source_port_mask=sport_mask,
@@ -178,8 +180,8 @@ def sa(buffer: Buffer, start: int, end: int) -> ObservedSa | None:
     # What is ours is encapsulated in tunnel mode only: others need not be walked.
     tunnel = mode is Mode.TUNNEL
     return ObservedSa(
-        id=SaId(_address(destination, family), int.from_bytes(spi, "big"), protocol),
-        source=_address(source, family),
+        id=SaId(address_of(destination, family), int.from_bytes(spi, "big"), protocol),
+        source=address_of(source, family),
         reqid=reqid,
         selector=selector,
         mode=mode,
@@ -230,8 +232,8 @@ def policy(buffer: Buffer, start: int, end: int) -> ObservedPolicy | None:
         if mode is None or family not in (AF_INET, AF_INET6):
             return None
         template = Template(
-            source=_address(source, family),
-            destination=_address(destination, family),
+            source=address_of(source, family),
+            destination=address_of(destination, family),
             reqid=reqid,
             mode=mode,
             protocol=protocol,
@@ -300,7 +302,7 @@ def event(buffer: Buffer, message: Message) -> KernelEvent | None:
         tag = _sa_tag(buffer, *at)
         if tag is None:
             return None
-        return SaDeleted(*tag, port_id, _replay(buffer, start + _SA_ID_SIZE, end))
+        return SaDeleted(*tag, port_id, replay_of(buffer, start + _SA_ID_SIZE, end))
     if kind == XFRM_MSG_EXPIRE:
         require(start, end, _SA_SIZE + 1)
         tag = _sa_tag(buffer, start, end)
@@ -337,13 +339,13 @@ def _mapping(buffer: Buffer, start: int) -> NatMapping | None:
     if family not in (AF_INET, AF_INET6):
         return None
     return NatMapping(
-        id=SaId(_address(destination, family), int.from_bytes(spi, "big"), protocol),
-        address=_address(address, family),
+        id=SaId(address_of(destination, family), int.from_bytes(spi, "big"), protocol),
+        address=address_of(address, family),
         port=int.from_bytes(port, "big"),
     )
 
 
-def _replay(buffer: Buffer, start: int, end: int) -> ReplayState | None:
+def replay_of(buffer: Buffer, start: int, end: int) -> ReplayState | None:
     """Return the sequence numbers that stand beside an SA, in either form."""
     for kind, numbers in (
         (XFRMA_REPLAY_ESN_VAL, _ESN_NUMBERS),
@@ -363,7 +365,7 @@ def _sa_tag(buffer: Buffer, start: int, end: int) -> tuple[SaId, int] | None:
     destination, spi, protocol, *_, family, _, _ = _SA.unpack_from(buffer, start + _SELECTOR_SIZE)
     if family not in (AF_INET, AF_INET6):
         return None
-    return SaId(_address(destination, family), int.from_bytes(spi, "big"), protocol), owner
+    return SaId(address_of(destination, family), int.from_bytes(spi, "big"), protocol), owner
 
 
 def _policy_id(buffer: Buffer, start: int, end: int) -> PolicyId | None:

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from netlink.decode import Buffer, MalformedMessage
-from netlink.model import TcpConnection, family_of, packed_address
-from netlink.tcp import ConnectionId, ObservedConnection, TcpState
+from netlink.model import family_of, packed_address
+from netlink.tcp import ConnectionId, ObservedConnection, TcpConnection, TcpState
 from netlink.uapi import (
     AF_INET,
     AF_INET6,

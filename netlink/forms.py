@@ -35,6 +35,7 @@ LARGEST_REPLAY_WINDOW: Final = 4096  # packets; XFRMA_REPLAY_ESN_MAX of linux/xf
 
 _V6_SIZE: Final = 16
 _HEADER: Final[tuple[Field, ...]] = (CONSTANT, SEQUENCE, PORT_ID)
+_ZERO_LIFETIME: Final = CurrentLifetime(bytes=0, packets=0, add_time=0, use_time=0)
 
 
 def _zero_address(size: int) -> str:
@@ -91,6 +92,12 @@ def _encapsulation(sa: SecurityAssociation) -> tuple[Field, ...]:
     return (CONSTANT, Variable(ports, "4s", 0xFFFF))
 
 
+def _lifetime(at: str) -> tuple[Field, ...]:
+    """Return the counters of XFRMA_LTIME_VAL behind the attribute's head."""
+    names = ("bytes", "packets", "add_time", "use_time")
+    return tuple(_number(f"{at}.{name}", "Q") for name in names)
+
+
 def _sa(sa: SecurityAssociation, size: int) -> tuple[Field, ...]:
     return (
         *_HEADER,
@@ -124,12 +131,13 @@ def learn_add_sa(request: AddSa, size: int) -> Template:
     integrity, encryption = len(request.keys.integrity), len(request.keys.encryption)
     keys = SaKeys(integrity=Secret(bytes(integrity)), encryption=Secret(bytes(encryption)))
     replay = None if request.replay is None else ReplayState()
-    numbers = (
-        ()
-        if replay is None
+    current = None if request.current is None else _ZERO_LIFETIME
+    numbers: tuple[Field, ...] = ()
+    if replay is not None:
         # Behind the attribute's head, before its bitmap.
-        else (CONSTANT, _number("replay.sent", "I"), _number("replay.received", "I"))
-    )
+        numbers = (CONSTANT, _number("replay.sent", "I"), _number("replay.received", "I"))
+    if current is not None:
+        numbers = (*numbers, CONSTANT, *_lifetime("current"))
     fields = (
         *_sa(request.sa, size),
         *_key("keys.integrity", integrity),
@@ -137,7 +145,9 @@ def learn_add_sa(request: AddSa, size: int) -> Template:
         *numbers,
         CONSTANT,
     )
-    zero = AddSa(sa=_zero_sa(request.sa, size), keys=keys, replay=replay)
+    zero = replace(
+        request, sa=_zero_sa(request.sa, size), keys=keys, replay=replay, current=current
+    )
     return learn(encode_reference, zero, fields)
 
 
@@ -153,7 +163,7 @@ def learn_move_lifetime(size: int) -> Template:
         id=SaId(_zero_address(size), 0, 0),
         source=_zero_address(size),
         reqid=0,
-        current=CurrentLifetime(bytes=0, packets=0, add_time=0, use_time=0),
+        current=_ZERO_LIFETIME,
     )
     fields = (
         *_HEADER,
@@ -163,10 +173,7 @@ def learn_move_lifetime(size: int) -> Template:
         _address("source", size),
         _number("reqid", "I"),
         CONSTANT,  # head of XFRMA_LTIME_VAL
-        _number("current.bytes", "Q"),
-        _number("current.packets", "Q"),
-        _number("current.add_time", "Q"),
-        _number("current.use_time", "Q"),
+        *_lifetime("current"),
     )
     return learn(encode_reference, zero, fields)
 

@@ -8,16 +8,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from netlink.counters import ObservedCounters
 from netlink.errors import KernelError
-from netlink.model import (
-    ObservedPolicy,
-    ObservedSa,
-    Operation,
-    PolicyId,
-    SaId,
-    TcpConnection,
-)
-from netlink.tcp import ConnectionId, ObservedConnection
+from netlink.model import ObservedPolicy, ObservedSa, Operation, PolicyId, SaId
+from netlink.tcp import ConnectionId, ObservedConnection, TcpConnection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +45,9 @@ class Kernel(Protocol):
 
     async def dump_policies(self) -> list[ObservedPolicy]:
         """Return the SPD without the policies of sockets; raises as :meth:`dump_sas`."""
+
+    async def dump_counters(self) -> list[ObservedCounters]:
+        """Return where each SA of the SAD stands, anybody's; raises as :meth:`dump_sas`."""
 
     async def get_sa(self, sa_id: SaId) -> ObservedSa | None:
         """Return one SA, None if there is none. Raises KernelError, OutcomeUnknown."""

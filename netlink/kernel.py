@@ -10,7 +10,8 @@ import errno
 from collections.abc import Sequence
 from typing import Final, Self
 
-from netlink import decode
+from netlink import counters, decode
+from netlink.counters import ObservedCounters
 from netlink.errors import KernelError
 from netlink.interface import Counts
 from netlink.model import ObservedPolicy, ObservedSa, Operation, PolicyId, SaId
@@ -61,6 +62,10 @@ class KernelIpsec:
     async def dump_policies(self) -> list[ObservedPolicy]:
         """Return the SPD without the policies of sockets."""
         return await self._tables.read(XFRM_MSG_GETPOLICY, decode.policy)
+
+    async def dump_counters(self) -> list[ObservedCounters]:
+        """Return where each SA of the SAD stands."""
+        return await self._tables.read(XFRM_MSG_GETSA, counters.of_sa)
 
     async def get_sa(self, sa_id: SaId) -> ObservedSa | None:
         """Return one SA, None if there is none."""

@@ -53,16 +53,6 @@ def family_of(address: str) -> int:
     return AF_INET if len(packed_address(address)) == 4 else AF_INET6
 
 
-@dataclass(frozen=True, slots=True)
-class TcpConnection:
-    """Identity of a TCP connection on this node, whoever of the two opened it."""
-
-    local_address: str
-    local_port: int
-    peer_address: str
-    peer_port: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
     """A traffic selector (RFC 4301 4.4.1.1); protocol 0 and port mask 0 mean any.
@@ -199,12 +189,16 @@ class AddSa:
 
     With ``replay`` it goes on where an earlier one of the same keys stopped: the next packet has
     the number ``sent + 1``, and nothing numbered ``received`` or less is taken, received before
-    or not.
+    or not. ``current`` are the counters it begins with; its time limit counts from their
+    ``add_time``. With ``tell_counters`` the kernel tells of them at most once in a while, however
+    many packets pass (:mod:`netlink.counter_events`).
     """
 
     sa: SecurityAssociation
     keys: SaKeys = field(repr=False)
     replay: ReplayState | None = None
+    current: CurrentLifetime | None = None
+    tell_counters: bool = False
 
 
 @dataclass(frozen=True, slots=True)

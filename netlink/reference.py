@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from netlink.model import (
     AddPolicy,
     AddSa,
+    CurrentLifetime,
     DeletePolicy,
     DeleteSa,
     Encapsulation,
@@ -124,6 +125,7 @@ def _sa_message(
     integrity_key: bytes,
     encryption_key: bytes,
     replay: ReplayState | None = None,
+    more: Attributes = (),
 ) -> bytes:
     """Return NEWSA or UPDSA."""
     legacy = sa.replay_window if sa.replay_window <= LEGACY_REPLAY_WINDOW else 0
@@ -143,6 +145,7 @@ def _sa_message(
         *_encapsulation_attribute(sa.encapsulation),
         *_algorithm_attributes(sa, integrity_key, encryption_key),
         *_replay_attribute(sa.replay_window, replay),
+        *more,
     )
     return encode_message(head, fields, attributes)
 
@@ -200,6 +203,24 @@ def _replay_attribute(window: int, replay: ReplayState | None) -> Attributes:
     return ()
 
 
+def _lifetime_attribute(current: CurrentLifetime | None) -> Attributes:
+    """Return XFRMA_LTIME_VAL: the counters, and from when a time limit counts."""
+    if current is None:
+        return ()
+    lifetime = {
+        "bytes": current.bytes,
+        "packets": current.packets,
+        "add_time": current.add_time,
+        "use_time": current.use_time,
+    }
+    return (("XFRMA_LTIME_VAL", lifetime),)
+
+
+def _notice_attribute(*, tell_counters: bool) -> Attributes:
+    """Return XFRMA_REPLAY_THRESH: no number of packets is a reason for a notice, only time."""
+    return (("XFRMA_REPLAY_THRESH", 0),) if tell_counters else ()
+
+
 def _template_attribute(template: Template) -> tuple[str, object]:
     """Return XFRMA_TMPL; all algorithms are allowed, since reqid alone names the SA."""
     every = 0xFFFF_FFFF
@@ -253,7 +274,11 @@ def encode_reference(request: Request, sequence: int, port_id: int) -> bytes:
         case AddSa(sa=sa, keys=keys, replay=replay):
             integrity, encryption = keys.integrity.reveal(), keys.encryption.reveal()
             added = head(XFRM_MSG_NEWSA, exclusive)
-            return _sa_message(added, sa, integrity, encryption, replay)
+            more = (
+                *_lifetime_attribute(request.current),
+                *_notice_attribute(tell_counters=request.tell_counters),
+            )
+            return _sa_message(added, sa, integrity, encryption, replay, more)
         case ShortenSa(sa=sa):
             integrity = bytes(0 if sa.integrity is None else sa.integrity.key_bits // 8)
             encryption = bytes(sa.encryption.key_bits // 8)
@@ -264,14 +289,8 @@ def encode_reference(request: Request, sequence: int, port_id: int) -> bytes:
                 "saddr": packed_address(source),
                 "reqid": reqid,
             }
-            lifetime = {
-                "bytes": current.bytes,
-                "packets": current.packets,
-                "add_time": current.add_time,
-                "use_time": current.use_time,
-            }
-            attributes = (("XFRMA_LTIME_VAL", lifetime),)
-            return encode_message(head(XFRM_MSG_NEWAE, NLM_F_REPLACE), fields, attributes)
+            changed = head(XFRM_MSG_NEWAE, NLM_F_REPLACE)
+            return encode_message(changed, fields, _lifetime_attribute(current))
         case DeleteSa(id=sa_id):
             return encode_message(head(XFRM_MSG_DELSA), _sa_id_fields(sa_id))
         case GetSa(id=sa_id):

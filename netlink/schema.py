@@ -207,6 +207,7 @@ class XfrmMessage(Message):
         (uapi.XFRMA_POLICY, "XFRMA_POLICY", "policy"),
         (uapi.XFRMA_LTIME_VAL, "XFRMA_LTIME_VAL", "lifetime"),
         (uapi.XFRMA_REPLAY_VAL, "XFRMA_REPLAY_VAL", "replay"),
+        (uapi.XFRMA_REPLAY_THRESH, "XFRMA_REPLAY_THRESH", "uint32"),
         (uapi.XFRMA_SRCADDR, "XFRMA_SRCADDR", "cdata"),
         (uapi.XFRMA_LASTUSED, "XFRMA_LASTUSED", "uint64"),
         (uapi.XFRMA_POLICY_TYPE, "XFRMA_POLICY_TYPE", "policy_type"),

@@ -8,7 +8,17 @@ import enum
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from netlink.model import Overrun, TcpConnection
+from netlink.model import Overrun
+
+
+@dataclass(frozen=True, slots=True)
+class TcpConnection:
+    """Identity of a TCP connection on this node, whoever of the two opened it."""
+
+    local_address: str
+    local_port: int
+    peer_address: str
+    peer_port: int
 
 
 class TcpState(enum.IntEnum):

@@ -25,7 +25,7 @@ from netlink.model import (
 from netlink.reference import GetInfo, GetPolicy, GetSa, Request
 from netlink.transforms import Combined
 
-LARGEST_MESSAGE: Final = 1184  # a NEWSA with UDP ports, the largest bitmap, keys of 64 bytes
+LARGEST_MESSAGE: Final = 1232  # a NEWSA with all there is, the largest bitmap, keys of 64 bytes
 
 _Form: TypeAlias = tuple[object, ...]
 
@@ -126,8 +126,8 @@ def _add_sa(request: AddSa, buffer: bytearray, offset: int, sequence: int, port_
         raise ValueError("a key's length is not that of its algorithm")
     if (integrity and not any(integrity)) or (encryption and not any(encryption)):
         raise ValueError("a key of zeros: it was wiped before it was used")
-    replay = request.replay
-    form = (*_sa_form(AddSa, sa), replay is None)
+    replay, current = request.replay, request.current
+    form = (*_sa_form(AddSa, sa), replay is None, current is None, request.tell_counters)
     template = _templates.get(form)
     if template is None:
         template = _keep(form, forms.learn_add_sa(request, len(packed_address(sa.source))))
@@ -142,10 +142,15 @@ def _add_sa(request: AddSa, buffer: bytearray, offset: int, sequence: int, port_
     else:
         integrity_head, *rest = constants
         keys_tail = (integrity_head, integrity)
-    tail: tuple[int | bytes, ...] = (*keys_tail, *rest)
+    tail: tuple[int | bytes, ...] = keys_tail
     if replay is not None:
-        replay_head, bitmap = rest
-        tail = (*keys_tail, replay_head, replay.sent, replay.received, bitmap)
+        replay_head, *rest = rest
+        tail = (*tail, replay_head, replay.sent, replay.received)
+    if current is not None:
+        lifetime_head, *rest = rest
+        counts = current.bytes, current.packets, current.add_time, current.use_time
+        tail = (*tail, lifetime_head, *counts)
+    tail = (*tail, *rest)
     return _write_sa(sa, template, tail, buffer, offset, sequence, port_id)
 
 

@@ -14,10 +14,10 @@ from netlink.model import (
     SaId,
     SecurityAssociation,
     Selector,
-    TcpConnection,
     Template,
     family_of,
 )
+from netlink.tcp import TcpConnection
 from netlink.transforms import Combined, Encryption, Integrity
 from netlink.uapi import AF_INET
 from sad.core import nonces

@@ -38,10 +38,16 @@ def plan_install(
     ``keys`` are those of all its SAs, unless the outbound ones have ``outbound_keys``. Outbound
     sequence numbers begin behind ``outbound_start``.
     """
+    tell = layout.tell_counters
     operations: list[Operation] = [
-        AddSa(sa=named.sa, keys=keys)
+        AddSa(sa=named.sa, keys=keys, tell_counters=tell)
         if named.inbound
-        else AddSa(sa=named.sa, keys=outbound_keys or keys, replay=outbound_start)
+        else AddSa(
+            sa=named.sa,
+            keys=outbound_keys or keys,
+            replay=outbound_start,
+            tell_counters=tell,
+        )
         for named in sas_of(new, layout, lifetimes, now)
     ]
     operations += plan_policies(siblings, (*siblings, new), layout, lifetimes)

@@ -14,8 +14,8 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from netlink.interface import Connections
-from netlink.model import Policy, PolicyId, TcpConnection
-from netlink.tcp import ConnectionId, ObservedConnection
+from netlink.model import Policy, PolicyId
+from netlink.tcp import ConnectionId, ObservedConnection, TcpConnection
 from sad.core.reconcile import Findings
 from sad.core.table import AssociationTable
 from sad.mechanisms.plain import PlainMechanism

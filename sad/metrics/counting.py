@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from netlink.counters import ObservedCounters
 from netlink.errors import KernelError
 from netlink.interface import Counts, Kernel
 from netlink.model import ObservedPolicy, ObservedSa, Operation, PolicyId, SaId
@@ -34,6 +35,10 @@ class CountingKernel:
     async def dump_policies(self) -> list[ObservedPolicy]:
         """As the kernel's."""
         return await self._kernel.dump_policies()
+
+    async def dump_counters(self) -> list[ObservedCounters]:
+        """As the kernel's."""
+        return await self._kernel.dump_counters()
 
     async def get_sa(self, sa_id: SaId) -> ObservedSa | None:
         """As the kernel's."""

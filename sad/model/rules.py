@@ -32,7 +32,10 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How sets lie in the kernel (design section 7). A smaller policy priority wins."""
+    """How sets lie in the kernel (design section 7). A smaller policy priority wins.
+
+    ``tell_counters``: the kernel tells of their sequence numbers, for another node to go on from.
+    """
 
     owner: int
     replay_window: int = 128
@@ -40,6 +43,7 @@ class Layout:
     policy_priority: int = 2000
     block_clear_priority: int = 3_000_000_000
     block_endpoint_priority: int = 4_000_000_000
+    tell_counters: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
-from netlink.model import TcpConnection
+from netlink.tcp import TcpConnection
 from sad.mechanisms.tls import Tls
 from sad.model.association import Association, EndReason
 from tests.bench.contest import ratio_row

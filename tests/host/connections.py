@@ -11,13 +11,14 @@ import pytest
 
 from netlink import connection_events, decode, diag, uapi
 from netlink.connection_events import ConnectionEvents
-from netlink.model import Overrun, TcpConnection
+from netlink.model import Overrun
 from netlink.sockets import open_socket
 from netlink.tcp import (
     ConnectionEnded,
     ConnectionEvent,
     ConnectionId,
     ObservedConnection,
+    TcpConnection,
     TcpState,
 )
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp

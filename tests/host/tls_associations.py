@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from netlink.model import TcpConnection
+from netlink.tcp import TcpConnection
 from sip_hooks.client import CallError
 from tests.host.endings import BOUND_WITHIN, ENDED_WITHIN, Ended
 from tests.support.credential_maker import (

@@ -7,6 +7,7 @@ that the model knows the instant of every call.
 import time
 from collections.abc import Sequence
 
+from netlink.counters import ObservedCounters
 from netlink.errors import KernelError
 from netlink.events import EventStream
 from netlink.interface import Counts
@@ -60,6 +61,11 @@ class TurnedKernel:
         """Wait, then ask."""
         await self.turns.wait()
         return await self.kernel.dump_policies()
+
+    async def dump_counters(self) -> list[ObservedCounters]:
+        """Wait, then ask."""
+        await self.turns.wait()
+        return await self.kernel.dump_counters()
 
     async def get_sa(self, sa_id: SaId) -> ObservedSa | None:
         """Wait, then ask."""

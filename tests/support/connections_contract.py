@@ -14,12 +14,12 @@ import pytest
 
 from netlink.errors import KernelClosed
 from netlink.interface import Connections
-from netlink.model import TcpConnection
 from netlink.tcp import (
     ConnectionEnded,
     ConnectionEvent,
     ConnectionId,
     ObservedConnection,
+    TcpConnection,
     TcpState,
 )
 from tests.support.event_sink import EventSink

@@ -8,12 +8,12 @@ import itertools
 from collections.abc import Callable, Collection
 
 from netlink.errors import KernelClosed
-from netlink.model import TcpConnection
 from netlink.tcp import (
     ConnectionEnded,
     ConnectionEvent,
     ConnectionId,
     ObservedConnection,
+    TcpConnection,
     TcpState,
 )
 

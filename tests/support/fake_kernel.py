@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from netlink.counters import ObservedCounters
 from netlink.errors import KernelClosed, KernelError, OutcomeUnknown
 from netlink.interface import Counts
 from netlink.model import (
@@ -235,7 +236,7 @@ class FakeTables:
             sa,
             request.keys.integrity.reveal(),
             request.keys.encryption.reveal(),
-            CurrentLifetime(bytes=0, packets=0, add_time=int(now), use_time=0),
+            request.current or CurrentLifetime(bytes=0, packets=0, add_time=int(now), use_time=0),
             timer_at=now + _TIMER_SECONDS,
             replay=request.replay or ReplayState(),
         )
@@ -294,6 +295,14 @@ class FakeKernel:
         await self._turn()
         self.tables.tick()
         return [_observe_policy(stored) for stored in self.tables.policies.values()]
+
+    async def dump_counters(self) -> list[ObservedCounters]:
+        await self._turn()
+        self.tables.tick()
+        return [
+            ObservedCounters(id=i, replay=stored.replay, current=stored.current)
+            for i, stored in self.tables.sas.items()
+        ]
 
     async def get_sa(self, sa_id: SaId) -> ObservedSa | None:
         await self._turn()

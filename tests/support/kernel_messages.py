@@ -68,14 +68,16 @@ def sa_attributes(sa: ObservedSa) -> Attributes:
             "encap_dport": sa.encapsulation.destination_port,
         }
         attributes.append(("XFRMA_ENCAP", {"encap_type": uapi.UDP_ENCAP_ESPINUDP, **ports}))
+    return (*attributes, _replay_attribute(sa))
+
+
+def _replay_attribute(sa: ObservedSa) -> tuple[str, object]:
     numbers = {"oseq": REPLAY.sent, "seq": REPLAY.received}
     if sa.replay_window > 0xFF:
         words = -(-sa.replay_window // 32)
         esn = {"bmp_len": words, "replay_window": sa.replay_window, "bmp": bytes(4 * words)}
-        attributes.append(("XFRMA_REPLAY_ESN_VAL", esn | numbers))
-    else:
-        attributes.append(("XFRMA_REPLAY_VAL", {"bitmap": 5} | numbers))
-    return tuple(attributes)
+        return ("XFRMA_REPLAY_ESN_VAL", esn | numbers)
+    return ("XFRMA_REPLAY_VAL", {"bitmap": 5} | numbers)
 
 
 def policy_fields(policy: ObservedPolicy) -> Fields:
@@ -130,6 +132,30 @@ def sa_expiry(sa: ObservedSa, *, hard: bool) -> bytes:
     """EXPIRE, the attributes of which are none of our business."""
     fields = {**_prefixed("state", sa_fields(sa)), "hard": int(hard)}
     return encode_message(Head(uapi.XFRM_MSG_EXPIRE), fields)
+
+
+def counter_notice(sa: ObservedSa) -> bytes:
+    """NEWAE of a notice: identity, sequence numbers, counters, thresholds."""
+    fields: Fields = {
+        "sa_id_daddr": packed_address(sa.id.destination),
+        "sa_id_spi": sa.id.spi,
+        "sa_id_family": family_of(sa.id.destination),
+        "sa_id_proto": sa.id.protocol,
+        "saddr": packed_address(sa.source),
+        "reqid": sa.reqid,
+        "flags": 0x40,  # XFRM_AE_CE: time has passed
+    }
+    lifetime = {
+        "bytes": sa.current.bytes,
+        "packets": sa.current.packets,
+        "add_time": sa.current.add_time,
+        "use_time": sa.current.use_time,
+    }
+    return encode_message(
+        Head(uapi.XFRM_MSG_NEWAE),
+        fields,
+        (_replay_attribute(sa), ("XFRMA_LTIME_VAL", lifetime), ("XFRMA_REPLAY_THRESH", 0)),
+    )
 
 
 def policy_message(policy: ObservedPolicy, head: Head | None = None) -> bytes:

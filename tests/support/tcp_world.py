@@ -8,8 +8,7 @@ from typing import Final, Self
 
 from netlink.connection_events import ConnectionEvents
 from netlink.connections import KernelConnections
-from netlink.model import TcpConnection
-from netlink.tcp import ConnectionEvent
+from netlink.tcp import ConnectionEvent, TcpConnection
 from tests.support.daemon import PATIENCE
 from tests.support.namespaces import Namespace, connect
 

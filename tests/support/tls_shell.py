@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 from typing import Any
 
-from netlink.model import TcpConnection
+from netlink.tcp import TcpConnection
 from sad.model.association import Association
 from sad.model.requests import ConfirmRequest, ListFilter
 from tests.support.make import (

@@ -118,8 +118,16 @@ def keys_for(sa: SecurityAssociation, seed: int = 1) -> SaKeys:
     )
 
 
-def add_sa(sa: SecurityAssociation, replay: ReplayState | None = None) -> AddSa:
-    return AddSa(sa=sa, keys=keys_for(sa), replay=replay)
+def add_sa(
+    sa: SecurityAssociation,
+    replay: ReplayState | None = None,
+    current: CurrentLifetime | None = None,
+    *,
+    tell_counters: bool = False,
+) -> AddSa:
+    return AddSa(
+        sa=sa, keys=keys_for(sa), replay=replay, current=current, tell_counters=tell_counters
+    )
 
 
 def policy(
@@ -234,7 +242,13 @@ def additions(draw: st.DrawFn, version: int) -> AddSa:
 
     integrity = key(sa.integrity.key_bits if sa.integrity else 0)
     keys = SaKeys(integrity=integrity, encryption=key(sa.encryption.key_bits))
-    return AddSa(sa=sa, keys=keys, replay=draw(st.none() | replay_states()))
+    return AddSa(
+        sa=sa,
+        keys=keys,
+        replay=draw(st.none() | replay_states()),
+        current=draw(st.none() | lifetimes()),
+        tell_counters=draw(st.booleans()),
+    )
 
 
 def lifetimes() -> st.SearchStrategy[CurrentLifetime]:

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from netlink.model import TcpConnection
-from netlink.tcp import ConnectionId, ObservedConnection, TcpState
+from netlink.tcp import ConnectionId, ObservedConnection, TcpConnection, TcpState
 from sad.core import attaching
 from sad.core.attaching import Attachment
 from sad.core.table import AssociationTable

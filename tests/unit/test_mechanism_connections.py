@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from netlink.errors import KernelError, OutcomeUnknown
-from netlink.model import TcpConnection
+from netlink.tcp import TcpConnection
 from sad.core.desired import connections_ending
 from sad.model.association import Association, EndReason, Phase
 from sad.model.endpoint import Role

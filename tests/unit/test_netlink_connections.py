@@ -16,8 +16,8 @@ from netlink import diag, uapi
 from netlink.connections import CHUNK, KernelConnections
 from netlink.decode import Message
 from netlink.errors import KernelClosed, KernelError, OutcomeUnknown
-from netlink.model import TcpConnection, packed_address
-from netlink.tcp import ConnectionId, TcpState
+from netlink.model import packed_address
+from netlink.tcp import ConnectionId, TcpConnection, TcpState
 from tests.support.connections_contract import ConnectionsContract
 from tests.support.fake_connections import FakeConnections
 from tests.support.kernel_messages import error

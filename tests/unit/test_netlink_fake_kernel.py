@@ -15,6 +15,7 @@ from netlink.model import (
     SpdFlushed,
 )
 from tests.support.contract_world import names, spis
+from tests.support.counters_contract import CountersContract
 from tests.support.encapsulation_contract import EncapsulationContract
 from tests.support.event_sink import EventSink
 from tests.support.fake_kernel import FakeKernel, FakeTables
@@ -57,7 +58,7 @@ async def world() -> FakeWorld:
     return FakeWorld()
 
 
-class TestFakeKernel(KernelContract, EncapsulationContract):
+class TestFakeKernel(KernelContract, EncapsulationContract, CountersContract):
     """The promises of every kernel."""
 
 
