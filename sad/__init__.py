@@ -17,6 +17,7 @@ One way for data: socket, request model, pure decision, pure plan, journal, kern
 ``guard``          static packet-filter rules that keep clear text off protected ports
 ``config``         settings: file, environment, command line
 ``keys``           key files of ipsec-man: permissions, shape, lines
+``cluster``        more than one node: ownership, replication, takeover; by setting, with etcd
 ``app``            the composition root: the only module that knows every class
 ``app_metrics``    metrics, put together
 ``app_nat``        NAT traversal, put together

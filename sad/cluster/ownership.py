@@ -1,0 +1,396 @@
+"""Who owns an endpoint: one state machine, one transition table; time is an argument.
+
+What makes it safe is in etcd: a claim is a transaction that goes through only if the owner key is
+still the one that was seen, so of two claims one is lost. The epoch is the revision of the claim.
+Writes compare it, so a node that has lost an endpoint without knowing writes nothing.
+
+What makes it safe in the kernel is time, and only in mode ``automatic``: a lease is renewed, and
+its end at the owner counts from the *sending* of the last renewal that was answered, less a
+margin. etcd's own count began later, so the owner has stopped when another may begin.
+
+What was :class:`Seen` is always the answer to a question that was asked after the last claim was
+answered; a watch only tells when to ask again.
+
+A backup that was restored shows an owner of long ago. An epoch below one that was seen before is
+never followed: an owner claims anew, a standby waits for an owner or an operator.
+"""
+
+import dataclasses
+import enum
+import math
+from typing import Final, TypeAlias
+
+from sad.model.cluster import OwnershipMode, OwnershipState
+
+STANDBY = OwnershipState.STANDBY
+TAKING = OwnershipState.TAKING
+OWNER = OwnershipState.OWNER
+UNSURE = OwnershipState.UNSURE
+YIELDING = OwnershipState.YIELDING
+
+
+# --- events --------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What etcd holds of an endpoint.
+
+    ``owner`` is empty if it was released, ``epoch`` 0 if it never had one. ``held``: an owner's
+    lease lives. ``asked_by`` is the node that asks for it, empty without. ``address_here``: this
+    node has an address of the endpoint at this time.
+    """
+
+    owner: str = ""
+    epoch: int = 0
+    held: bool = False
+    asked_by: str = ""
+    address_here: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Renewed:
+    """etcd has answered a renewal of the lease that was sent at this BOOTTIME second."""
+
+    sent_at: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Silent:
+    """etcd does not answer."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TimePassed:
+    """Nothing happened but time."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TakeoverWanted:
+    """An operator wants the endpoint here; ``fenced``: he says that its owner is down."""
+
+    fenced: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TakeoverGivenUp:
+    """Who wanted the endpoint here waits no longer."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClaimWon:
+    """etcd took the claim; the owner key now has this revision."""
+
+    epoch: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClaimLost:
+    """etcd did not take it: the owner key was another than the one that was seen."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Installed:
+    """Its sets are in the kernel."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TakenOut:
+    """Its sets are out of the kernel."""
+
+
+Event: TypeAlias = (
+    Seen
+    | Renewed
+    | Silent
+    | TimePassed
+    | TakeoverWanted
+    | TakeoverGivenUp
+    | ClaimWon
+    | ClaimLost
+    | Installed
+    | TakenOut
+)
+
+
+# --- actions -------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Claim it, if the owner key still has revision ``expected`` (0: there is none).
+
+    ``keep_epoch``: it is this node's own epoch, and only the lease is put back. ``over_lease``: an
+    owner's lease may live (an operator says that the owner is down).
+    """
+
+    expected: int
+    keep_epoch: bool = False
+    over_lease: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Install:
+    """Put its sets into the kernel: those that were set aside, or those of etcd."""
+
+    set_aside: bool
+
+
+class Do(enum.Enum):
+    """Actions without data."""
+
+    TAKE_OUT = "block its traffic, then take its sets out of the kernel and set them aside"
+    RELEASE = "give the owner key back, after all writes"
+    ASK = "ask its owner for it"
+    ASK_NO_MORE = "take that back"
+    FORGET = "forget what was set aside: another has owned it since"
+
+
+Action: TypeAlias = Claim | Install | Do
+
+
+# --- the machine ---------------------------------------------------------------------------------
+
+#: state -> event -> the states that it may lead to; a missing entry is a defect of the caller.
+TRANSITIONS: Final[dict[OwnershipState, dict[type, frozenset[OwnershipState]]]] = {
+    STANDBY: {
+        Seen: frozenset({STANDBY, TAKING}),
+        Renewed: frozenset({STANDBY}),
+        Silent: frozenset({STANDBY}),
+        TimePassed: frozenset({STANDBY}),
+        TakeoverWanted: frozenset({STANDBY, TAKING}),
+        TakeoverGivenUp: frozenset({STANDBY}),
+    },
+    TAKING: {
+        Seen: frozenset({TAKING, YIELDING}),
+        Renewed: frozenset({TAKING}),
+        Silent: frozenset({TAKING}),
+        TimePassed: frozenset({TAKING, YIELDING}),
+        TakeoverWanted: frozenset({TAKING}),
+        TakeoverGivenUp: frozenset({TAKING}),
+        ClaimWon: frozenset({TAKING}),
+        ClaimLost: frozenset({STANDBY}),
+        Installed: frozenset({OWNER}),
+    },
+    OWNER: {
+        Seen: frozenset({OWNER, YIELDING}),
+        Renewed: frozenset({OWNER}),
+        Silent: frozenset({UNSURE}),
+        TimePassed: frozenset({OWNER, YIELDING}),
+        TakeoverWanted: frozenset({OWNER}),
+        TakeoverGivenUp: frozenset({OWNER}),
+        ClaimWon: frozenset({OWNER}),
+        ClaimLost: frozenset({OWNER}),
+    },
+    UNSURE: {
+        Seen: frozenset({UNSURE, YIELDING}),
+        Renewed: frozenset({OWNER}),
+        Silent: frozenset({UNSURE}),
+        TimePassed: frozenset({UNSURE, YIELDING}),
+        TakeoverWanted: frozenset({UNSURE}),
+        TakeoverGivenUp: frozenset({UNSURE}),
+        ClaimWon: frozenset({OWNER}),
+        ClaimLost: frozenset({UNSURE}),
+    },
+    YIELDING: {
+        Seen: frozenset({YIELDING}),
+        Renewed: frozenset({YIELDING}),
+        Silent: frozenset({YIELDING}),
+        TimePassed: frozenset({YIELDING}),
+        TakeoverWanted: frozenset({YIELDING}),
+        TakeoverGivenUp: frozenset({YIELDING}),
+        Installed: frozenset({YIELDING}),  # it began before the yielding, and goes out with it
+        ClaimWon: frozenset({YIELDING}),
+        ClaimLost: frozenset({YIELDING}),
+        TakenOut: frozenset({STANDBY}),
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Spans of the lease in seconds.
+
+    ``ttl`` is what etcd has granted, ``margin`` what the owner stops earlier: for the difference
+    of the two clocks' rates, and for the one commit to the kernel that blocks the traffic.
+    """
+
+    ttl: float
+    margin: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ownership:
+    """An endpoint at this node.
+
+    ``epoch`` is that of this node's last ownership, as long as nobody else has owned it since; 0:
+    none. ``highest`` is the highest epoch that was ever seen. ``renewed_at`` is the BOOTTIME
+    second at which the last answered renewal was sent. ``claimed``: etcd took the claim.
+    """
+
+    endpoint: str
+    node: str
+    mode: OwnershipMode
+    state: OwnershipState = STANDBY
+    epoch: int = 0
+    highest: int = 0
+    seen: Seen = Seen()
+    renewed_at: float = -math.inf
+    claimed: bool = False
+    wanted: bool = False
+    releasing: bool = False
+
+    @property
+    def leased(self) -> bool:
+        """Whether it is held by a lease."""
+        return self.mode is OwnershipMode.AUTOMATIC
+
+    def deadline_at(self, lease: Lease) -> float:
+        """Until when (BOOTTIME) its sets may be in this kernel, as far as is known now."""
+        return self.renewed_at + lease.ttl - lease.margin if self.leased else math.inf
+
+    def may_serve(self, lease: Lease, now: float) -> bool:
+        """Whether new sets may be installed on it at this instant."""
+        return self.state in (OWNER, UNSURE) and now < self.deadline_at(lease)
+
+    def may_restore(self, lease: Lease, now: float) -> bool:
+        """Whether sets that are taken over may be installed at this instant."""
+        return self.state is TAKING and self.claimed and now < self.deadline_at(lease)
+
+
+class IllegalEvent(Exception):
+    """The table has no entry: this event cannot happen in this state."""
+
+
+Step: TypeAlias = tuple[Ownership, tuple[Action, ...]]
+
+
+def step(ownership: Ownership, event: Event, lease: Lease, now: float) -> Step:
+    """Return what an event makes of an ownership, and what is to be done, in this order."""
+    try:
+        allowed = TRANSITIONS[ownership.state][type(event)]
+    except KeyError:
+        raise IllegalEvent(f"{type(event).__name__} while {ownership.state}") from None
+    after, actions = _step(ownership, event, lease, now)
+    assert after.state in allowed, (ownership.state, event, after.state)
+    return after, actions
+
+
+def _step(o: Ownership, event: Event, lease: Lease, now: float) -> Step:
+    match event:
+        case Seen():
+            return _see(o, event)
+        case Renewed(sent_at):
+            renewed = dataclasses.replace(o, renewed_at=max(o.renewed_at, sent_at))
+            state = OWNER if o.state is UNSURE else o.state
+            return dataclasses.replace(renewed, state=state), ()
+        case Silent():
+            return dataclasses.replace(o, state=UNSURE if o.state is OWNER else o.state), ()
+        case TimePassed():
+            holds = o.state in (OWNER, UNSURE) or (o.state is TAKING and o.claimed)
+            return _yield(o) if holds and now >= o.deadline_at(lease) else (o, ())
+        case TakeoverWanted(fenced):
+            return _want(o, fenced=fenced)
+        case TakeoverGivenUp():
+            actions = (Do.ASK_NO_MORE,) if o.wanted and o.state is STANDBY else ()
+            return dataclasses.replace(o, wanted=False), actions
+        case ClaimWon(epoch):
+            return _win(o, epoch)
+        case ClaimLost():
+            state = STANDBY if o.state is TAKING else o.state
+            return dataclasses.replace(o, state=state), ()
+        case Installed():
+            if o.state is YIELDING:
+                return o, ()
+            return dataclasses.replace(o, state=OWNER, wanted=False), ()
+        case TakenOut():
+            actions = (Do.RELEASE,) if o.releasing else ()
+            forget = () if _nobody_since(o) else (Do.FORGET,)
+            epoch = o.epoch if _nobody_since(o) else 0
+            after = dataclasses.replace(
+                o, state=STANDBY, claimed=False, releasing=False, epoch=epoch
+            )
+            return after, (*actions, *forget)
+
+
+def _see(o: Ownership, seen: Seen) -> Step:
+    went_back = seen.epoch < o.highest
+    o = dataclasses.replace(o, seen=seen)
+    if not went_back:
+        o = dataclasses.replace(o, highest=seen.epoch)
+    if o.state in (OWNER, UNSURE) or (o.state is TAKING and o.claimed):
+        if went_back:
+            # Of a time before our claim: what was written since is lost, but we are the owner.
+            return o, (Claim(expected=seen.epoch, over_lease=True),)
+        if seen.epoch != o.epoch or (o.leased and not seen.held):
+            return _yield(o)
+        if seen.asked_by not in ("", o.node) and o.state is not TAKING:
+            return _yield(o, releasing=True)
+        return o, ()
+    if o.state is not STANDBY:
+        return o, ()
+    if went_back:
+        if seen.owner in ("", o.node):
+            return o, ()  # of whom nobody knows whether another has owned it since
+        o = dataclasses.replace(o, highest=seen.epoch)  # an owner that claimed anew
+    forget: tuple[Action, ...] = ()
+    if o.epoch and seen.epoch != o.epoch:
+        o, forget = dataclasses.replace(o, epoch=0), (Do.FORGET,)
+    if not _may_begin(o):
+        return o, forget
+    return dataclasses.replace(o, state=TAKING), (*forget, _claim(o))
+
+
+def _may_begin(o: Ownership) -> bool:
+    """Whether a standby claims without being told to, or now that its owner has let go."""
+    seen = o.seen
+    if seen.asked_by not in ("", o.node):
+        return False  # it is given to whoever asked
+    if o.wanted and seen.epoch and not seen.owner:
+        return True
+    match o.mode:
+        case OwnershipMode.FIXED:
+            return not seen.epoch or seen.owner in ("", o.node)
+        case OwnershipMode.AUTOMATIC:
+            return not seen.held
+        case OwnershipMode.MANUAL:
+            # Its own of before a restart; of a new cluster, what has its address here.
+            return seen.owner == o.node if seen.epoch else seen.address_here
+
+
+def _claim(o: Ownership, *, over_lease: bool = False) -> Claim:
+    return Claim(
+        expected=o.seen.epoch,
+        keep_epoch=o.seen.epoch != 0 and _nobody_since(o),
+        over_lease=over_lease,
+    )
+
+
+def _nobody_since(o: Ownership) -> bool:
+    return o.seen.epoch == o.epoch and o.seen.owner == o.node
+
+
+def _want(o: Ownership, *, fenced: bool) -> Step:
+    if o.state is not STANDBY:
+        return dataclasses.replace(o, wanted=True), ()
+    o = dataclasses.replace(o, wanted=True)
+    others = o.seen.epoch != 0 and o.seen.owner not in ("", o.node)
+    lives = o.seen.held if o.leased else others
+    if lives and not fenced:
+        return o, (Do.ASK,)
+    return dataclasses.replace(o, state=TAKING), (_claim(o, over_lease=fenced),)
+
+
+def _win(o: Ownership, epoch: int) -> Step:
+    if o.state is YIELDING:
+        return o, ()  # the time of the lease was over before the answer came
+    kept = epoch == o.epoch
+    seen = dataclasses.replace(o.seen, owner=o.node, epoch=epoch, held=o.leased)
+    won = dataclasses.replace(o, epoch=epoch, highest=epoch, claimed=True, seen=seen)
+    if o.state is TAKING:
+        return won, (Install(set_aside=kept),)
+    return dataclasses.replace(won, state=OWNER), ()
+
+
+def _yield(o: Ownership, *, releasing: bool = False) -> Step:
+    return dataclasses.replace(o, state=YIELDING, releasing=releasing), (Do.TAKE_OUT,)
