@@ -275,11 +275,33 @@ def _new(
             maximum=limits.max_temporary_sets_per_address,
             hint="raise limits.max_temporary_sets_per_address",
         )
+    return draft(
+        request.endpoint,
+        request.private_identity,
+        request.public_identities,
+        connection,
+        around,
+        randbelow,
+    )
+
+
+def draft(
+    endpoint: str,
+    private_identity: str,
+    public_identities: tuple[str, ...],
+    connection: TlsConnection,
+    around: Circumstances,
+    randbelow: RandBelow,
+) -> Association:
+    """Return a new temporary association in phase INSTALLING, over as soon as it began.
+
+    How long it may last, and what was offered for it, is its maker's to say. It has no SAs.
+    """
     return Association(
         id=f"{randbelow(1 << 48):012x}",
-        endpoint=request.endpoint,
-        private_identity=request.private_identity,
-        public_identities=request.public_identities,
+        endpoint=endpoint,
+        private_identity=private_identity,
+        public_identities=public_identities,
         mechanism=TLS,
         state=AssociationState.TEMPORARY,
         phase=Phase.INSTALLING,

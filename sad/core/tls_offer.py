@@ -3,13 +3,15 @@
 The counterpart of :mod:`sad.core.offer`; :mod:`sad.core.attaching` binds it.
 """
 
+import dataclasses
+
 from sad.core.agreement import Choice
 from sad.core.allocation import RandBelow
-from sad.core.attaching import TLS
+from sad.core.attaching import TLS, draft
 from sad.core.decision import Circumstances
 from sad.core.table import AssociationTable
 from sad.model.agreement import OfferRecord
-from sad.model.association import Association, AssociationState, Phase, RegistrationKey
+from sad.model.association import Association, AssociationState, RegistrationKey
 from sad.model.endpoint import Endpoint, Role
 from sad.model.requests import Flow, OfferRequest
 from sad.model.tls_connection import TlsConnection
@@ -49,27 +51,24 @@ def decide(
 ) -> Association:
     """Return the association to make, in phase INSTALLING; it lives for reg-await-auth."""
     flow = request.flow
-    return Association(
-        id=f"{randbelow(1 << 48):012x}",
-        endpoint=endpoint.name,
-        private_identity=request.private_identity,
-        public_identities=request.public_identities,
-        mechanism=TLS,
-        state=AssociationState.TEMPORARY,
-        phase=Phase.INSTALLING,
-        reqid_in=0,
-        reqid_out=(),
-        created_at=around.realtime,
-        confirmed_at=0.0,
+    awaited = TlsConnection(
+        role=Role.EDGE,
+        local_address=flow.local_address,
+        local_port=endpoint.tls_port or 0,
+        peer_address=flow.peer_address,
+        peer_port=0,
+    )
+    waiting = draft(
+        endpoint.name,
+        request.private_identity,
+        request.public_identities,
+        awaited,
+        around,
+        randbelow,
+    )
+    return dataclasses.replace(
+        waiting,
         deadline_at=around.now + around.lifetimes.reg_await_auth,
-        policies_until=around.now,
-        tls=TlsConnection(
-            role=Role.EDGE,
-            local_address=flow.local_address,
-            local_port=endpoint.tls_port or 0,
-            peer_address=flow.peer_address,
-            peer_port=0,
-        ),
         offer=OfferRecord(
             offer_key=key,
             offered_on=None,
