@@ -76,7 +76,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """One answer of a watch: what was written and deleted, in order; maybe nothing."""
+    """One answer of a watch, of one revision or several: what was written, what deleted."""
 
     header: Header
     written: tuple[KeyValue, ...] = ()

@@ -30,7 +30,9 @@ class RecordsUnusable(Exception):
         self.passing = passing
 
 
-def find_sealing_key(environment: Mapping[str, str]) -> Secret | None:
+def find_sealing_key(
+    environment: Mapping[str, str], credential: str = CREDENTIAL
+) -> Secret | None:
     """Return the credential's key, None if there is no such credential.
 
     Raises RecordsUnusable for a file that others may read or that holds no key.
@@ -38,7 +40,7 @@ def find_sealing_key(environment: Mapping[str, str]) -> Secret | None:
     directory = environment.get("CREDENTIALS_DIRECTORY")
     if not directory:
         return None
-    path = Path(directory) / CREDENTIAL
+    path = Path(directory) / credential
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
