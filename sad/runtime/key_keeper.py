@@ -292,6 +292,24 @@ class KeyKeeper:
                     retry_after_milliseconds=RETRY_REPLACED_MILLISECONDS, reason=_ENDING
                 ) from error
 
+    async def makes_way(self, association: Association) -> bool:
+        """End what nobody has shown keys for, so that its key set serves at another address.
+
+        Anybody can name an identity in clear, so a pair that was only offered must not keep the
+        peer out for reg-await-auth; one that has let a packet in was proven by its ICV (RFC 4303
+        3.4.4) and stays.
+        """
+        if association.state is not AssociationState.TEMPORARY:
+            return False
+        try:
+            counters = await self._shared.mechanisms[MECHANISM].counters(association)
+        except Lost:
+            counters = ()  # nothing stands that could have let one in
+        if any(c.packets for c in counters if c.inbound):
+            return False
+        ended = await self._endings.end(association.id, EndReason.REPLACED)
+        return ended is not None or self._shared.table.get(association.id) is None
+
     def next_use(self, name: str, at_least: int = 0) -> int:
         """Return the leaps of outbound sequence numbers that no SA of this set has had."""
         try:

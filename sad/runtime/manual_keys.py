@@ -178,6 +178,8 @@ class ManualKeys:
                     return await self._keeper.take_up(association)
                 return association
             if association.path.peer_address != key_set.peer_address:
+                if await self._keeper.makes_way(association):
+                    break
                 # Anybody can name an identity in clear: nobody loses SAs for that.
                 raise MechanismUnavailable(
                     mechanism=MECHANISM,

@@ -128,19 +128,40 @@ async def test_a_peer_that_has_agreed_is_rotated_too() -> None:
     assert shell.live()["new"].deadline_at == BOOTTIME + 3630
 
 
+def roaming(given: KeySet) -> KeySet:
+    """A set of a peer that is known by its identity alone."""
+    return dataclasses.replace(
+        given,
+        local_address="",
+        peer_address="",
+        identity="alice@example.org",
+        names_identity=True,
+        activation=Activation.AGREEMENT,
+    )
+
+
+async def test_who_only_names_an_identity_keeps_its_peer_out_no_longer() -> None:
+    """R3329-2.4-man-a: SAs that nobody showed keys for make way, those that were used do not."""
+    shell = ManShell(roaming(key_set()))
+    await shell.read()
+    liar, peer = (make.clear_flow(peer_address=f"10.10.0.{n}") for n in (66, 7))
+
+    await shell.keys.offer(USER, offer_request(flow=liar), CHOICE, PEERING)
+    offered = await shell.keys.offer(USER, offer_request(flow=peer), CHOICE, PEERING)
+    assert offered.association.path.peer_address == "10.10.0.7"
+    assert {i.destination for i in shell.tables.sas} == {"10.10.0.1", "10.10.0.7"}
+    assert shell.reasons() == [EndReason.REPLACED]
+    assert shell.sent_from(8193) == LEAP  # no number twice under one key
+
+    (inbound,) = (s for i, s in shell.tables.sas.items() if i.destination == "10.10.0.1")
+    inbound.current = dataclasses.replace(inbound.current, packets=1)
+    with pytest.raises(MechanismUnavailable, match="in use at another address"):
+        await shell.keys.offer(USER, offer_request(flow=liar), CHOICE, PEERING)
+    assert shell.states() == {"old": TEMPORARY}
+
+
 async def test_a_peer_that_is_known_by_its_identity_agrees_from_anywhere() -> None:
     """R3329-2.4-man-a: peer identity or address; who holds the SAs does not lose them."""
-
-    def roaming(given: KeySet) -> KeySet:
-        return dataclasses.replace(
-            given,
-            local_address="",
-            peer_address="",
-            identity="alice@example.org",
-            names_identity=True,
-            activation=Activation.AGREEMENT,
-        )
-
     old, new = roaming(key_set()), roaming(successor(not_before=NOW + 10))
     shell = ManShell(old, new)
     await shell.read()
@@ -150,14 +171,14 @@ async def test_a_peer_that_is_known_by_its_identity_agrees_from_anywhere() -> No
     assert offered.association.path.peer_address == "10.10.0.7"
     again = await shell.keys.offer(USER, offer_request(flow=here), CHOICE, PEERING)
     assert again.association.id == offered.association.id
-    with pytest.raises(MechanismUnavailable, match="in use at another address"):
-        await shell.keys.offer(USER, offer_request(flow=there), CHOICE, PEERING)
     with pytest.raises(BadParameter):
         own = make.clear_flow(peer_address="127.0.0.1")
         await shell.keys.offer(USER, offer_request(flow=own), CHOICE, PEERING)
 
     # What the kernel loses is made again, and its successor follows it there.
     await shell.service.confirm(USER, grant_of(offered.association.id, 3600))
+    with pytest.raises(MechanismUnavailable, match="in use at another address"):
+        await shell.keys.offer(USER, offer_request(flow=there), CHOICE, PEERING)
     shell.tables.sas.clear()
     await shell.reconciler.reconcile("test")
     assert shell.live()["old"].id == offered.association.id
