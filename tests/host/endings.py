@@ -8,10 +8,9 @@ import time
 from sip_hooks.client import Client, Unreachable
 from tests.support.daemon import ASSOCIATIONS, PATIENCE, Daemon, wait_until
 
-#: How many times slower than a machine with nothing else to do this one is allowed to be: a
-#: setting, else how many want each of its processors.
-BUSY = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-SLOWNESS = float(os.environ.get("SAD_TEST_SLOWNESS") or BUSY)
+#: How many times slower than a machine with nothing else to do this one may be: ``make test`` is to
+#: find a connection whose end nobody heard of, not a busy machine. 1 holds it to the design's times.
+SLOWNESS = float(os.environ.get("SAD_TEST_SLOWNESS", "20"))
 #: Design 9: what a first request may wait for its association, and how soon an end is told. The
 #: kernel's part is below a millisecond, the rest is this machine's other work.
 BOUND_WITHIN, ENDED_WITHIN = 0.050 * SLOWNESS, 0.100 * SLOWNESS

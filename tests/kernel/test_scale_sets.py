@@ -9,7 +9,7 @@ from tests.support import scale
 STALE, EXPIRING, HANGING = 1500, 1500, 200
 FOREIGN_SAS = 1000
 #: A guest has one processor for the daemon, the test and the kernel, and others on the machine.
-SLOWNESS = "8" if os.environ.get("SAD_LANE") == "uml" else "1"
+SLOWNESS = "20" if os.environ.get("SAD_LANE") == "uml" else "1"
 #: The longest that anybody may wait while they expire, in seconds.
 LONGEST_WAIT = 0.1 * float(os.environ.get("SAD_TEST_SLOWNESS", SLOWNESS))
 

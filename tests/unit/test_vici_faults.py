@@ -17,7 +17,7 @@ from sad.vici.errors import BadMessage, Unavailable, ViciError
 from tests.ike.fake_charon import FakeCharon
 from tests.support.api import until
 
-SOON = 0.2
+SOON = 0.5
 PATIENCE = Patience(connect=SOON, command=SOON)
 
 
