@@ -8,8 +8,8 @@ import time
 from sip_hooks.client import Client, Unreachable
 from tests.support.daemon import ASSOCIATIONS, PATIENCE, Daemon, wait_until
 
-#: How many times slower than a machine with nothing else to do this one may be: ``make test`` is to
-#: find a connection whose end nobody heard of, not a busy machine. 1 holds it to the design's times.
+#: How many times slower than a machine with nothing else to do this one may be: ``make test`` is
+#: to find an end that nobody heard of, not a busy machine. 1 holds it to the design's times.
 SLOWNESS = float(os.environ.get("SAD_TEST_SLOWNESS", "20"))
 #: Design 9: what a first request may wait for its association, and how soon an end is told. The
 #: kernel's part is below a millisecond, the rest is this machine's other work.
