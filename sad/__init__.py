@@ -14,6 +14,7 @@ One way for data: socket, request model, pure decision, pure plan, journal, kern
 ``ctl``            ``sadctl``, which imports nothing of the above
 ``metrics``        metrics for Prometheus
 ``manual``         manual pages and completions, made of all of the above
+``usage``          how the programs answer a wrong command line
 ``guard``          static packet-filter rules that keep clear text off protected ports
 ``config``         settings: file, environment, command line
 ``keys``           key files of ipsec-man: permissions, shape, lines

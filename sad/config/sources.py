@@ -29,6 +29,7 @@ from sad.config.locate import Path as KeyPath
 from sad.config.locate import key_lines, nearest_line
 from sad.config.problems import ConfigurationError, Problem
 from sad.config.settings import Settings
+from sad.usage import Parser
 
 DEFAULT_PATH: Final = "/etc/sad/sad.toml"
 PATH_VARIABLE: Final = "SAD_CONFIG"
@@ -116,7 +117,7 @@ def read_sources(argv: Sequence[str]) -> Sources:
 
 
 def _build_parser() -> tuple[argparse.ArgumentParser, CliSettingsSource[argparse.ArgumentParser]]:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sad",
         description="Security association daemon of a SIP edge node.",
         epilog=f"Each setting is also an environment variable ({_PREFIX}LOG_LEVEL, "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sad import __version__
 from sad.ctl import arguments, key_arguments
 from sad.ctl.failures import Exit
+from sad.usage import Parser
 
 if TYPE_CHECKING:
     from sad.ctl.session import Session
@@ -260,7 +261,7 @@ def _add_common(parser: ArgumentParser, *, is_verb: bool) -> None:
 
 def build_parser() -> ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = ArgumentParser(
+    parser = Parser(
         prog=_PROGRAM,
         description="Look at and control sad, the security association daemon.",
         epilog=_EPILOG,

@@ -12,11 +12,12 @@ from sad.guard.backends import (
     choose_backend,
     remove,
 )
+from sad.usage import Parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sad-guard",
         description="Keep clear text off the protected ports of sad's endpoints.",
         allow_abbrev=False,
