@@ -20,6 +20,7 @@
 ``planning``       a change of associations -> kernel operations in a safe order
 ``nonces``         how many packets and rebuilds aes-gcm and aes-gmac may have
 ``rebuilding``     how lost SAs are made again: no sequence number twice
+``restoring``      how sets go on at another node: beyond whatever it had not told
 ``key_judgement``  are key sets of ipsec-man good, each and together?
 ``key_material``   the keys that were given -> those of each SA
 ``reconcile``      what should be against what the kernel holds -> findings

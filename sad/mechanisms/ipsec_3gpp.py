@@ -16,6 +16,7 @@ from sad.core.table import AssociationTable
 from sad.mechanisms.xfrm import XfrmMechanism
 from sad.model.algorithms import AlgorithmPair, derive_keys
 from sad.model.association import Association
+from sad.model.cluster import CounterSnapshot
 from sad.model.endpoint import Endpoint
 from sad.model.key_record import KeyRecord
 from sad.model.requests import InstallRequest, Keys, OfferRequest
@@ -61,6 +62,20 @@ class Ipsec3gpp(XfrmMechanism):
         assert request.integrity_key is not None  # checked when it was decided
         keys = derive_keys(_pair_of(new), request.integrity_key, request.cipher_key)
         await self.add(siblings, new, keys)
+
+    async def restore(
+        self,
+        siblings: Sequence[Association],
+        new: Association,
+        record: KeyRecord,
+        counters: CounterSnapshot,
+    ) -> None:
+        """Add SA1 to SA4 as they go on from another node, and the policies, all or nothing.
+
+        Raises as :meth:`add`.
+        """
+        keys = derive_keys(_pair_of(new), record.integrity_key, record.cipher_key)
+        await self.add_going_on(siblings, new, keys, counters)
 
     async def rebuild(self, association: Association, record: KeyRecord) -> tuple[str, ...]:
         """Add what is missing of SA1 to SA4; return its names. Raises Lost."""

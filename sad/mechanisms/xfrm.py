@@ -33,11 +33,13 @@ from netlink.model import (
 from sad.core.desired import NamedSa, connections_ending, policies_of, sas_of
 from sad.core.planning import plan_install, plan_policies, plan_remove, undo_of
 from sad.core.reconcile import Comparison, Findings, Instant
+from sad.core.restoring import plan_restore
 from sad.core.table import AssociationTable
 from sad.mechanisms.examination import examine
 from sad.mechanisms.rebuild import add_missing
 from sad.mechanisms.refusals import refusal_of, typed_refusals
 from sad.model.association import Association, EndReason, RegistrationKey
+from sad.model.cluster import CounterSnapshot
 from sad.model.errors import KernelRefused, LeftBehind, Lost
 from sad.model.rules import Layout, Lifetimes
 from sad.model.views import SaCounters
@@ -86,18 +88,47 @@ class XfrmMechanism:
 
         Raises KernelRefused after taking back what had succeeded, LeftBehind if that failed.
         """
-        now = self._boottime()
         operations = plan_install(
             siblings,
             new,
             keys,
             self._layout,
             self._lifetimes,
-            now,
+            self._boottime(),
             outbound_keys=outbound_keys,
             outbound_start=outbound_start,
         )
-        named = sas_of(new, self._layout, self._lifetimes, now)
+        await self._put(siblings, new, operations, (keys, outbound_keys or keys))
+
+    async def add_going_on(
+        self,
+        siblings: Sequence[Association],
+        new: Association,
+        keys: SaKeys,
+        counters: CounterSnapshot,
+    ) -> None:
+        """As :meth:`add`, for a set that goes on from where it stood at another node."""
+        operations = plan_restore(
+            siblings,
+            new,
+            counters,
+            keys,
+            self._layout,
+            self._lifetimes,
+            self._boottime(),
+            self._realtime(),
+        )
+        await self._put(siblings, new, operations, (keys,))
+
+    async def _put(
+        self,
+        siblings: Sequence[Association],
+        new: Association,
+        operations: Sequence[Operation],
+        keys: Sequence[SaKeys],
+    ) -> None:
+        """Commit all of it or nothing, and wipe the keys."""
+        named = sas_of(new, self._layout, self._lifetimes, self._boottime())
         try:
             with typed_refusals("the whole set"):
                 outcomes = await self._kernel.commit(operations)
@@ -105,7 +136,7 @@ class XfrmMechanism:
             await self._take_back(siblings, new, operations, None, refusal)
             raise
         finally:
-            for used in (keys, outbound_keys or keys):
+            for used in keys:
                 used.integrity.wipe()
                 used.encryption.wipe()
         for operation, outcome in zip(operations, outcomes, strict=True):
@@ -302,7 +333,12 @@ class XfrmMechanism:
     ) -> tuple[str, ...]:
         """Add what is missing of the SAs as ``plan`` says; return its names. Raises Lost."""
         named = sas_of(association, self._layout, self._lifetimes, self._boottime())
-        return await add_missing(self._kernel, named, association, plan)
+        tell = self._layout.tell_counters
+
+        def planned(missing: Sequence[NamedSa]) -> tuple[AddSa, ...]:
+            return tuple(dataclasses.replace(o, tell_counters=tell) for o in plan(missing))
+
+        return await add_missing(self._kernel, named, association, planned)
 
     async def mend(self, findings: Findings) -> tuple[int, int]:
         """Commit removals and repairs; return how many of each changed something.

@@ -14,6 +14,8 @@
 ``background``     what goes on although its caller has left
 ``reconciler``     kernel against journal: at start, on notice, on a schedule, on demand
 ``rebuilds``       what the kernel has lost made again from sealed records, by setting
+``counters``       where sequence numbers of sets stand, for another node to go on from
+``restoring``      sets from another node put into force here, a whole endpoint in one go
 ``reloading``      how changed settings are taken over
 ``deadlines``      one heap and one timer
 ``timer``          a timerfd on CLOCK_BOOTTIME

@@ -7,12 +7,14 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeAlias
 
 from sad.core.rebuilding import first_record
 from sad.model.association import Association, EndReason, Phase
 from sad.model.errors import KernelRefused, LeftBehind
 from sad.model.journal import Forget, Put
+from sad.model.key_record import KeyRecord
 from sad.model.requests import Keys
 from sad.model.views import WatchKind
 from sad.runtime.endings import Endings
@@ -21,6 +23,9 @@ from sad.runtime.state import Shared
 from sad.runtime.story import Step
 
 log = logging.getLogger(__name__)
+
+#: The other sets of a registration that are in the kernel, oldest first.
+Siblings: TypeAlias = tuple[Association, ...]
 
 
 def wipe_keys(request: Keys) -> None:
@@ -69,6 +74,15 @@ class Installs:
 
     @contextlib.asynccontextmanager
     async def _reserved(self, new: Association, request: Keys) -> AsyncIterator[None]:
+        """As :meth:`_taken`; the keys of the request are wiped in any case."""
+        try:
+            async with self._taken(new):
+                yield
+        finally:
+            wipe_keys(request)
+
+    @contextlib.asynccontextmanager
+    async def _taken(self, new: Association) -> AsyncIterator[None]:
         """Its SPIs and ports are taken inside, and free again if that fails."""
         shared = self._shared
         shared.table.put(new)
@@ -81,16 +95,40 @@ class Installs:
                 # because the journal cannot be written, the next start removes what it means.
                 await shared.record_tolerant(Forget(new.id))
             raise
-        finally:
-            wipe_keys(request)
 
     def _announced(self, installed: Association) -> Association:
         self._shared.deadlines.set(installed.id, installed.deadline_at)
         self._shared.tell(WatchKind.ADDED, Step.INSTALLED, installed)
         return installed
 
+    async def restore(
+        self, new: Association, record: KeyRecord, put: Callable[[Siblings], Awaitable[None]]
+    ) -> Association:
+        """Put into force what goes on from another node, by ``put``; return it installed.
+
+        ``record`` is what it is rebuilt from here, wiped by the caller. Raises as
+        :meth:`install`, and whatever ``put`` raises.
+        """
+        async with self._taken(new), self._shared.lock(new.registration):
+            return await self._journalled(new, record, put)
+
     async def _put_into_force(
         self, mechanism: MechanismDriver, new: Association, request: Keys
+    ) -> Association:
+        """As :meth:`_journalled`, for keys that come with a request."""
+        record = None
+        if new.ipsec_3gpp is not None and request.integrity_key is not None:
+            # Who keys by hand has the keys as long as they hold.
+            record = first_record(new, request.integrity_key, request.cipher_key)
+        return await self._journalled(
+            new, record, lambda siblings: mechanism.install(siblings, new, request)
+        )
+
+    async def _journalled(
+        self,
+        new: Association,
+        record: KeyRecord | None,
+        put: Callable[[Siblings], Awaitable[None]],
     ) -> Association:
         """Journal, mechanism, journal; the caller holds the lock and takes ``new`` back.
 
@@ -98,19 +136,15 @@ class Installs:
         free, and the reconciler takes it away.
         """
         shared = self._shared
+        mechanism = shared.mechanisms[new.mechanism]
         begun = shared.clock.boottime()
         await self._endings.finish_removals(new.registration)
-        if (
-            shared.records is not None
-            and new.ipsec_3gpp is not None  # who keys by hand has the keys as long as they hold
-            and request.integrity_key is not None
-        ):
-            keys = request.integrity_key, request.cipher_key
-            await shared.records.put(new, first_record(new, *keys))
+        if shared.records is not None and record is not None:
+            await shared.records.put(new, record)
         await shared.journal.record([Put(new)])
         siblings = shared.settled(new.registration)
         try:
-            await mechanism.install(siblings, new, request)
+            await put(siblings)
         except LeftBehind as error:
             await self._leave_to_reconciler(new)
             raise error.refusal from error

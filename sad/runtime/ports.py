@@ -13,6 +13,7 @@ from sad.core.nat import UserAgentEnd
 from sad.core.reconcile import Findings
 from sad.core.table import AssociationTable
 from sad.model.association import Association, EndReason, RegistrationKey
+from sad.model.cluster import CounterSnapshot
 from sad.model.credential import CredentialView, HandedOut
 from sad.model.endpoint import Endpoint
 from sad.model.journal import JournalWrite
@@ -172,6 +173,15 @@ class SetMechanism(MechanismDriver, Protocol):
         ``leaving`` are sets whose place it takes, ``came_back``: it may share the client port of
         an old set of its registration.
         """
+
+    async def restore(
+        self,
+        siblings: Sequence[Association],
+        new: Association,
+        record: KeyRecord,
+        counters: CounterSnapshot,
+    ) -> None:
+        """Put a set into force as it goes on from another node; raises as :meth:`install`."""
 
     def install_of(
         self, request: OfferRequest, choice: Choice, endpoint: Endpoint, end: UserAgentEnd

@@ -25,6 +25,7 @@ class Step(enum.Enum):
     NAT_FOLLOWED = "5e0f6c1b9a7d4c21b0f4a2d98c3e7715"
     RETIRING = "d7d04291b5b9427abf64cd1749f28dff"
     REBUILT = "930d25c8f0544d479a2499366e968885"
+    TAKEN_OVER = "c2b7a0f4d86b4d3fa1c0f0a0d4f1b9e5"
     ENDED = "72519a16e3c44cb699efcd3f1943407e"
 
     @property
@@ -83,6 +84,9 @@ def _words(step: Step, association: Association, seconds: int) -> str:
             return f"retiring, {seconds} s left"
         case Step.REBUILT:
             return "rebuilt: somebody had deleted SAs of it"
+        case Step.TAKEN_OVER:
+            peer = association.path.peer_address
+            return f"taken over on {association.endpoint} for {peer}, {seconds} s left"
         case Step.ENDED:
             return f"ended: {association.end_reason}"
 
