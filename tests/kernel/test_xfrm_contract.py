@@ -5,6 +5,7 @@ import time
 import pytest
 
 from netlink.model import KernelEvent
+from tests.support.counters_contract import CountersContract
 from tests.support.encapsulation_contract import EncapsulationContract
 from tests.support.kernel_contract import KernelContract
 from tests.support.xfrm_world import XfrmWorld
@@ -32,5 +33,5 @@ def world(xfrm: XfrmWorld) -> RealWorld:
     return RealWorld(xfrm)
 
 
-class TestRealKernel(KernelContract, EncapsulationContract):
+class TestRealKernel(KernelContract, EncapsulationContract, CountersContract):
     """The promises of every kernel."""
