@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from netlink import decode
 from netlink.errors import KernelError, OutcomeUnknown
@@ -13,18 +13,23 @@ T = TypeVar("T")
 
 Decoder: TypeAlias = Callable[[decode.Buffer, int, int], T]
 
+_NO_REPLY: Final = OutcomeUnknown("the kernel acknowledged a question without a reply")
+
 
 class Submission:
-    """One caller's requests; its future holds the outcomes, or the decoded reply."""
+    """One caller's requests; its future holds an outcome for each.
 
-    __slots__ = ("decoder", "future", "outcomes", "reply", "requests", "sent")
+    Of operations, that is an error or None; of questions (with a ``decoder``) an exception or the
+    decoded reply.
+    """
+
+    __slots__ = ("decoder", "future", "outcomes", "requests", "sent")
 
     def __init__(self, requests: Sequence[Request], decoder: Decoder[Any] | None) -> None:
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
         self.requests = requests
-        self.outcomes: list[KernelError | None] = [None] * len(requests)
         self.decoder = decoder
-        self.reply: Any = OutcomeUnknown("the kernel acknowledged a question without a reply")
+        self.outcomes: list[Any] = [None if decoder is None else _NO_REPLY] * len(requests)
         self.sent = 0
 
     def fail(self, error: Exception) -> None:
@@ -34,16 +39,8 @@ class Submission:
 
     def finish(self) -> None:
         """Give the caller what has come, once everything was sent and answered for."""
-        if self.sent < len(self.requests) or self.future.done():
-            return
-        if self.decoder is None:
+        if self.sent == len(self.requests) and not self.future.done():
             self.future.set_result(tuple(self.outcomes))
-        elif self.outcomes[0] is not None:
-            self.future.set_exception(self.outcomes[0])
-        elif isinstance(self.reply, Exception):
-            self.future.set_exception(self.reply)
-        else:
-            self.future.set_result(self.reply)
 
 
 class Part:
@@ -114,14 +111,15 @@ class Answers:
             if owner is None:
                 continue
             submission = owner.submission
+            index = owner.begin + message.sequence - owner.first
             if number:
-                index = owner.begin + message.sequence - owner.first
                 submission.outcomes[index] = KernelError(number, words)
             elif submission.decoder is not None:
                 try:
-                    submission.reply = submission.decoder(buffer, message.start, message.end)
+                    reply = submission.decoder(buffer, message.start, message.end)
                 except decode.MalformedMessage as error:
-                    submission.reply = error
+                    reply = error
+                submission.outcomes[index] = reply
 
     def _owner(self, sequence: int) -> Part | None:
         # Most chunks have no error and never need this table.

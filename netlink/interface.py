@@ -52,6 +52,9 @@ class Kernel(Protocol):
     async def get_sa(self, sa_id: SaId) -> ObservedSa | None:
         """Return one SA, None if there is none. Raises KernelError, OutcomeUnknown."""
 
+    async def get_sas(self, sa_ids: Sequence[SaId]) -> tuple[ObservedSa | None, ...]:
+        """Return one answer for each, as :meth:`get_sa`, by one question to the kernel."""
+
     async def get_policy(self, policy_id: PolicyId) -> ObservedPolicy | None:
         """Return one policy, None if there is none. Raises KernelError, OutcomeUnknown."""
 

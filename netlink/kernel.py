@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from netlink import counters, decode
 from netlink.counters import ObservedCounters
-from netlink.errors import KernelError
+from netlink.errors import KernelError, OutcomeUnknown
 from netlink.interface import Counts
 from netlink.model import ObservedPolicy, ObservedSa, Operation, PolicyId, SaId
 from netlink.reference import GetInfo, GetPolicy, GetSa
@@ -25,6 +25,7 @@ from netlink.uapi import (
     XFRM_MSG_GETSADINFO,
     XFRM_MSG_GETSPDINFO,
 )
+from netlink.walk import MalformedMessage
 
 _ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT})
 
@@ -69,12 +70,13 @@ class KernelIpsec:
 
     async def get_sa(self, sa_id: SaId) -> ObservedSa | None:
         """Return one SA, None if there is none."""
-        try:
-            return await self._requests.ask(GetSa(sa_id), decode.sa)
-        except KernelError as error:
-            if error.errno in _ABSENT:
-                return None
-            raise
+        (found,) = await self.get_sas((sa_id,))
+        return found
+
+    async def get_sas(self, sa_ids: Sequence[SaId]) -> tuple[ObservedSa | None, ...]:
+        """Return SAs by one send; None for each that there is not."""
+        replies = await self._requests.ask_all([GetSa(i) for i in sa_ids], decode.sa)
+        return tuple([_present(reply) for reply in replies])
 
     async def get_policy(self, policy_id: PolicyId) -> ObservedPolicy | None:
         """Return one policy, None if there is none."""
@@ -97,3 +99,14 @@ class KernelIpsec:
         """Close both sockets."""
         self._requests.close()
         self._tables.close()
+
+
+def _present(
+    reply: ObservedSa | KernelError | OutcomeUnknown | MalformedMessage | None,
+) -> ObservedSa | None:
+    """Return what was observed; raise what came in its place, unless that says it is absent."""
+    if not isinstance(reply, Exception):
+        return reply
+    if isinstance(reply, KernelError) and reply.errno in _ABSENT:
+        return None
+    raise reply

@@ -72,18 +72,28 @@ class RequestSocket:
             return ()
         if len(requests) * LARGEST_MESSAGE > self._chunk_bytes:
             check(requests)  # it may take several sends, and none may go before an error is found
-        outcomes: Outcomes = await self._enqueue(Submission(requests, None))
-        return outcomes
+        return await self._enqueue(Submission(requests, None))
 
     async def ask(self, request: Request, decoder: Decoder[T]) -> T:
         """Return the decoded reply to one GET request.
 
         Raises KernelError, OutcomeUnknown, MalformedMessage.
         """
+        (reply,) = await self.ask_all((request,), decoder)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def ask_all(
+        self, requests: Sequence[Request], decoder: Decoder[T]
+    ) -> tuple[T | KernelError | OutcomeUnknown | decode.MalformedMessage, ...]:
+        """Return the decoded reply to each of some GET requests, or what came in its place.
+
+        Raises OutcomeUnknown.
+        """
         if self._closed:
             raise KernelClosed
-        reply: T = await self._enqueue(Submission((request,), decoder))
-        return reply
+        return await self._enqueue(Submission(requests, decoder))
 
     def close(self) -> None:
         """Close the socket; what was not yet sent fails with KernelClosed."""
@@ -92,7 +102,7 @@ class RequestSocket:
         while self._pending:
             self._pending.popleft().fail(KernelClosed())
 
-    def _enqueue(self, submission: Submission) -> asyncio.Future[Any]:
+    def _enqueue(self, submission: Submission) -> asyncio.Future[tuple[Any, ...]]:
         self._pending.append(submission)
         self._schedule()
         return submission.future

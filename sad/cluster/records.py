@@ -10,6 +10,7 @@ import struct
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from netlink.secret import Secret
 from sad.model.association import Association
@@ -57,7 +58,7 @@ def record_of(association: Association, node: str, at: Instant) -> AssociationRe
     ahead = at.realtime - at.boottime
     granted = association.granted_until
     return AssociationRecord(
-        association=dataclasses.replace(
+        association=structs.replace(
             association, deadline_at=0.0, policies_until=0.0, granted_until=None
         ),
         expires_at=association.deadline_at + ahead,
@@ -71,7 +72,7 @@ def association_of(record: AssociationRecord, lifetimes: Lifetimes, at: Instant)
     """Return the association as this node has it; its policies are to be written now."""
     ahead = at.realtime - at.boottime
     granted = record.granted_until
-    return dataclasses.replace(
+    return structs.replace(
         record.association,
         deadline_at=record.expires_at - ahead,
         policies_until=at.boottime + lifetimes.policies,

@@ -5,6 +5,7 @@ endpoint and become typed refusals.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -41,7 +42,7 @@ LONGEST_NAME: Final = 64  # of a mechanism that nobody knows, in a refusal
 # What is kept of each temporary set until it is confirmed. The longest list that was ever seen
 # has 700 characters; without this bound temporary sets could cost hundreds of megabytes.
 _OFFERED: Final = ParseLimits(size=4096)
-_KEPT: Final = ParseLimits(size=65_536)  # our own text, with its white space
+_KEPT: Final = ParseLimits(size=65_536)  # what was taken once, its rows put into one
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,7 @@ def choose(
         mechanism=selection.choice.mechanism.name.lower(),
         parameters=selection.choice.parameters,
         refusals=refusals,
-        text=render_header(offers),
+        text=", ".join(rows),
     )
 
 
@@ -157,19 +158,31 @@ def server_policy(
     Whether withdrawn algorithms and extensions may stand in the list was decided with the
     settings.
     """
-    usable = tuple(p for p in endpoint.algorithms if "/".join(p) not in missing)
+    usable = endpoint.algorithms
+    if missing:
+        usable = tuple(p for p in usable if "/".join(p) not in missing)
     if not usable:
         raise AlgorithmUnavailable(
             algorithm=", ".join("/".join(p) for p in endpoint.algorithms),
             reason=f"this kernel lacks every algorithm of endpoint {endpoint.name}",
             hint="load their kernel modules and restart sad",
         )
+    return _policy_of(usable, endpoint.accept_reserved_spi, endpoint.accept_sip_port, nat)
+
+
+@functools.lru_cache(maxsize=256)  # an endpoint has a handful, and asks for one at each call
+def _policy_of(
+    usable: tuple[tuple[str, str], ...],
+    accept_reserved_spi: bool,  # noqa: FBT001 - positional, as a cache wants its key
+    accept_sip_port: bool,  # noqa: FBT001 - as above
+    nat: bool,  # noqa: FBT001 - as above
+) -> ServerPolicy:
     return ServerPolicy(
         algorithms=usable,
         accept_withdrawn=any(not WITHDRAWN.isdisjoint(pair) for pair in usable),
         accept_extensions=any(not EXTENSIONS.isdisjoint(pair) for pair in usable),
-        accept_reserved_spi=endpoint.accept_reserved_spi,
-        accept_sip_port=endpoint.accept_sip_port,
+        accept_reserved_spi=accept_reserved_spi,
+        accept_sip_port=accept_sip_port,
         nat=nat,
     )
 
@@ -207,6 +220,8 @@ def check_verify(security_server: str, verify: Sequence[str]) -> None:
 
 
 def _check_list(name: HeaderName, kept: str, rows: Sequence[str], security_server: str) -> None:
+    if ", ".join(rows) == kept:
+        return  # the same text, as nearly every peer sends it, means the same
     received = _read(name, rows)
     expected = parse_header(kept, _KEPT)
     if received:

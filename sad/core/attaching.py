@@ -15,6 +15,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Final
 
+from msgspec import structs
+
 from netlink.tcp import ObservedConnection
 from sad.core.agreement import check_mirrored
 from sad.core.allocation import RandBelow
@@ -139,7 +141,7 @@ def decide(
         before = _again(bound, request)
         # What was said once is not taken back by a request that does not say it.
         assert before.tls is not None
-        connection = dataclasses.replace(
+        connection = structs.replace(
             connection,
             identity=connection.identity or before.tls.identity,
             credential=before.tls.credential or connection.credential,
@@ -204,7 +206,7 @@ def _again(bound: Association, request: AttachRequest) -> Association:
         check_mirrored(bound.offer, request.security_verify, request.security_client)
     if same:
         return bound
-    return dataclasses.replace(
+    return structs.replace(
         bound,
         private_identity=request.private_identity,
         public_identities=request.public_identities,

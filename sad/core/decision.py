@@ -5,6 +5,8 @@ import math
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 
+from msgspec import structs
+
 from sad.core.allocation import RandBelow, choose_client_port, choose_reqid, choose_spi
 from sad.core.occupancy import check_against_table
 from sad.core.table import AssociationTable
@@ -85,7 +87,7 @@ def decide_install(
     until = min(a.policies_until for a in (draft, *siblings))
     # In the order of their making, whatever the wall clock does: a start reads it from here.
     created = max(draft.created_at, *(math.nextafter(a.created_at, math.inf) for a in siblings), 0)
-    draft = dataclasses.replace(draft, policies_until=until, created_at=created)
+    draft = structs.replace(draft, policies_until=until, created_at=created)
     if sum(a.id not in leaving for a in siblings) >= around.limits.max_sets_per_registration:
         # TS 33.203 7.1 note 13: six SAs per direction; each set has two.
         raise LimitExceeded(
@@ -193,4 +195,4 @@ def _with_reqids(
     taken |= {reqid_in}
     to_client = choose_reqid(layout.reqid_range, table, taken, randbelow)
     to_server = choose_reqid(layout.reqid_range, table, taken | {to_client}, randbelow)
-    return dataclasses.replace(draft, reqid_in=reqid_in, reqid_out=(to_client, to_server))
+    return structs.replace(draft, reqid_in=reqid_in, reqid_out=(to_client, to_server))

@@ -155,43 +155,39 @@ def policies_of(
     """
     policies: dict[PolicyId, Policy] = {}
     for association in sorted(sets, key=_outbound_rank):
-        s = association.xfrm
-        # A pair's policies have no limit: keys may last for years, and whose SAs are gone with a
-        # dead daemon is blocked, not let pass in clear.
-        hard = 0 if isinstance(s, SaPairParameters) else math.ceil(lifetimes.policies)
-        outer, mode = association.sa_peer_address, _mode(association)
-        for peer_index, peer_port in enumerate(s.peer_ports):
-            # A pair has one outbound SA for all ports of the peer.
-            reqid_out = association.reqid_out[min(peer_index, len(association.reqid_out) - 1)]
-            block = _block_toward(s.local_address, s.peer_address, peer_port, layout, hard)
-            policies[block.id] = block
-            for own_port in s.local_ports:
-                inbound = _allow(
-                    Direction.IN,
-                    (s.peer_address, peer_port),
-                    (s.local_address, own_port),
-                    Template(
-                        source=outer,
-                        destination=s.local_address,
-                        reqid=association.reqid_in,
-                        mode=mode,
-                    ),
-                    layout,
-                    hard,
-                )
-                policies.setdefault(inbound.id, inbound)
-                outbound = _allow(
-                    Direction.OUT,
-                    (s.local_address, own_port),
-                    (s.peer_address, peer_port),
-                    Template(
-                        source=s.local_address, destination=outer, reqid=reqid_out, mode=mode
-                    ),
-                    layout,
-                    hard,
-                )
-                policies.setdefault(outbound.id, outbound)
+        for policy in policies_of_set(association, layout, lifetimes):
+            policies.setdefault(policy.id, policy)
     return policies
+
+
+def settle_policies(sets: Sequence[Association]) -> list[tuple[object, ...]]:
+    """Return all that :func:`policies_of` looks at: what has the same has the same policies."""
+    return [
+        (a.ipsec_3gpp, a.ipsec_man, a.reqid_in, a.reqid_out)
+        for a in sorted(sets, key=_outbound_rank)
+    ]
+
+
+def policies_of_set(
+    association: Association, layout: Layout, lifetimes: Lifetimes
+) -> Iterator[Policy]:
+    """Yield the policies of a set that is alone in its registration; none twice."""
+    s = association.xfrm
+    # A pair's policies have no limit: keys may last for years, and whose SAs are gone with a
+    # dead daemon is blocked, not let pass in clear.
+    hard = 0 if isinstance(s, SaPairParameters) else math.ceil(lifetimes.policies)
+    local, peer = s.local_address, s.peer_address
+    outer, mode = association.sa_peer_address, _mode(association)
+    inward = Template(source=outer, destination=local, reqid=association.reqid_in, mode=mode)
+    for peer_index, peer_port in enumerate(s.peer_ports):
+        # A pair has one outbound SA for all ports of the peer.
+        reqid_out = association.reqid_out[min(peer_index, len(association.reqid_out) - 1)]
+        outward = Template(source=local, destination=outer, reqid=reqid_out, mode=mode)
+        yield _block_toward(local, peer, peer_port, layout, hard)
+        for own_port in s.local_ports:
+            ours, theirs = (local, own_port), (peer, peer_port)
+            yield _allow(Direction.IN, theirs, ours, inward, layout, hard)
+            yield _allow(Direction.OUT, ours, theirs, outward, layout, hard)
 
 
 _OUTBOUND_RANK = {

@@ -4,9 +4,10 @@ Rule 1: every change of ``Association.state`` and of its deadline is made here, 
 :func:`step`, from :data:`TRANSITIONS`. A missing entry is the refusal.
 """
 
-import dataclasses
 import enum
 from typing import Final
+
+from msgspec import structs
 
 from sad.model.association import Association, AssociationState, EndReason
 from sad.model.rules import Lifetimes
@@ -94,7 +95,7 @@ def confirm(
     granted = now + expires_seconds + lifetimes.registration_margin
     if not (first and (association.ipsec_ike or association.tls)):
         granted = max(association.deadline_at, granted)
-    return dataclasses.replace(
+    return structs.replace(
         association,
         state=_next(association, Event.CONFIRMED),
         confirmed_at=realtime if first else association.confirmed_at,
@@ -104,7 +105,7 @@ def confirm(
 
 def come_up(association: Association, *, deadline_at: float) -> Association:
     """Its CHILD_SA is up: it is in force, as yet without a registration (RFC 3329 2.5)."""
-    return dataclasses.replace(
+    return structs.replace(
         association, state=_next(association, Event.CONFIRMED), deadline_at=deadline_at
     )
 
@@ -113,7 +114,7 @@ def attach(
     association: Association, connection: TlsConnection, *, deadline_at: float
 ) -> Association:
     """A request came over this connection; without a registration it may live longer by that."""
-    return dataclasses.replace(
+    return structs.replace(
         association,
         state=_next(association, Event.ATTACHED),
         tls=connection,
@@ -131,7 +132,7 @@ def prove(
     Its SAs end with the key's validity or the registration, whichever comes first (RFC 3329 2.5).
     """
     first = association.state is TEMPORARY
-    return dataclasses.replace(
+    return structs.replace(
         association,
         state=_next(association, Event.CONFIRMED),
         confirmed_at=realtime if first else association.confirmed_at,
@@ -162,7 +163,7 @@ def confirm_keyed(
 
 def follow_key(association: Association, deadline_at: float) -> Association:
     """The validity of its key moved on the ledger's clock: the wall clock was set, or the file."""
-    return dataclasses.replace(association, deadline_at=deadline_at)
+    return structs.replace(association, deadline_at=deadline_at)
 
 
 def expiry_reason(association: Association) -> EndReason:
@@ -176,12 +177,12 @@ def expiry_reason(association: Association) -> EndReason:
 
 def first_request(association: Association) -> Association:
     """The first SIP request on the association was seen (design section 6)."""
-    return dataclasses.replace(association, state=_next(association, Event.FIRST_REQUEST))
+    return structs.replace(association, state=_next(association, Event.FIRST_REQUEST))
 
 
 def supersede(association: Association, lifetimes: Lifetimes, *, now: float) -> Association:
     """A newer set came into use: at most 64*T1 are left (T24-P-9)."""
-    return dataclasses.replace(
+    return structs.replace(
         association,
         state=_next(association, Event.SUPERSEDED),
         deadline_at=min(association.deadline_at, now + lifetimes.retiring),
@@ -193,7 +194,7 @@ def release(association: Association, linger_seconds: float, *, now: float) -> A
 
     Why it will have ended is known from here on, whatever ends it at last.
     """
-    return dataclasses.replace(
+    return structs.replace(
         association,
         state=_next(association, Event.RELEASED),
         deadline_at=min(association.deadline_at, now + linger_seconds),
@@ -209,7 +210,7 @@ def take_up(
     As after a first offer, it is to confirm in time; nothing of its last registration counts.
     """
     deadline = min(key_end, now + lifetimes.reg_await_auth)
-    return dataclasses.replace(
+    return structs.replace(
         association,
         state=_next(association, Event.TAKEN_UP),
         confirmed_at=0.0,
@@ -221,6 +222,4 @@ def take_up(
 
 def end(association: Association, reason: EndReason) -> Association:
     """It is over."""
-    return dataclasses.replace(
-        association, state=_next(association, Event.ENDED), end_reason=reason
-    )
+    return structs.replace(association, state=_next(association, Event.ENDED), end_reason=reason)

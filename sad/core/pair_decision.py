@@ -1,8 +1,9 @@
 """From a key set to the association of its pair of SAs, or the refusal."""
 
-import dataclasses
 import math
 from typing import Final
+
+from msgspec import structs
 
 from sad.core.allocation import RandBelow, choose_reqid
 from sad.core.decision import Circumstances
@@ -68,9 +69,7 @@ def decide_pair(
         else choose_reqid(around.layout.reqid_range, table, frozenset(), randbelow)
     )
     reqid_out = choose_reqid(around.layout.reqid_range, table, frozenset({reqid_in}), randbelow)
-    return dataclasses.replace(
-        draft, created_at=created, reqid_in=reqid_in, reqid_out=(reqid_out,)
-    )
+    return structs.replace(draft, created_at=created, reqid_in=reqid_in, reqid_out=(reqid_out,))
 
 
 def pair_of(key_set: KeySet) -> SaPairParameters:

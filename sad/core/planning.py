@@ -17,7 +17,13 @@ from netlink.model import (
     SaKeys,
     UpdatePolicy,
 )
-from sad.core.desired import NamedSa, policies_of, sas_of
+from sad.core.desired import (
+    NamedSa,
+    policies_of,
+    policies_of_set,
+    sas_of,
+    settle_policies,
+)
 from sad.model.association import Association
 from sad.model.rules import Layout, Lifetimes
 
@@ -66,6 +72,10 @@ def plan_policies(
     lifetimes: Lifetimes,
 ) -> list[Operation]:
     """Return the policy operations between two states of a registration: add, update, delete."""
+    if not before and len(after) == 1:
+        return [AddPolicy(p) for p in policies_of_set(after[0], layout, lifetimes)]
+    if settle_policies(before) == settle_policies(after):
+        return []
     was = policies_of(before, layout, lifetimes)
     becomes = policies_of(after, layout, lifetimes)
     operations: list[Operation] = [AddPolicy(p) for i, p in becomes.items() if i not in was]

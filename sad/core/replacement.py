@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from sad.core import lifecycle
 from sad.core.table import AssociationTable
 from sad.model.association import Association, AssociationState, Phase
@@ -47,9 +49,9 @@ def confirm(
         association, request.expires_seconds, lifetimes, now=now, realtime=realtime
     )
     if request.public_identities is not None:
-        confirmed = dataclasses.replace(confirmed, public_identities=request.public_identities)
+        confirmed = structs.replace(confirmed, public_identities=request.public_identities)
     if request.note is not None:
-        confirmed = dataclasses.replace(confirmed, note=request.note)
+        confirmed = structs.replace(confirmed, note=request.note)
     offer = association.offer
     if offer is None:
         # T33-O-a variant 2: a TLS connection that nothing was offered for. The phone has left its
@@ -59,7 +61,7 @@ def confirm(
             association=confirmed,
             elsewhere=_elsewhere(association, table, anywhere=True) if left else (),
         )
-    confirmed = dataclasses.replace(confirmed, offer=None)  # its challenge is answered
+    confirmed = structs.replace(confirmed, offer=None)  # its challenge is answered
     older = _older(association, table.of_registration(association.registration))
     if offer.offered_on is not None:
         replaced = tuple(a for a in older if a.id != offer.offered_on)

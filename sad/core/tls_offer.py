@@ -3,7 +3,7 @@
 The counterpart of :mod:`sad.core.offer`; :mod:`sad.core.attaching` binds it.
 """
 
-import dataclasses
+from msgspec import structs
 
 from sad.core.agreement import Choice
 from sad.core.allocation import RandBelow
@@ -66,7 +66,7 @@ def decide(
         around,
         randbelow,
     )
-    return dataclasses.replace(
+    return structs.replace(
         waiting,
         deadline_at=around.now + around.lifetimes.reg_await_auth,
         offer=OfferRecord(

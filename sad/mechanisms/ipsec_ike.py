@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+from msgspec import structs
+
 from netlink.errors import KernelError, OutcomeUnknown
 from netlink.interface import Kernel
 from netlink.model import Policy, PolicyId, SaId
@@ -168,7 +170,7 @@ class IpsecIke(PlainMechanism):
         self, endpoint: Endpoint, peer: IkePeer, association_id: str, where: IkeChild
     ) -> IkeChild:
         """Return a child with the names that it goes under."""
-        return dataclasses.replace(
+        return structs.replace(
             where,
             connection=ike.connection_name(self._owner, endpoint.name, peer, where.peer_address),
             child=ike.child_name(self._owner, association_id),

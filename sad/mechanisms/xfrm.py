@@ -217,10 +217,10 @@ class XfrmMechanism:
         log.debug("%s: %d operations", what, len(operations))
 
     async def _observe(self, named: Sequence[NamedSa]) -> list[ObservedSa]:
+        with typed_refusals("the SAs of an association"):
+            found = await self._kernel.get_sas([n.sa.id for n in named])
         observed = []
-        for n in named:
-            with typed_refusals(n.name):
-                sa = await self._kernel.get_sa(n.sa.id)
+        for n, sa in zip(named, found, strict=True):
             if sa is None or sa.selector.owner != self._layout.owner or sa.reqid != n.sa.reqid:
                 raise Lost(n.name)
             observed.append(sa)

@@ -48,6 +48,14 @@ class CountingKernel:
             self._count(error.name)
             raise
 
+    async def get_sas(self, sa_ids: Sequence[SaId]) -> tuple[ObservedSa | None, ...]:
+        """As the kernel's."""
+        try:
+            return await self._kernel.get_sas(sa_ids)
+        except KernelError as error:
+            self._count(error.name)
+            raise
+
     async def get_policy(self, policy_id: PolicyId) -> ObservedPolicy | None:
         """As the kernel's."""
         try:

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transaction:
+
+class Transaction(Struct, frozen=True, kw_only=True, gc=False):
     """What made a REGISTER one of a kind: Call-ID, CSeq number, branch of the topmost Via."""
 
     call_id: str
@@ -26,8 +27,7 @@ class Refusal:
     rule: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfferRecord:
+class OfferRecord(Struct, frozen=True, kw_only=True, gc=False):
     """What must be remembered between the 401 and the REGISTER that answers it.
 
     ``offer_key`` tells a repeated Offer from a new one. ``offered_on`` is the set that protected

@@ -1,8 +1,9 @@
 """One agreement in force or in the making, and the registration that owns it."""
 
 import enum
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from sad.model.agreement import OfferRecord
 from sad.model.endpoint import Role
@@ -51,8 +52,7 @@ class Phase(enum.StrEnum):
 XFRM_MECHANISMS: Final = frozenset({"ipsec-3gpp", "ipsec-man"})
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrationKey:
+class RegistrationKey(Struct, frozen=True, gc=False):
     """Identity of a registration: port_ps, port_us and both addresses stay while it lives."""
 
     mechanism: str
@@ -64,8 +64,7 @@ class RegistrationKey:
     peer_server_port: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Association:
+class Association(Struct, frozen=True, kw_only=True, gc=False):
     """An association as journalled and published. Holds no keys.
 
     Of ``ipsec_3gpp``, ``ipsec_man``, ``tls`` and ``ipsec_ike`` exactly one is set, that of its

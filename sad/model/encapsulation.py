@@ -1,14 +1,14 @@
 """ESP in UDP through a NAT: the parameters of ``mod=UDP-enc-tun`` (TS 33.203 Annex M)."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 #: The port of UDP-encapsulated ESP (RFC 3948 2.1, T33-M-b); a NAT may show another.
 ENCAPSULATION_PORT: Final = 4500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UdpEncapsulation:
+class UdpEncapsulation(Struct, frozen=True, kw_only=True, gc=False):
     """Where the tunnel runs: the outer header. Inside are the addresses of the SA set.
 
     ``peer_address`` is that of the NAT, as the REGISTER showed it, and ``peer_port`` the port of

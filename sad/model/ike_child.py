@@ -1,12 +1,11 @@
 """The CHILD_SA that an association of mechanism ``ipsec-ike`` lives in."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sad.model.endpoint import Role
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IkeChild:
+class IkeChild(Struct, frozen=True, kw_only=True, gc=False):
     """A CHILD_SA of an IKE daemon, by the names that it goes under there.
 
     Its selectors are exactly these addresses and ports. Its SAs are the IKE daemon's: they are

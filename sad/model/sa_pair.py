@@ -1,7 +1,8 @@
 """The parameters of one manually keyed pair of SAs (``ipsec-man``)."""
 
 import enum
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sad.model.endpoint import Role
 
@@ -15,8 +16,7 @@ class Activation(enum.StrEnum):
     """When the peer has agreed on ``ipsec-man``, by ``Offer``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SaPairParameters:
+class SaPairParameters(Struct, frozen=True, kw_only=True, gc=False):
     """One SA each way between two nodes, for all pairs of the listed ports (RFC 3329 2.4).
 
     ``spi_in`` is the SPI of packets to this node. Algorithms are RFC 3329 names. ``key_set`` is

@@ -1,13 +1,12 @@
 """The parameters of one ipsec-3gpp SA set by the names of TS 33.203 section 7.1."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sad.model.encapsulation import UdpEncapsulation
 from sad.model.endpoint import Role
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SaSetParameters:
+class SaSetParameters(Struct, frozen=True, kw_only=True, gc=False):
     """Two pairs of SAs between a user agent (u) and a P-CSCF (p).
 
     ``spi_uc`` is the SPI of packets to ``port_uc``, and so on. Algorithms are RFC 3329 names.

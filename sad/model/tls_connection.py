@@ -1,12 +1,11 @@
 """The TCP connection that an association of mechanism ``tls`` is bound to."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sad.model.endpoint import Role
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsConnection:
+class TlsConnection(Struct, frozen=True, kw_only=True, gc=False):
     """A connection by 4-tuple and socket cookie (RFC 3329 2.5: it is the association's life).
 
     ``cookie`` is None until the first request over it was seen; until then the peer's port is not

@@ -5,8 +5,9 @@ older ones retire or end) is one :class:`~sad.core.replacement.Succession` and o
 a daemon that dies in the middle goes on with all of it.
 """
 
-import dataclasses
 from collections.abc import Sequence
+
+from msgspec import structs
 
 from sad.core.replacement import Succession
 from sad.model.association import Association, EndReason, Phase
@@ -145,7 +146,7 @@ class Changes:
         if not lifetimes.outlasts(after.deadline_at, after.policies_until):
             return after
         until = self._shared.clock.boottime() + lifetimes.policies
-        return dataclasses.replace(after, policies_until=until)
+        return structs.replace(after, policies_until=until)
 
 
 class _LostOne(Exception):
@@ -158,7 +159,7 @@ class _LostOne(Exception):
 
 
 def _removing(association: Association) -> Association:
-    return dataclasses.replace(association, phase=Phase.REMOVING, end_reason=EndReason.REPLACED)
+    return structs.replace(association, phase=Phase.REMOVING, end_reason=EndReason.REPLACED)
 
 
 def lost_refusal(association: Association, what: str) -> KernelRefused:

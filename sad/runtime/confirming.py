@@ -1,6 +1,6 @@
 """How a Confirm is decided: by the registration, or by what else bounds a mechanism's life."""
 
-import dataclasses
+from msgspec import structs
 
 from sad.core import replacement
 from sad.core.replacement import Succession
@@ -50,7 +50,7 @@ def _of_identity(association: Association, request: ConfirmRequest) -> Associati
             rule="T24-P-4",
             hint="confirm the association over which this identity has registered",
         )
-    return dataclasses.replace(association, private_identity=granted, public_identities=())
+    return structs.replace(association, private_identity=granted, public_identities=())
 
 
 def _require_bound(association: Association) -> None:

@@ -5,9 +5,10 @@ leaves the association in phase REMOVING: it is no longer offered to anyone, and
 tries again.
 """
 
-import dataclasses
 import logging
 from collections.abc import Iterable
+
+from msgspec import structs
 
 from sad.core import lifecycle
 from sad.model.association import Association, EndReason, Phase, RegistrationKey
@@ -90,7 +91,7 @@ class Endings:
             told = lifecycle.expiry_reason(association)
         if told is EndReason.EXPIRED and association.end_reason is EndReason.RELEASED:
             told = EndReason.RELEASED  # its linger is over: that is what it was given
-        removing = dataclasses.replace(association, phase=Phase.REMOVING, end_reason=reason)
+        removing = structs.replace(association, phase=Phase.REMOVING, end_reason=reason)
         shared.table.put(removing)
         shared.deadlines.remove(association.id)
         await shared.record_tolerant(Put(removing))

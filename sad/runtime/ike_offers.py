@@ -1,9 +1,10 @@
 """What ``Offer`` does for ``ipsec-ike``: the peer's connection is ready before the list leaves."""
 
-import dataclasses
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Protocol
+
+from msgspec import structs
 
 from sad.core import ike
 from sad.core.admission import Rates, check_room
@@ -145,7 +146,7 @@ class IkeOffers:
             ),
         )
         child = self._driver.named(endpoint, peer, association_id, where)
-        return dataclasses.replace(draft, ipsec_ike=child)
+        return structs.replace(draft, ipsec_ike=child)
 
     def _offered(self, association: Association, endpoint: Endpoint) -> Offered:
         failure = self._follower.failure_of(endpoint.name, association.private_identity)

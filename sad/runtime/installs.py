@@ -5,10 +5,11 @@ The counterpart of :mod:`sad.runtime.endings`; :mod:`sad.runtime.service` decide
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TypeAlias
+
+from msgspec import structs
 
 from sad.core.rebuilding import first_record
 from sad.model.association import Association, EndReason, Phase
@@ -148,7 +149,7 @@ class Installs:
         except LeftBehind as error:
             await self._leave_to_reconciler(new)
             raise error.refusal from error
-        installed = dataclasses.replace(new, phase=Phase.INSTALLED)
+        installed = structs.replace(new, phase=Phase.INSTALLED)
         try:
             await shared.journal.record([Put(installed)])
         except BaseException:
@@ -162,9 +163,7 @@ class Installs:
         return installed
 
     async def _leave_to_reconciler(self, new: Association) -> None:
-        removing = dataclasses.replace(
-            new, phase=Phase.REMOVING, end_reason=EndReason.KERNEL_REFUSED
-        )
+        removing = structs.replace(new, phase=Phase.REMOVING, end_reason=EndReason.KERNEL_REFUSED)
         self._shared.table.put(removing)
         self._shared.tell_problem(
             f"association {new.id} was refused and could not be taken back", "it is tried again"

@@ -3,9 +3,10 @@
 :mod:`sad.runtime.key_keeper` makes and ends the SAs.
 """
 
-import dataclasses
 import logging
 from collections.abc import Iterable
+
+from msgspec import structs
 
 from sad.core import lifecycle
 from sad.core.agreement import Choice
@@ -209,9 +210,9 @@ class ManualKeys:
             realtime=clock.realtime(),
         )
         if request.public_identities is not None:
-            after = dataclasses.replace(after, public_identities=request.public_identities)
+            after = structs.replace(after, public_identities=request.public_identities)
         if request.note is not None:
-            after = dataclasses.replace(after, note=request.note)
+            after = structs.replace(after, note=request.note)
         if after.state is not association.state:
             self._keeper.wake()  # it may carry what is sent now
         return Succession(association=after)

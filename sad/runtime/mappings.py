@@ -6,8 +6,9 @@ changed *address* is not followed: a set is bound to the one its REGISTER came f
 and a recorded packet would else be enough to lead a user agent's traffic elsewhere.
 """
 
-import dataclasses
 import logging
+
+from msgspec import structs
 
 from netlink.model import KernelEvent, NatMapping
 from sad.model.association import Association, Phase, RegistrationKey
@@ -90,7 +91,7 @@ def _moved(association: Association, address: str, port: int) -> Association | N
     udp = association.sa_set.encapsulation
     if udp is None or udp.peer_address != address or udp.peer_port == port:
         return None
-    sa_set = dataclasses.replace(
-        association.sa_set, encapsulation=dataclasses.replace(udp, peer_port=port)
+    sa_set = structs.replace(
+        association.sa_set, encapsulation=structs.replace(udp, peer_port=port)
     )
-    return dataclasses.replace(association, ipsec_3gpp=sa_set)
+    return structs.replace(association, ipsec_3gpp=sa_set)

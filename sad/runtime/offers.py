@@ -5,9 +5,11 @@ Offer is choose, allocate, install; :mod:`sad.core.agreement` and :mod:`sad.core
 """
 
 import asyncio
-import dataclasses
 import logging
+from collections.abc import Sequence
 from typing import Final
+
+from msgspec import structs
 
 from netlink.secret import Secret
 from sad.core import agreement, choosing, nat, offer, tls_offer
@@ -39,6 +41,7 @@ from sad.model.requests import (
 )
 from sad.model.rules import Limits
 from sad.model.views import Offered, Screened, Verified
+from sad.runtime.attempt import Attempt
 from sad.runtime.endings import Endings
 from sad.runtime.gate import Gate
 from sad.runtime.installs import Installs, wipe_keys, wiped_unless_begun
@@ -48,21 +51,6 @@ from sad.runtime.turns import Turns
 log = logging.getLogger(__name__)
 
 _NO_TRANSACTION: Final = Transaction(call_id="", cseq=0, branch="")
-
-
-class _Attempt:
-    """One Offer on its way; callers of the same transaction wait for it together."""
-
-    def __init__(self, task: asyncio.Task[Association]) -> None:
-        self.task = task
-        self.waiting = 0
-        self.answered = False
-
-    @property
-    def failed(self) -> bool:
-        """Whether there is nothing to take back."""
-        done = self.task.done()
-        return done and (self.task.cancelled() or self.task.exception() is not None)
 
 
 class Offers:
@@ -84,7 +72,7 @@ class Offers:
         self._turns = turns
         self._randbelow = randbelow
         self.use(shared.settings.limits)
-        self._attempts: dict[str, _Attempt] = {}
+        self._attempts: dict[str, Attempt] = {}
         self._unanswered: set[str] = set()
 
     def use(self, limits: Limits) -> None:
@@ -117,7 +105,7 @@ class Offers:
         )
         mechanism = self._gate.set_mechanism(choice.mechanism)
         install = mechanism.install_of(imagined, choice, endpoint, end)
-        self._rehearse(install, endpoint, on=None)
+        self._decide(install, endpoint, None, self._replaced_by(install, endpoint, None))
         return Screened(mechanism=choice.mechanism, refusals=choice.refusals)
 
     # --- offer -----------------------------------------------------------------------------------
@@ -150,10 +138,10 @@ class Offers:
                 if made is not None:
                     self._turns.give_back(turn)
         if isinstance(made, Association):
-            return self._offered(made, request, endpoint)
+            return self._offered_again(made, request, endpoint)
         if made is None:
-            task = self._turns.begin(turn, self._make(caller, request, key))
-            attempt = self._attempts[key] = _Attempt(task)
+            attempt = self._attempts[key] = Attempt()
+            attempt.task = self._turns.begin(turn, self._make(caller, request, key, attempt))
         else:
             attempt = made
             wipe_keys(request)  # the attempt uses those of its first caller
@@ -169,7 +157,12 @@ class Offers:
                 if not attempt.answered and not attempt.failed:
                     self._unanswered.add(key)  # at once: nobody is answered with it any more
                     self._shared.background.start(self._take_back(key, attempt.task))
-        return self._offered(association, request, endpoint)
+        assert association.offer is not None
+        return Offered(
+            association=association,
+            security_server=association.offer.security_server,
+            refusals=attempt.refusals,
+        )
 
     async def _prepare(self, caller: Caller, request: OfferRequest, endpoint: Endpoint) -> Offered:
         """Have the best mechanism of the static list prepared that this peer can have."""
@@ -193,7 +186,7 @@ class Offers:
             refusals=tuple(refusals), hint="nothing could be prepared: see the refusals"
         )
 
-    def _made(self, key: str) -> _Attempt | Association | None:
+    def _made(self, key: str) -> Attempt | Association | None:
         """What this transaction is making, or has made already."""
         return self._attempts.get(key) or self._known(key)
 
@@ -210,7 +203,7 @@ class Offers:
         finally:
             self._unanswered.discard(key)
 
-    def _offered(
+    def _offered_again(
         self, association: Association, request: OfferRequest, endpoint: Endpoint
     ) -> Offered:
         assert association.offer is not None
@@ -221,14 +214,16 @@ class Offers:
             refusals=self._choose_by(request, endpoint, nat.end_of(association)).refusals,
         )
 
-    async def _make(self, caller: Caller, request: OfferRequest, key: str) -> Association:
+    async def _make(
+        self, caller: Caller, request: OfferRequest, key: str, attempt: Attempt
+    ) -> Association:
         try:
-            return await self._make_with_keys(caller, request, key)
+            return await self._make_with_keys(caller, request, key, attempt)
         finally:
             wipe_keys(request)
 
     async def _make_with_keys(
-        self, caller: Caller, request: OfferRequest, key: str
+        self, caller: Caller, request: OfferRequest, key: str, attempt: Attempt
     ) -> Association:
         shared = self._shared
         self._gate.require_running()
@@ -236,35 +231,29 @@ class Offers:
         on = self._came_on(caller, request, endpoint)
         end = nat.user_agent_end(request.flow, request.via_address, on, endpoint)
         choice = self._choose_by(request, endpoint, end)
+        attempt.refusals = choice.refusals
         if choice.mechanism == TLS:
             return await self._make_of_tls(request, choice, endpoint, key)
         mechanism = self._gate.set_mechanism(choice.mechanism)
         install = mechanism.install_of(request, choice, endpoint, end)
         registration = offer.registration_of(install, endpoint)
-        # Nobody loses a set for an Offer that will be refused.
-        for old in self._rehearse(install, endpoint, on):
-            if old.registration != registration:
-                await self._endings.end_or_refuse(old.id, EndReason.REPLACED)
+        replaced = self._replaced_by(install, endpoint, on)
+        elsewhere = [old for old in replaced if old.registration != registration]
+        if elsewhere:
+            self._decide(install, endpoint, on, replaced)  # nobody loses a set for a refusal
+        for old in elsewhere:
+            await self._endings.end_or_refuse(old.id, EndReason.REPLACED)
         async with shared.lock(registration):
             if self._gate.endpoint(caller, request.endpoint) != endpoint:
                 raise Busy(retry_after_milliseconds=1000, reason="its endpoint has just changed")
             if on is not None:  # it may have ended while the lock was somebody else's
                 on = self._came_on(caller, request, endpoint)
-            for old in self._rehearse(install, endpoint, on):
+            replaced = self._replaced_by(install, endpoint, on)
+            decided = self._decide(install, endpoint, on, replaced)
+            for old in replaced:
                 await self._endings.end_locked(old.id, EndReason.REPLACED)
-            around = self._gate.circumstances()
-            if on is None:
-                check_room(
-                    shared.table,
-                    around.limits,
-                    install.sender_address,
-                    install.private_identity,
-                    (),
-                    around.now,
-                )
-            decided = mechanism.decide_install(
-                install, endpoint, shared.table, around, self._randbelow, came_back=on is None
-            )
+            if replaced:  # else the table is as it was
+                decided = self._decide(install, endpoint, on)
             record = OfferRecord(
                 offer_key=key,
                 offered_on=None if on is None else on.id,
@@ -273,7 +262,7 @@ class Offers:
                     decided, endpoint, self._gate.missing_algorithms
                 ),
             )
-            new = dataclasses.replace(decided, offer=record)
+            new = structs.replace(decided, offer=record)
             return await self._installs.install_locked(mechanism, new, install)
 
     def _came_on(
@@ -289,13 +278,22 @@ class Offers:
         offer.check_protected(request, on, endpoint, self._shared.table, own_addresses)
         return on
 
-    def _rehearse(
+    def _replaced_by(
         self, install: InstallRequest, endpoint: Endpoint, on: Association | None
     ) -> tuple[Association, ...]:
-        """Raise what would refuse this install now; return the sets that it would replace."""
-        table, around = self._shared.table, self._gate.circumstances()
+        """Return the sets whose place an install takes."""
         registration = offer.registration_of(install, endpoint)
-        replaced = offer.replaced_by(install, registration, on, table)
+        return offer.replaced_by(install, registration, on, self._shared.table)
+
+    def _decide(
+        self,
+        install: InstallRequest,
+        endpoint: Endpoint,
+        on: Association | None,
+        replaced: Sequence[Association] = (),
+    ) -> Association:
+        """Raise what refuses an install now, ``replaced`` sets gone; return what it would make."""
+        table, around = self._shared.table, self._gate.circumstances()
         leaving = frozenset(a.id for a in replaced)
         if on is None:
             check_room(
@@ -306,7 +304,7 @@ class Offers:
                 leaving,
                 around.now,
             )
-        self._gate.set_mechanism(install.mechanism).decide_install(
+        return self._gate.set_mechanism(install.mechanism).decide_install(
             install,
             endpoint,
             table,
@@ -315,7 +313,6 @@ class Offers:
             leaving=leaving,
             came_back=on is None,
         )
-        return replaced
 
     def _choose(
         self,

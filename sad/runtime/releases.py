@@ -4,8 +4,9 @@ At once, or after a linger in which the last answers still pass (T24-D-1).
 """
 
 import asyncio
-import dataclasses
 from collections.abc import Iterable
+
+from msgspec import structs
 
 from sad.core import lifecycle
 from sad.model.association import Association, EndReason, Phase
@@ -120,9 +121,7 @@ class Releases:
             return lifecycle.release(
                 association, linger_seconds, now=self._shared.clock.boottime()
             )
-        return dataclasses.replace(
-            association, phase=Phase.REMOVING, end_reason=EndReason.RELEASED
-        )
+        return structs.replace(association, phase=Phase.REMOVING, end_reason=EndReason.RELEASED)
 
     def _matching(self, caller: Caller, request: ReleaseRequest) -> list[Association]:
         table = self._shared.table

@@ -5,11 +5,11 @@ at which its boot began, and the difference of two boots moves the deadlines: th
 machine counts (T24-P-12).
 """
 
-import dataclasses
 import sqlite3
 from collections.abc import Iterator, Mapping
 
 import msgspec
+from msgspec import structs
 
 from sad.model.association import Association
 
@@ -49,7 +49,7 @@ def _carried(
             continue  # of another version: nobody can rebuild it
         if began < max(association.created_at, association.confirmed_at):
             continue  # the clock was set back: how long it may live is not known
-        yield dataclasses.replace(
+        yield structs.replace(
             association,
             deadline_at=association.deadline_at + shift,
             policies_until=association.policies_until + shift,

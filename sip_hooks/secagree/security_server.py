@@ -7,6 +7,7 @@ and hand it to :func:`.comparison.find_difference` when Security-Verify comes ba
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Tuple
 
 from sip_hooks.secagree.errors import PolicyError
@@ -18,8 +19,10 @@ from sip_hooks.secagree.ipsec_3gpp import (
     Ipsec3gppParameters,
     write_ipsec_3gpp,
 )
-from sip_hooks.secagree.mechanism import SecMechanism
+from sip_hooks.secagree.mechanism import IPSEC_3GPP, Parameter, SecMechanism
 from sip_hooks.secagree.selection import ServerPolicy
+
+_Parameters = Tuple[Parameter, ...]
 
 
 def build_security_server(
@@ -33,22 +36,33 @@ def build_security_server(
     That the SPIs differ from the user agent's (T33-7.1-h) is up to whoever allocates them.
     """
     check_own_values((spi_pc, spi_ps), (port_pc, port_ps))
+    own = (
+        ("spi-c", str(spi_pc), False),
+        ("spi-s", str(spi_ps), False),
+        ("port-c", str(port_pc), False),
+        ("port-s", str(port_ps), False),
+    )
+    # _make skips the checks of SecMechanism(): _settled has made them, and numbers need none
+    return tuple(
+        [
+            SecMechanism._make((IPSEC_3GPP, (*before, *own, *behind)))
+            for before, behind in _settled(policy)
+        ]
+    )
+
+
+@lru_cache(maxsize=256)
+def _settled(policy: ServerPolicy) -> Tuple[Tuple[_Parameters, _Parameters], ...]:
+    """Return of each element what the policy says before the numbers of a set, and behind them."""
     count = len(policy.algorithms)
     # Annex H allows eight pairs, in tenths 0.8 down to 0.1; with extensions there are eleven
     step = 100 if count <= 10 else 50
     result = []
     for rank, (integrity, encryption) in enumerate(policy.algorithms):
-        parameters = Ipsec3gppParameters(
-            alg=integrity,
-            ealg=encryption,
-            mod=policy.mode,
-            spi_c=spi_pc,
-            spi_s=spi_ps,
-            port_c=port_pc,
-            port_s=port_ps,
-        )
+        parameters = Ipsec3gppParameters(alg=integrity, ealg=encryption, mod=policy.mode)
         preference = (count - rank) * step if count > 1 else None
-        result.append(write_ipsec_3gpp(parameters, preference))
+        written = write_ipsec_3gpp(parameters, preference).parameters
+        result.append((written[:-2], written[-2:]))  # alg and ealg stand last
     return tuple(result)
 
 

@@ -13,6 +13,9 @@ A row is measured anew by ``make bench ARGS="--row 6"``, a module by ``ARGS="--m
 ``report``        tables, and pages that hold them
 ``drawing``       the PNG
 ``agreement``     how long reading and choosing takes, beside json
+``own_cpu``       what the daemon itself works for a registration (row 4)
+``stand_in``      what answers its netlink messages there
+``caller``        a SIP server's side of many registrations
 ``connections``   TLS connections bound and ended, beside ``ss -K``
 ================  ===============================================================================
 

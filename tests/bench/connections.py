@@ -4,10 +4,11 @@ Each round makes its connections anew; the rounds of the contestants alternate.
 """
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
+
+from msgspec import structs
 
 from netlink.tcp import TcpConnection
 from sad.mechanisms.tls import Tls
@@ -120,7 +121,7 @@ class Bench:
 
 
 def _registered(association: Association) -> Association:
-    return dataclasses.replace(association, confirmed_at=1.0, deadline_at=0.0)
+    return structs.replace(association, confirmed_at=1.0, deadline_at=0.0)
 
 
 async def measure(world: TcpWorld, bench_world: World) -> dict[str, list[float]]:

@@ -38,6 +38,12 @@ FAMILIES: Final = (
         where=(Where.HERE,),
     ),
     Family(
+        module="own_cpu",
+        rows=(4,),
+        what="the daemon's own work for a registration",
+        where=(Where.HERE,),
+    ),
+    Family(
         module="connections",
         rows=(0,),
         what="TLS connections bound and ended, beside ss -K",

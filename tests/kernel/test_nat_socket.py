@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from sad.mechanisms.probe import NodeUnfit
 from sad.mechanisms.udp_sockets import UdpSockets, holders
@@ -99,9 +100,7 @@ async def test_nat_socket_keeps_the_way_open(ends: tuple[Namespace, Namespace]) 
     udp = UdpEncapsulation(peer_address=PEER, peer_port=4500)
     values = {"pcscf_address": LOCAL, "ue_address": "192.168.7.2"}
     known = association(sa_set=sa_set(**values, encapsulation=udp))
-    unknown = association(
-        sa_set=sa_set(**values, encapsulation=dataclasses.replace(udp, peer_port=0))
-    )
+    unknown = association(sa_set=sa_set(**values, encapsulation=structs.replace(udp, peer_port=0)))
     with (
         bound(there, PEER, shared=False) as nat,
         bound(here, "0.0.0.0", shared=True) as given,

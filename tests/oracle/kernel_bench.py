@@ -72,6 +72,11 @@ class TurnedKernel:
         await self.turns.wait()
         return await self.kernel.get_sa(sa_id)
 
+    async def get_sas(self, sa_ids: Sequence[SaId]) -> tuple[ObservedSa | None, ...]:
+        """Wait, then ask."""
+        await self.turns.wait()
+        return await self.kernel.get_sas(sa_ids)
+
     async def get_policy(self, policy_id: PolicyId) -> ObservedPolicy | None:
         """Wait, then ask."""
         await self.turns.wait()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import structs
 
 from netlink.model import Direction
 from sad.model.requests import Flow
@@ -272,9 +273,9 @@ class Lifetimes(RuleBasedStateMachine):
 
         ``policies_until`` may be later than the journal says: it is then renewed once too often.
         """
-        table = {a.id: dataclasses.replace(a, policies_until=0) for a in self.bench.table()}
+        table = {a.id: structs.replace(a, policies_until=0) for a in self.bench.table()}
         rows = {
-            i: dataclasses.replace(a, policies_until=0) for i, a in self.bench.journal.rows.items()
+            i: structs.replace(a, policies_until=0) for i, a in self.bench.journal.rows.items()
         }
         left = [a for i, a in rows.items() if i not in table]
         assert {i: rows.get(i) for i in table} == table

@@ -307,6 +307,14 @@ class FakeKernel:
     async def get_sa(self, sa_id: SaId) -> ObservedSa | None:
         await self._turn()
         self.tables.tick()
+        return self._seen(sa_id)
+
+    async def get_sas(self, sa_ids: Sequence[SaId]) -> tuple[ObservedSa | None, ...]:
+        await self._turn()
+        self.tables.tick()
+        return tuple(self._seen(sa_id) for sa_id in sa_ids)
+
+    def _seen(self, sa_id: SaId) -> ObservedSa | None:
         stored = self.tables.sas.get(sa_id)
         return None if stored is None else _observe_sa(stored)
 

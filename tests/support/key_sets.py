@@ -1,7 +1,8 @@
 """Key sets and their associations as values, for tests of what is decided about them."""
 
-import dataclasses
 from typing import Any
+
+from msgspec import structs
 
 from netlink.model import SaKeys
 from netlink.secret import Secret
@@ -77,4 +78,4 @@ def association_of(
         deadline_at=BOOTTIME + given.not_after - NOW,
         policies_until=float(1 << 40),
     )
-    return dataclasses.replace(made, **changes)
+    return structs.replace(made, **changes)

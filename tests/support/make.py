@@ -1,6 +1,5 @@
 """Values for tests: legal ones by default, anything by keyword."""
 
-import dataclasses
 from typing import Any
 
 from netlink.secret import Secret
@@ -128,7 +127,7 @@ def offer_record(**changes: Any) -> OfferRecord:
 
 def sa_set(**changes: Any) -> SaSetParameters:
     """The parameters of :func:`install_request`."""
-    names = {f.name for f in dataclasses.fields(SaSetParameters)}
+    names = SaSetParameters.__struct_fields__
     request = install_request()
     values = {name: getattr(request, name) for name in names}
     return SaSetParameters(**(values | changes))

@@ -5,9 +5,10 @@ Tests can hold its slow methods at a gate, make it fail, and count what was canc
 """
 
 import asyncio
-import dataclasses
 import itertools
 from collections.abc import AsyncIterator, Iterable
+
+from msgspec import structs
 
 from sad.api.authorization import may_use_endpoint
 from sad.core import agreement, offer
@@ -166,7 +167,7 @@ class MemoryBackend:
         installed = await self.install(caller, offer.install_of(request, choice, endpoint, end))
         server = agreement.security_server(installed.sa_set, endpoint, frozenset())
         record = make.offer_record(security_client=choice.text, security_server=server)
-        self.associations[installed.id] = dataclasses.replace(installed, offer=record)
+        self.associations[installed.id] = structs.replace(installed, offer=record)
         return Offered(association=installed, security_server=server, refusals=choice.refusals)
 
     def verify(self, caller: Caller, request: VerifyRequest) -> Verified:
@@ -212,7 +213,7 @@ class MemoryBackend:
     async def take_into_use(self, caller: Caller, association_id: str) -> Association:
         association = self._mine(caller, association_id)
         await self._pass_gate(f"take into use {association_id}")
-        taken = dataclasses.replace(association, state=AssociationState.IN_USE)
+        taken = structs.replace(association, state=AssociationState.IN_USE)
         self.associations[taken.id] = taken
         self.publish(WatchKind.CHANGED, taken)
         return taken
@@ -227,7 +228,7 @@ class MemoryBackend:
             ):
                 raise FlowInUse(reason="port_uc is in use", id=other.id, hint="release it")
         self.requests.append(request)
-        names = {f.name for f in dataclasses.fields(SaSetParameters)}
+        names = SaSetParameters.__struct_fields__
         sa_set = {name: getattr(request, name) for name in names}
         sa_set["port_ps"] = sa_set["port_ps"] or endpoint.server_port
         sa_set["port_pc"] = sa_set["port_pc"] or endpoint.client_ports[0]
@@ -253,7 +254,7 @@ class MemoryBackend:
     async def confirm(self, caller: Caller, request: ConfirmRequest) -> Association:
         association = self._mine(caller, request.association_id)
         await self._pass_gate(f"confirm {request.association_id}")
-        confirmed = dataclasses.replace(
+        confirmed = structs.replace(
             association,
             state=AssociationState.ESTABLISHED,
             confirmed_at=REALTIME,
@@ -411,7 +412,7 @@ class MemoryBackend:
 
     def end(self, association_id: str) -> Association:
         """Let an association end."""
-        ended = dataclasses.replace(
+        ended = structs.replace(
             self.associations.pop(association_id),
             state=AssociationState.ENDED,
             end_reason=EndReason.RELEASED,

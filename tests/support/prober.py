@@ -95,13 +95,13 @@ def _offer(number: int) -> dict[str, Any]:
     }
 
 
-def first_answers(daemon: Daemon) -> dict[str, list[str]]:
+def first_answers(daemon: Daemon, patience: float = PATIENCE) -> dict[str, list[str]]:
     """Ask a daemon that is starting for its status and for a call; return what it said.
 
     Until it is ready: the states it named, and the refusals of the call.
     """
     said: dict[str, list[str]] = {"states": [], "refusals": []}
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     with Client(str(daemon.socket), timeout=PATIENCE) as client:
         while time.monotonic() < end:
             with contextlib.suppress(ClientError):
@@ -113,4 +113,4 @@ def first_answers(daemon: Daemon) -> dict[str, list[str]]:
                 except CallError as refusal:
                     said["refusals"].append(refusal.short_name)
             time.sleep(PAUSE_SECONDS)
-    raise AssertionError(f"not ready in {PATIENCE:.0f} s:\n{daemon.words()}")
+    raise AssertionError(f"not ready in {patience:.0f} s:\n{daemon.words()}")

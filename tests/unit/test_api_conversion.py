@@ -202,7 +202,7 @@ def test_an_association_is_shown_with_instants_and_seconds_left() -> None:
     assert shown.seconds_left == 99
     assert (shown.id, shown.role, shown.end_reason) == ("000000000001", Role.EDGE, None)
     assert shown.ipsec3gpp is not None
-    sa_set = dataclasses.asdict(association.sa_set)
+    sa_set = msgspec.structs.asdict(association.sa_set)
     del sa_set["role"]
     sa_set["udp_encapsulation"] = sa_set.pop("encapsulation")
     assert msgspec.structs.asdict(shown.ipsec3gpp) == sa_set

@@ -1,11 +1,11 @@
 """What unprotected REGISTERs may take: never more than the limits, and nothing of others."""
 
-import dataclasses
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from sad.core.admission import Rates, check_room
 from sad.core.pending import prefix_of
@@ -109,7 +109,7 @@ def test_confirmed_released_and_ended_sets_give_their_room_back() -> None:
         {"state": AssociationState.RETIRING},
         {"phase": Phase.REMOVING},
     ):
-        table.put(dataclasses.replace(sets[0], **changed))
+        table.put(structs.replace(sets[0], **changed))
         room(table, private_identity="same@ims")
         table.put(sets[0])
     table.remove(sets[0].id)
@@ -153,7 +153,7 @@ def test_no_sequence_of_offers_and_endings_exceeds_a_limit(steps: list[Any]) -> 
             table.remove(living[number % len(living)].id)
         elif event == 2 and living:
             chosen = living[number % len(living)]
-            table.put(dataclasses.replace(chosen, state=AssociationState.ESTABLISHED, offer=None))
+            table.put(structs.replace(chosen, state=AssociationState.ESTABLISHED, offer=None))
         waiting = [a for a in table if a.offer is not None]
         assert set(table.pending.unprotected) == {a.id for a in waiting}
         assert len(waiting) <= LIMITS.max_temporary_sets
@@ -171,7 +171,7 @@ def test_a_change_of_what_is_counted_keeps_the_order_of_the_sets() -> None:
     a, b = (pending(n, ue="10.1.1.1", private_identity="x@ims") for n in (1, 2))
     table = table_of(a, b)
 
-    table.put(dataclasses.replace(a, state=AssociationState.ESTABLISHED, offer=None))
+    table.put(structs.replace(a, state=AssociationState.ESTABLISHED, offer=None))
 
     assert [s.id for s in table.of_registration(a.registration)] == [a.id, b.id]
     assert table.pending.of_key("1") is None

@@ -1,9 +1,9 @@
 """Which association a TLS connection gets, and who gets none."""
 
-import dataclasses
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from netlink.tcp import ConnectionId, ObservedConnection, TcpConnection, TcpState
 from sad.core import attaching
@@ -64,14 +64,14 @@ def decide(
 def bound(table: AssociationTable, **changes: Any) -> Association:
     """One that is bound, in a table."""
     new = decide(attach_request(), table).association
-    association = dataclasses.replace(new, **{"phase": Phase.INSTALLED, **changes})
+    association = structs.replace(new, **{"phase": Phase.INSTALLED, **changes})
     table.put(association)
     return association
 
 
 def offered(table: AssociationTable, **changes: Any) -> Association:
     """One that waits for its connection, in a table."""
-    association = dataclasses.replace(
+    association = structs.replace(
         bound(AssociationTable()),
         state=AssociationState.TEMPORARY,
         offer=offer_record(security_client="tls, digest", security_server="tls"),
@@ -79,8 +79,8 @@ def offered(table: AssociationTable, **changes: Any) -> Association:
         **changes,
     )
     assert association.tls is not None
-    waiting = dataclasses.replace(association.tls, cookie=None, peer_port=0)
-    association = dataclasses.replace(association, tls=waiting)
+    waiting = structs.replace(association.tls, cookie=None, peer_port=0)
+    association = structs.replace(association, tls=waiting)
     table.put(association)
     return association
 
@@ -174,7 +174,7 @@ def test_connections_that_prove_nothing_are_bounded() -> None:
     other = attach_request(flow=tls_flow(peer_port=40002))
     with pytest.raises(LimitExceeded):
         decide(other, table, found(78, peer_port=40002), limits=limits)
-    table.put(dataclasses.replace(unproven, confirmed_at=1.0))
+    table.put(structs.replace(unproven, confirmed_at=1.0))
     assert decide(other, table, found(78, peer_port=40002), limits=limits).before is None
     with pytest.raises(LimitExceeded):
         decide(other, table, found(78, peer_port=40002), limits=Limits(max_associations=1))
@@ -318,7 +318,7 @@ def test_the_offered_one_is_found_by_its_lists_among_several() -> None:
     """A phone that was challenged twice answers either."""
     table = AssociationTable()
     first = offered(table, id="1")
-    second = dataclasses.replace(
+    second = structs.replace(
         first, id="2", offer=offer_record(security_client="tls", security_server="tls")
     )
     table.put(second)

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from msgspec import structs
 
 from sad.core.key_plan import Instant, KeyPlan, plan_keys, sets_to_offer
 from sad.core.lifecycle import confirm_keyed, expiry_reason, prove
@@ -97,7 +98,7 @@ def test_a_set_that_needs_an_agreement_waits_for_it() -> None:
     agreed = association_of(old, granted_until=BOOTTIME + 500)
 
     assert plan((old, new)).install == ()
-    assert plan((old, new), (dataclasses.replace(agreed, state=TEMPORARY),)).install == ()
+    assert plan((old, new), (structs.replace(agreed, state=TEMPORARY),)).install == ()
     (wanted,) = plan((old, new), (agreed,)).install
     assert (wanted.key_set.name, wanted.granted_until) == ("new", BOOTTIME + 500)
 

@@ -1,9 +1,9 @@
 """User agents behind a NAT: when there is one, what is made for them, and who may have what."""
 
-import dataclasses
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from netlink.model import Encapsulation, Mode, SaId, Template
 from sad.core.agreement import choose, security_server
@@ -39,7 +39,7 @@ TUNNELLED = security_client().replace("mod=trans", "mod=UDP-enc-tun")
 
 def nat_set(**changes: Any) -> Association:
     """An association through the NAT; ``udp`` changes its outer header, the rest its set."""
-    udp = dataclasses.replace(UDP, **changes.pop("udp", {}))
+    udp = structs.replace(UDP, **changes.pop("udp", {}))
     of_association = {k: changes.pop(k) for k in ("id", "private_identity") if k in changes}
     values = {"ue_address": PRIVATE, "encapsulation": udp} | changes
     return association(sa_set=sa_set(**values), **of_association)
@@ -62,7 +62,7 @@ def test_nat_of_a_set_is_that_of_its_registration() -> None:
     end = user_agent_end(clear_flow(peer_address=PRIVATE), None, on, BEHIND)
 
     assert end.address == PRIVATE
-    assert end.encapsulation == dataclasses.replace(UDP, peer_port=61234)
+    assert end.encapsulation == structs.replace(UDP, peer_port=61234)
 
 
 @pytest.mark.parametrize(("port", "sent_to"), [(0, 4500), (61234, 61234)])
@@ -98,7 +98,7 @@ def test_nat_policies_demand_the_tunnel() -> None:
 def test_nat_elsewhere_takes_no_pair_of_ports_away() -> None:
     """T24-P-5: whoever names another's identity and address gets nothing of its policies."""
     mine = nat_set()
-    claimed = dataclasses.replace(
+    claimed = structs.replace(
         nat_set(id="2", udp={"peer_address": "198.51.100.9"}, port_uc=6399, spi_uc=1, spi_us=2),
         state=AssociationState.TEMPORARY,
         reqid_out=(7, 8),
@@ -161,7 +161,7 @@ def test_nat_parameters_are_judged(
     changes: dict[str, Any], udp: dict[str, Any], parameter: str
 ) -> None:
     """T33-M-b, T33-M-c: what a caller or a user agent says of itself is not taken on trust."""
-    values = {"ue_address": PRIVATE, "encapsulation": dataclasses.replace(UDP, **udp)} | changes
+    values = {"ue_address": PRIVATE, "encapsulation": structs.replace(UDP, **udp)} | changes
     request = install_request(**values)
     with pytest.raises(BadParameter) as refused:
         decide_install(

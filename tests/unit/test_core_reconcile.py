@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec import structs
+
 from netlink.model import (
     AddPolicy,
     CurrentLifetime,
@@ -170,7 +172,7 @@ def test_nothing_without_our_tag_is_ever_a_finding() -> None:
 def test_what_is_under_somebodys_hands_is_left_alone() -> None:
     """An install or removal in progress is neither missed nor stray."""
     for phase in (Phase.INSTALLING, Phase.REMOVING):
-        busy = dataclasses.replace(SETS[1], phase=phase)
+        busy = structs.replace(SETS[1], phase=phase)
         for sas, policies in (
             (seen_sas(*SETS), ALL),
             (seen_sas(SETS[0]), [*policies_of([SETS[0]], LAYOUT, LIFETIMES).values(), *STANDING]),

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from netlink.model import Direction
 from sad.core import offer, replacement
@@ -146,7 +147,7 @@ def test_row_7_a_refresh_only_lengthens() -> None:
     a, b = set_of("a", 1), set_of("b", 2)
     installed = temporary("i", 3, offer=None)
 
-    assert confirmed(b, a, b) == Succession(association=dataclasses.replace(b, deadline_at=1000.0))
+    assert confirmed(b, a, b) == Succession(association=structs.replace(b, deadline_at=1000.0))
     done = confirmed(installed, a, b, installed)
     assert (done.association.state, done.replaced) == (State.ESTABLISHED, ())
 
@@ -252,12 +253,12 @@ def test_a_phone_that_came_back_may_take_its_old_client_port() -> None:
         check_against_table(new, table)
     for changes in (
         {"private_identity": "other@ims"},
-        {"ipsec_3gpp": dataclasses.replace(new.sa_set, port_us=6999)},
+        {"ipsec_3gpp": structs.replace(new.sa_set, port_us=6999)},
         {"endpoint": "two"},
-        {"ipsec_3gpp": dataclasses.replace(new.sa_set, spi_us=old.sa_set.spi_us)},
-        {"ipsec_3gpp": dataclasses.replace(new.sa_set, spi_ps=old.sa_set.spi_ps)},
+        {"ipsec_3gpp": structs.replace(new.sa_set, spi_us=old.sa_set.spi_us)},
+        {"ipsec_3gpp": structs.replace(new.sa_set, spi_ps=old.sa_set.spi_ps)},
     ):
-        other = dataclasses.replace(new, **changes)
+        other = structs.replace(new, **changes)
         with pytest.raises(FlowInUse):
             check_against_table(other, table, came_back=True)
 
@@ -277,7 +278,7 @@ def test_a_shared_client_port_is_one_policy_of_the_set_in_use(
     """INTEROP-6: p.s to u.c leaves by the old set until the new one is in use; inbound by both."""
     a = set_of("old", 1, state=old)
     b = temporary("new", 1, state=new, ue={"spi_uc": 5, "spi_us": 6, "port_pc": 5071})
-    b = dataclasses.replace(b, reqid_out=(77, 78))
+    b = structs.replace(b, reqid_out=(77, 78))
     wanted = {"old": a, "new": b}[carrier]
 
     found = {

@@ -1,6 +1,6 @@
 """What the journal could not take is written later: it says what the table says in the end."""
 
-import dataclasses
+from msgspec import structs
 
 from sad.model.association import Phase
 from sad.model.journal import Put
@@ -44,7 +44,7 @@ async def test_who_is_changing_a_registration_writes_its_rows() -> None:
     """An intent that was just recorded is not written over with what was before it."""
     shell = Shell()
     association = await shell.install()
-    intent = dataclasses.replace(association, phase=Phase.REMOVING)
+    intent = structs.replace(association, phase=Phase.REMOVING)
     shell.journal.full = True
     await shell.shared.record_tolerant(Put(association))
     shell.journal.full = False

@@ -6,6 +6,7 @@ import errno
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from netlink.errors import DumpInterrupted, KernelError, OutcomeUnknown
 from netlink.model import AddSa, DeleteSa, KernelEvent, Overrun
@@ -67,7 +68,7 @@ async def test_a_start_drops_what_was_not_finished(phase: Phase) -> None:
     shell = await start(Shell())
     standing = shell.snapshot
     installed = await shell.install()
-    shell.journal.rows[installed.id] = dataclasses.replace(installed, phase=phase)
+    shell.journal.rows[installed.id] = structs.replace(installed, phase=phase)
 
     again = await start(restarted(shell))
 

@@ -1,6 +1,5 @@
 """What is saved from a damaged journal: whole rows of this boot, and never an exception."""
 
-import dataclasses
 import importlib.resources
 import random
 import sqlite3
@@ -8,6 +7,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from sad.model.association import Association
 from sad.store import journal as journal_module
@@ -102,7 +102,7 @@ def test_flipped_bits_give_no_row_that_a_plan_could_not_be_made_of(path: Path) -
 def test_a_row_with_an_impossible_value_is_left(path: Path, changes: dict[str, object]) -> None:
     """It decodes, and yet no plan could be made of it."""
     good, other = rows(2)
-    bad = dataclasses.replace(other, ipsec_3gpp=dataclasses.replace(other.sa_set, **changes))  # type: ignore[arg-type]
+    bad = structs.replace(other, ipsec_3gpp=structs.replace(other.sa_set, **changes))
     written(path, [good, bad])
 
     assert salvage(path, "boot") == [good]
