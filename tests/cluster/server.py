@@ -1,5 +1,6 @@
 """A real etcd for tests: one member or three, on loopback, each with a directory of its own."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,6 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.cluster.net import Machine
 
 #: An election must not hang on a loaded machine, nor a lease's least time be long: etcd's least
 #: time to live is 1.5 elections.
@@ -25,12 +28,21 @@ def free_port() -> int:
 
 
 class Member:
-    """One etcd process."""
+    """One etcd process; on a machine of its own, or on loopback."""
 
     def __init__(
-        self, name: str, directory: Path, client: int, peer: int, more: Sequence[str] = ()
+        self,
+        name: str,
+        directory: Path,
+        client: int,
+        peer: int,
+        more: Sequence[str] = (),
+        *,
+        machine: Machine | None = None,
     ) -> None:
         self.name = name
+        self.host = "127.0.0.1" if machine is None else machine.address
+        self._enter = contextlib.nullcontext if machine is None else machine.enter
         self.directory = directory
         self.client = client
         self.peer = peer
@@ -39,19 +51,20 @@ class Member:
 
     @property
     def target(self) -> str:
-        return f"127.0.0.1:{self.client}"
+        return f"{self.host}:{self.client}"
 
     def start(self, initial: str, *, state: str = "new") -> None:
-        with (self.directory.parent / f"{self.name}.log").open("ab") as output:
+        log = self.directory.parent / f"{self.name}.log"
+        with log.open("ab") as output, self._enter():
             self._process = subprocess.Popen(
                 [
                     "etcd",
                     f"--name={self.name}",
                     f"--data-dir={self.directory}",
-                    f"--listen-client-urls=http://127.0.0.1:{self.client}",
-                    f"--advertise-client-urls=http://127.0.0.1:{self.client}",
-                    f"--listen-peer-urls=http://127.0.0.1:{self.peer}",
-                    f"--initial-advertise-peer-urls=http://127.0.0.1:{self.peer}",
+                    f"--listen-client-urls=http://{self.host}:{self.client}",
+                    f"--advertise-client-urls=http://{self.host}:{self.client}",
+                    f"--listen-peer-urls=http://{self.host}:{self.peer}",
+                    f"--initial-advertise-peer-urls=http://{self.host}:{self.peer}",
                     f"--initial-cluster={initial}",
                     f"--initial-cluster-state={state}",
                     f"--heartbeat-interval={_HEARTBEAT}",
@@ -83,13 +96,24 @@ class Member:
 class Cluster:
     """An etcd cluster that is ready."""
 
-    def __init__(self, directory: Path, size: int = 1, more: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        size: int = 1,
+        more: Sequence[str] = (),
+        *,
+        machines: Sequence[Machine] = (),
+    ) -> None:
         self.directory = directory
         self.members = [
+            Member(f"m{i}", directory / f"m{i}", 2379, 2380, more, machine=machine)
+            for i, machine in enumerate(machines)
+        ] or [
             Member(f"m{i}", directory / f"m{i}", free_port(), free_port(), more)
             for i in range(size)
         ]
-        self._initial = ",".join(f"{m.name}=http://127.0.0.1:{m.peer}" for m in self.members)
+        self._enter = machines[0].enter if machines else contextlib.nullcontext
+        self._initial = ",".join(f"{m.name}=http://{m.host}:{m.peer}" for m in self.members)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -116,14 +140,15 @@ class Cluster:
         raise AssertionError(f"etcd did not come up:\n{logs}")
 
     def ctl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["etcdctl", "--endpoints", ",".join(self.targets), *arguments],
-            check=check,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={"PATH": os.environ["PATH"], "ETCDCTL_API": "3"},
-        )
+        with self._enter():
+            return subprocess.run(
+                ["etcdctl", "--endpoints", ",".join(self.targets), *arguments],
+                check=check,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                env={"PATH": os.environ["PATH"], "ETCDCTL_API": "3"},
+            )
 
     def backup(self, path: Path) -> None:
         """Write a snapshot of the first member."""
@@ -147,7 +172,7 @@ class Cluster:
                 "--initial-cluster-token",
                 f"restored-{time.monotonic_ns()}",
                 "--initial-advertise-peer-urls",
-                f"http://127.0.0.1:{member.peer}",
+                f"http://{member.host}:{member.peer}",
             )
         self.start()
 
