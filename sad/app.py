@@ -9,8 +9,9 @@ import secrets
 import signal
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from netlink.addresses import OwnAddresses
 from netlink.connection_events import ConnectionEvents
@@ -138,6 +139,14 @@ async def run(
         reconciler = Reconciler(shared, endings)
         missing: dict[str, str] = {}
         own_addresses = OwnAddresses()
+        cluster = None
+        if settings.cluster.enabled:
+            from sad.app_cluster import open_cluster  # noqa: PLC0415 - nobody else needs etcd
+
+            cluster = open_cluster(
+                settings, shared, endings, kernel, ipsec_3gpp.rewrite, own_addresses
+            )
+            stack.push_async_callback(cluster.close)
         uses = KeyUses(Path(settings.state_directory) / _USES_FILE)
         keeper = KeyKeeper(
             shared,
@@ -171,7 +180,8 @@ async def run(
         )
         credentials.on_revoked.append(service.credential_revoked)
         # The socket answers from here on: status, and Busy to all else until READY.
-        methods = Methods(service, parts.access, manual_keys)
+        operated = None if cluster is None else cluster.operated
+        methods = Methods(service, parts.access, manual_keys, operated)
         server = _serve(settings, listening, methods)
         # Callers that leave while the server closes still have their installs taken back.
         stack.push_async_callback(shared.background.drain)
@@ -228,7 +238,12 @@ async def run(
         stack.callback(clock_set.close)
         manager.status("comparing the kernel with the journal")
         manual_keys.read()  # what the kernel has lost of them is made again
+        if cluster is not None:
+            manager.status("asking etcd whose the endpoints are")
+            rows = await cluster.start(rows)
         report = await restore(shared, reconciler, rows)
+        if cluster is not None:
+            cluster.attach(stack, kernel.port_id)
         keeper.drop_unknown()
         key_timer = BoottimeTimer(keeper.wake)
         stack.callback(key_timer.close)
@@ -269,7 +284,13 @@ async def run(
             len(shell_settings.endpoints),
             report.adopted,
         )
-        await _until_stopped(manager, reconciler, reload, keeper, ike, nat, shared, credentials)
+        await _until_stopped(
+            manager,
+            shared,
+            *(reconciler.run(), reload.run(manager), keeper.run(), ike.run()),
+            *(credentials.run(), nat.run()),
+            *(() if cluster is None else (cluster.run(),)),
+        )
         manager.stopping()
         await stop(shared, endings)
 
@@ -348,29 +369,14 @@ async def _extend_the_start(manager: ServiceManager, shared: state.Shared) -> No
 
 
 async def _until_stopped(
-    manager: ServiceManager,
-    reconciler: Reconciler,
-    reload: Reload,
-    keeper: KeyKeeper,
-    ike: Ike,
-    nat: NatTraversal,
-    shared: state.Shared,
-    credentials: CredentialKeeper,
+    manager: ServiceManager, shared: state.Shared, *runs: Coroutine[Any, Any, None]
 ) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(reconciler.run()),
-            group.create_task(reload.run(manager)),
-            group.create_task(keeper.run()),
-            group.create_task(ike.run()),
-            group.create_task(_tell(manager, shared)),
-            group.create_task(credentials.run()),
-            group.create_task(nat.run()),
-        ]
+        tasks = [group.create_task(run) for run in (*runs, _tell(manager, shared))]
         await stopped.wait()
         for task in tasks:
             task.cancel()

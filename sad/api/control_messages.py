@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from sad.api.cluster_messages import ClusterStatus
 from sad.api.wire import Flow, Int, Message
 from sad.model.endpoint import Profile
 from sad.model.inspection import Fitness, Verdict
@@ -107,6 +108,7 @@ class GetStatusOut(Message, frozen=True, kw_only=True):
     last_problem_hint: str | None
     notices: tuple[Notice, ...]
     ends_connections: bool
+    cluster: ClusterStatus | None
 
 
 class Finding(Message, frozen=True, kw_only=True):

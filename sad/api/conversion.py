@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from netlink.secret import Secret
-from sad.api import control_conversion, messages, parameters
+from sad.api import cluster_conversion, control_conversion, messages, parameters
 from sad.api.instants import microseconds
 from sad.model.agreement import Refusal, Transaction
 from sad.model.association import Association, AssociationState
@@ -351,4 +351,5 @@ def status(daemon: Status) -> messages.GetStatusOut:
             for n in daemon.notices
         ),
         ends_connections=daemon.ends_connections,
+        cluster=cluster_conversion.status(daemon.cluster),
     )

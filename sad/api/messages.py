@@ -7,6 +7,16 @@ stand in :mod:`sad.api.control_messages` and :mod:`sad.api.key_messages`. Counte
 :mod:`sad.api.conversion`, which maps these to the daemon's own values.
 """
 
+from sad.api.cluster_messages import (
+    ClusterAssociation,
+    ClusterEndpoint,
+    ClusterNode,
+    ClusterStatus,
+    ListClusterIn,
+    ListClusterOut,
+    TakeoverIn,
+    TakeoverOut,
+)
 from sad.api.control_messages import (
     CheckIn,
     CheckOut,
@@ -91,6 +101,10 @@ __all__ = [
     "CheckIn",
     "CheckOut",
     "CheckResult",
+    "ClusterAssociation",
+    "ClusterEndpoint",
+    "ClusterNode",
+    "ClusterStatus",
     "Credential",
     "CredentialFinding",
     "EndReason",
@@ -112,6 +126,8 @@ __all__ = [
     "Key",
     "KeyMaterial",
     "KeyProblem",
+    "ListClusterIn",
+    "ListClusterOut",
     "ListCredentialsIn",
     "ListCredentialsOut",
     "ListKeysIn",
@@ -135,6 +151,8 @@ __all__ = [
     "SaCounters",
     "State",
     "StateCount",
+    "TakeoverIn",
+    "TakeoverOut",
     "Tls",
     "TlsSession",
     "Transaction",

@@ -22,6 +22,7 @@ from sad.api import (
 )
 from sad.api.authorization import AccessPolicy
 from sad.api.backend import Backend, KeyBackend
+from sad.api.cluster_methods import ClusterBackend, ClusterMethods
 from sad.api.control import Control
 from sad.api.framing import Call, decode_parameters, encode_reply
 from sad.api.interfaces import (
@@ -65,7 +66,11 @@ class Methods:
     """
 
     def __init__(
-        self, backend: Backend, policy: AccessPolicy, key_sets: KeyBackend | None = None
+        self,
+        backend: Backend,
+        policy: AccessPolicy,
+        key_sets: KeyBackend | None = None,
+        cluster: ClusterBackend | None = None,
     ) -> None:
         self.policy = policy
         self._backend = backend
@@ -73,6 +78,7 @@ class Methods:
         self._table: dict[str, _Method] = {}
         read, control = self._require_read, self._require_control
         keys = KeyMethods(key_sets)
+        nodes = ClusterMethods(cluster)
         # Who may use an endpoint is known only with the call: the backend asks the policy itself.
         self._now(ASSOCIATIONS, "GetAgreement", messages.GetAgreementIn, self._get_agreement)
         self._now(ASSOCIATIONS, "Screen", messages.ScreenIn, self._screen)
@@ -114,6 +120,8 @@ class Methods:
         self._later(CONTROL, "Reconcile", messages.ReconcileIn, operator.reconcile, control)
         self._later(CONTROL, "Explain", messages.ExplainIn, operator.explain, read)
         self._later(CONTROL, "Check", messages.CheckIn, operator.check, control)
+        self._later(CONTROL, "Takeover", messages.TakeoverIn, nodes.take_over, control)
+        self._now(CONTROL, "ListCluster", messages.ListClusterIn, nodes.list, read)
         self._later(CONTROL, "AddKey", messages.AddKeyIn, keys.add, control)
         self._later(CONTROL, "RotateKey", messages.RotateKeyIn, keys.rotate, control)
         self._later(CONTROL, "RemoveKey", messages.RemoveKeyIn, keys.remove, control)

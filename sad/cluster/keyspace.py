@@ -3,6 +3,7 @@
 =======================  ==========  ==============================================================
 key                      lease       value
 =======================  ==========  ==============================================================
+``proof``                none        a sealed word that every node must be able to open
 ``nodes/NODE``           its node    since when it lives, its version, its clock
 ``ownership/EP/owner``   none        the owner's name, empty: released. Its revision is the epoch,
                                      compared by all that an owner writes
@@ -32,6 +33,11 @@ class Keyspace:
     def root(self) -> str:
         """What all keys begin with."""
         return f"/sad/v1/{self.cluster}/"
+
+    @property
+    def proof(self) -> str:
+        """That all nodes seal with the same key."""
+        return f"{self.root}proof"
 
     def node(self, node: str) -> str:
         """A living node."""

@@ -16,10 +16,28 @@ never followed: an owner claims anew, a standby waits for an owner or an operato
 """
 
 import dataclasses
-import enum
 import math
 from typing import Final, TypeAlias
 
+from sad.cluster.events import (
+    Action,
+    Claim,
+    ClaimLost,
+    ClaimWon,
+    Do,
+    Event,
+    Install,
+    Installed,
+    LeaseLost,
+    Renewed,
+    Seen,
+    Silent,
+    StartedBlind,
+    TakenOut,
+    TakeoverGivenUp,
+    TakeoverWanted,
+    TimePassed,
+)
 from sad.model.cluster import OwnershipMode, OwnershipState
 
 STANDBY = OwnershipState.STANDBY
@@ -29,134 +47,14 @@ UNSURE = OwnershipState.UNSURE
 YIELDING = OwnershipState.YIELDING
 
 
-# --- events --------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What etcd holds of an endpoint.
-
-    ``owner`` is empty if it was released, ``epoch`` 0 if it never had one. ``held``: an owner's
-    lease lives. ``asked_by`` is the node that asks for it, empty without. ``address_here``: this
-    node has an address of the endpoint at this time.
-    """
-
-    owner: str = ""
-    epoch: int = 0
-    held: bool = False
-    asked_by: str = ""
-    address_here: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Renewed:
-    """etcd has answered a renewal of the lease that was sent at this BOOTTIME second."""
-
-    sent_at: float
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Silent:
-    """etcd does not answer."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TimePassed:
-    """Nothing happened but time."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TakeoverWanted:
-    """An operator wants the endpoint here; ``fenced``: he says that its owner is down."""
-
-    fenced: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TakeoverGivenUp:
-    """Who wanted the endpoint here waits no longer."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ClaimWon:
-    """etcd took the claim; the owner key now has this revision."""
-
-    epoch: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ClaimLost:
-    """etcd did not take it: the owner key was another than the one that was seen."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Installed:
-    """Its sets are in the kernel."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TakenOut:
-    """Its sets are out of the kernel."""
-
-
-Event: TypeAlias = (
-    Seen
-    | Renewed
-    | Silent
-    | TimePassed
-    | TakeoverWanted
-    | TakeoverGivenUp
-    | ClaimWon
-    | ClaimLost
-    | Installed
-    | TakenOut
-)
-
-
-# --- actions -------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """Claim it, if the owner key still has revision ``expected`` (0: there is none).
-
-    ``keep_epoch``: it is this node's own epoch, and only the lease is put back. ``over_lease``: an
-    owner's lease may live (an operator says that the owner is down).
-    """
-
-    expected: int
-    keep_epoch: bool = False
-    over_lease: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Install:
-    """Put its sets into the kernel: those that were set aside, or those of etcd."""
-
-    set_aside: bool
-
-
-class Do(enum.Enum):
-    """Actions without data."""
-
-    TAKE_OUT = "block its traffic, then take its sets out of the kernel and set them aside"
-    RELEASE = "give the owner key back, after all writes"
-    ASK = "ask its owner for it"
-    ASK_NO_MORE = "take that back"
-    FORGET = "forget what was set aside: another has owned it since"
-
-
-Action: TypeAlias = Claim | Install | Do
-
-
-# --- the machine ---------------------------------------------------------------------------------
-
 #: state -> event -> the states that it may lead to; a missing entry is a defect of the caller.
 TRANSITIONS: Final[dict[OwnershipState, dict[type, frozenset[OwnershipState]]]] = {
     STANDBY: {
         Seen: frozenset({STANDBY, TAKING}),
         Renewed: frozenset({STANDBY}),
         Silent: frozenset({STANDBY}),
+        LeaseLost: frozenset({STANDBY}),
+        StartedBlind: frozenset({STANDBY, UNSURE}),
         TimePassed: frozenset({STANDBY}),
         TakeoverWanted: frozenset({STANDBY, TAKING}),
         TakeoverGivenUp: frozenset({STANDBY}),
@@ -165,6 +63,7 @@ TRANSITIONS: Final[dict[OwnershipState, dict[type, frozenset[OwnershipState]]]] 
         Seen: frozenset({TAKING, YIELDING}),
         Renewed: frozenset({TAKING}),
         Silent: frozenset({TAKING}),
+        LeaseLost: frozenset({TAKING, YIELDING}),
         TimePassed: frozenset({TAKING, YIELDING}),
         TakeoverWanted: frozenset({TAKING}),
         TakeoverGivenUp: frozenset({TAKING}),
@@ -176,6 +75,7 @@ TRANSITIONS: Final[dict[OwnershipState, dict[type, frozenset[OwnershipState]]]] 
         Seen: frozenset({OWNER, YIELDING}),
         Renewed: frozenset({OWNER}),
         Silent: frozenset({UNSURE}),
+        LeaseLost: frozenset({OWNER, YIELDING}),
         TimePassed: frozenset({OWNER, YIELDING}),
         TakeoverWanted: frozenset({OWNER}),
         TakeoverGivenUp: frozenset({OWNER}),
@@ -186,6 +86,7 @@ TRANSITIONS: Final[dict[OwnershipState, dict[type, frozenset[OwnershipState]]]] 
         Seen: frozenset({UNSURE, YIELDING}),
         Renewed: frozenset({OWNER}),
         Silent: frozenset({UNSURE}),
+        LeaseLost: frozenset({UNSURE, YIELDING}),
         TimePassed: frozenset({UNSURE, YIELDING}),
         TakeoverWanted: frozenset({UNSURE}),
         TakeoverGivenUp: frozenset({UNSURE}),
@@ -196,6 +97,7 @@ TRANSITIONS: Final[dict[OwnershipState, dict[type, frozenset[OwnershipState]]]] 
         Seen: frozenset({YIELDING}),
         Renewed: frozenset({YIELDING}),
         Silent: frozenset({YIELDING}),
+        LeaseLost: frozenset({YIELDING}),
         TimePassed: frozenset({YIELDING}),
         TakeoverWanted: frozenset({YIELDING}),
         TakeoverGivenUp: frozenset({YIELDING}),
@@ -234,7 +136,7 @@ class Ownership:
     state: OwnershipState = STANDBY
     epoch: int = 0
     highest: int = 0
-    seen: Seen = Seen()
+    seen: Seen = dataclasses.field(default_factory=Seen)
     renewed_at: float = -math.inf
     claimed: bool = False
     wanted: bool = False
@@ -244,6 +146,11 @@ class Ownership:
     def leased(self) -> bool:
         """Whether it is held by a lease."""
         return self.mode is OwnershipMode.AUTOMATIC
+
+    @property
+    def holds(self) -> bool:
+        """Whether sets of it are, or may come, into this kernel."""
+        return self.state in (OWNER, UNSURE) or (self.state is TAKING and self.claimed)
 
     def deadline_at(self, lease: Lease) -> float:
         """Until when (BOOTTIME) its sets may be in this kernel, as far as is known now."""
@@ -286,9 +193,14 @@ def _step(o: Ownership, event: Event, lease: Lease, now: float) -> Step:
             return dataclasses.replace(renewed, state=state), ()
         case Silent():
             return dataclasses.replace(o, state=UNSURE if o.state is OWNER else o.state), ()
+        case LeaseLost():
+            lost = dataclasses.replace(o, renewed_at=-math.inf)
+            return _yield(lost) if o.leased and o.holds else (lost, ())
+        case StartedBlind():
+            serves = o.epoch and not o.leased
+            return dataclasses.replace(o, state=UNSURE, claimed=True) if serves else o, ()
         case TimePassed():
-            holds = o.state in (OWNER, UNSURE) or (o.state is TAKING and o.claimed)
-            return _yield(o) if holds and now >= o.deadline_at(lease) else (o, ())
+            return _yield(o) if o.holds and now >= o.deadline_at(lease) else (o, ())
         case TakeoverWanted(fenced):
             return _want(o, fenced=fenced)
         case TakeoverGivenUp():
@@ -318,12 +230,14 @@ def _see(o: Ownership, seen: Seen) -> Step:
     o = dataclasses.replace(o, seen=seen)
     if not went_back:
         o = dataclasses.replace(o, highest=seen.epoch)
-    if o.state in (OWNER, UNSURE) or (o.state is TAKING and o.claimed):
-        if went_back:
+    if o.holds:
+        if went_back and seen.owner != o.node:
             # Of a time before our claim: what was written since is lost, but we are the owner.
             return o, (Claim(expected=seen.epoch, over_lease=True),)
-        if seen.epoch != o.epoch or (o.leased and not seen.held):
+        if seen.owner != o.node or (o.leased and seen.held != o.node):
             return _yield(o)
+        # Nobody else writes our name: another epoch is that of a claim whose answer was lost.
+        o = dataclasses.replace(o, epoch=seen.epoch, highest=seen.epoch)
         if seen.asked_by not in ("", o.node) and o.state is not TAKING:
             return _yield(o, releasing=True)
         return o, ()
@@ -352,7 +266,7 @@ def _may_begin(o: Ownership) -> bool:
         case OwnershipMode.FIXED:
             return not seen.epoch or seen.owner in ("", o.node)
         case OwnershipMode.AUTOMATIC:
-            return not seen.held
+            return seen.held in ("", o.node)
         case OwnershipMode.MANUAL:
             # Its own of before a restart; of a new cluster, what has its address here.
             return seen.owner == o.node if seen.epoch else seen.address_here
@@ -375,7 +289,7 @@ def _want(o: Ownership, *, fenced: bool) -> Step:
         return dataclasses.replace(o, wanted=True), ()
     o = dataclasses.replace(o, wanted=True)
     others = o.seen.epoch != 0 and o.seen.owner not in ("", o.node)
-    lives = o.seen.held if o.leased else others
+    lives = o.seen.held not in ("", o.node) if o.leased else others
     if lives and not fenced:
         return o, (Do.ASK,)
     return dataclasses.replace(o, state=TAKING), (_claim(o, over_lease=fenced),)
@@ -385,7 +299,8 @@ def _win(o: Ownership, epoch: int) -> Step:
     if o.state is YIELDING:
         return o, ()  # the time of the lease was over before the answer came
     kept = epoch == o.epoch
-    seen = dataclasses.replace(o.seen, owner=o.node, epoch=epoch, held=o.leased)
+    held = o.node if o.leased else ""
+    seen = dataclasses.replace(o.seen, owner=o.node, epoch=epoch, held=held, asked_by="")
     won = dataclasses.replace(o, epoch=epoch, highest=epoch, claimed=True, seen=seen)
     if o.state is TAKING:
         return won, (Install(set_aside=kept),)

@@ -2,6 +2,7 @@
 
 =================  ==============================================================================
 ``settings``       the models; their field descriptions are the documentation
+``cluster``        the model of the ``[cluster]`` table
 ``metrics``        the model of the ``[metrics]`` table
 ``endpoint``       the model of an ``[[endpoint]]`` table
 ``tls``            the model of its ``[endpoint.tls]`` table
@@ -21,6 +22,7 @@ path by ``--config`` or ``SAD_CONFIG``), defaults.
 """
 
 from sad.config.check import check_config, describe
+from sad.config.cluster import ClusterSettings
 from sad.config.endpoint import EndpointSettings
 from sad.config.load import load_settings
 from sad.config.metrics import MetricsSettings
@@ -47,6 +49,7 @@ from sad.config.tls import CredentialSettings, TlsSettings
 
 __all__ = [
     "EX_CONFIG",
+    "ClusterSettings",
     "ConfigurationError",
     "CredentialSettings",
     "EndpointSettings",

@@ -118,6 +118,12 @@ class EndpointSettings(BaseModel):
         "strongSwan that has the port already: user agents must then keep their NATs awake "
         "themselves",
     )
+    takeover: Literal["manual", "automatic", "fixed"] = Field(
+        default="manual",
+        description='In a cluster, how another node gets the endpoint: "manual", by sadctl '
+        'takeover, and its owner serves on whatever becomes of etcd; "automatic", when its owner '
+        'has not renewed its lease; "fixed", never: its address is of this node alone',
+    )
     profile: Profile = Field(
         default=Profile.IMS,
         description='How user agents get Security-Server: "ims" in the 401 of AKA (TS 24.229), '

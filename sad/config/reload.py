@@ -28,6 +28,7 @@ RESTART_ONLY: Final = (
     "metrics.textfile",
     "metrics.textfile_interval_seconds",
     "credentials.directory",
+    "cluster",
     "limits.max_connections",
     "limits.max_connections_per_uid",
     "limits.message_timeout_seconds",

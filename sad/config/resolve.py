@@ -111,6 +111,7 @@ def to_layout(settings: Settings) -> Layout:
         policy_priority=kernel.policy_priority,
         block_clear_priority=kernel.block_clear_priority,
         block_endpoint_priority=kernel.block_endpoint_priority,
+        tell_counters=settings.cluster.enabled,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from sad.config.cluster import ClusterSettings
 from sad.config.endpoint import EndpointSettings
 from sad.config.ike import IkeSettings
 from sad.config.metrics import MetricsSettings
@@ -313,6 +314,9 @@ class Settings(BaseModel):
     ike: IkeSettings = Field(
         default_factory=IkeSettings, description="The strongSwan of mechanism ipsec-ike"
     )
+    cluster: ClusterSettings = Field(
+        default_factory=ClusterSettings, description="More than one node"
+    )
     credentials: CredentialSettings = Field(
         default_factory=CredentialSettings, description="TLS credential sets of endpoints"
     )
@@ -333,6 +337,12 @@ class Settings(BaseModel):
                 "not above kernel.policy_priority",
                 "a block must lose against the policies of an association: give it a larger "
                 "number",
+            )
+        if self.cluster.enabled and kernel.policy_priority < 2:
+            yield BrokenRule(
+                ("kernel", "policy_priority"),
+                "less than 2",
+                "in a cluster 1 is for the blocks of an endpoint that another node owns",
             )
         if not kernel.block_clear_priority < kernel.block_endpoint_priority:
             yield BrokenRule(

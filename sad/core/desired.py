@@ -299,12 +299,17 @@ def port_cover(ports: Iterable[int]) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(blocks))
 
 
-def endpoint_policies(endpoint: Endpoint, layout: Layout) -> dict[PolicyId, Policy]:
+def endpoint_policies(
+    endpoint: Endpoint, layout: Layout, *, closed: bool = False
+) -> dict[PolicyId, Policy]:
     """Return the block policies of an endpoint: nothing in clear to or from its ports (IPS-8).
+
+    ``closed``: another node owns it, so nothing at all passes.
 
     They have no time limit: they must outlive a dead daemon.
     """
     policies: dict[PolicyId, Policy] = {}
+    priority = layout.block_standby_priority if closed else layout.block_endpoint_priority
     for address in endpoint.addresses:
         anywhere = "0.0.0.0" if family_of(address) == AF_INET else "::"  # noqa: S104 - a selector
         for port, mask in port_cover(endpoint.ports):
@@ -325,6 +330,6 @@ def endpoint_policies(endpoint: Endpoint, layout: Layout) -> dict[PolicyId, Poli
                 policies[policy_id] = Policy(
                     id=policy_id,
                     action=PolicyAction.BLOCK,
-                    priority=layout.block_endpoint_priority,
+                    priority=priority,
                 )
     return policies

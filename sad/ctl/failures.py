@@ -59,6 +59,11 @@ _VERSIONS: Final = "sad and sadctl are of different versions: restart sad or upd
 
 _OF_SAD: Final[Mapping[str, _Sentence]] = {
     "NoSuchEndpoint": _Sentence('there is no endpoint "{endpoint}"'),
+    "NotOwner": _Sentence('another node owns endpoint "{endpoint}": {owner}'),
+    "TakeoverRefused": _Sentence(
+        'endpoint "{endpoint}" was not taken over from {owner}: {reason}'
+    ),
+    "NoCluster": _Sentence("no cluster: {reason}"),
     "NoSuchAssociation": _Sentence("there is no such association"),
     "UnknownFlow": _Sentence("no association protects this flow"),
     "NoSuchConnection": _Sentence("no such TCP connection: {reason}"),

@@ -17,6 +17,11 @@ def status(session: Session, _args: Namespace) -> None:
 
 def list_associations(session: Session, args: Namespace) -> None:
     """Show associations as they arrive; nothing is kept."""
+    if args.cluster:
+        from sad.ctl.cluster import list_cluster  # noqa: PLC0415 - few are in one
+
+        list_cluster(session)
+        return
     wanted = given(
         endpoint=args.endpoint,
         privateIdentity=args.impi,

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 _PROGRAM: Final = "sadctl"
 
 _EPILOG: Final = (
-    "With --json status, show, find, release, reconcile, check, key and explain of a flow print "
-    "one JSON document, list and monitor one object per line: the replies of the varlink "
-    "interfaces org.sipsad.Associations and org.sipsad.Control as they are; explain of a header "
-    "prints a document of its own. Exit status: "
+    "With --json status, show, find, takeover, release, reconcile, check, key and explain of a "
+    "flow print one JSON document, list and monitor one object per line: the replies of the "
+    "varlink interfaces org.sipsad.Associations and org.sipsad.Control as they are; explain of a "
+    "header prints a document of its own. Exit status: "
     + "; ".join(f"{int(code)} {code.meaning}" for code in Exit)
     + "."
 )
@@ -60,6 +60,12 @@ def _no_arguments(_parser: ArgumentParser) -> None:
 
 
 def _list_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--cluster",
+        action="store_true",
+        default=SUPPRESS,
+        help="those of all nodes of the cluster, out of etcd",
+    )
     parser.add_argument("--endpoint", metavar="NAME", help="only those on this endpoint")
     parser.add_argument("--impi", metavar="IDENTITY", help="only those of this private identity")
     parser.add_argument(
@@ -188,6 +194,15 @@ def _tls_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("endpoint", metavar="ENDPOINT", nargs="?", help="that of this endpoint")
 
 
+def _takeover_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("endpoint", metavar="ENDPOINT", help="which endpoint")
+    parser.add_argument(
+        "--fenced",
+        action="store_true",
+        help="its owner is down or cut off, for certain: do not ask it",
+    )
+
+
 VERBS: Final = (
     Verb(
         "status",
@@ -205,6 +220,12 @@ VERBS: Final = (
         "the TLS credentials: names, issuer, end, and what is wrong",
         "tls.tls",
         _tls_arguments,
+    ),
+    Verb(
+        "takeover",
+        "bring an endpoint of the cluster to this node, with its associations",
+        "cluster.takeover",
+        _takeover_arguments,
     ),
     Verb("release", "end associations", "changing.release", _release_arguments),
     Verb(
@@ -254,8 +275,8 @@ def _add_common(parser: ArgumentParser, *, is_verb: bool) -> None:
         metavar="SECONDS",
         type=arguments.timeout,
         default=SUPPRESS if is_verb else None,
-        help="how long each answer may take (default: 10; release and reconcile: 60; monitor "
-        "waits for ever)",
+        help="how long each answer may take (default: 10; release and reconcile: 60; takeover: "
+        "90; monitor waits for ever)",
     )
 
 
@@ -270,6 +291,9 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
     _add_common(parser, is_verb=False)
+    parser.add_argument(
+        "--cluster", action="store_true", help="list: those of all nodes of the cluster"
+    )
     # prog spares argparse a rendering of the usage at each start
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", prog=_PROGRAM)
     for verb in VERBS:

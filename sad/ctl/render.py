@@ -41,6 +41,10 @@ def status_lines(reply: GetStatusOut, sheet: Sheet, now: float) -> list[str]:
     for notice in reply["notices"]:
         lines += sheet.labelled(notice["about"], notice["text"], "bad")
         lines += sheet.labelled("hint", notice["hint"], "hint")
+    if cluster := reply.get("cluster"):
+        from sad.ctl.cluster import cluster_lines  # noqa: PLC0415 - few are in one
+
+        lines += ["", *cluster_lines(cluster, sheet, now)]
     for endpoint in reply["endpoints"]:
         lines += ["", *_endpoint(endpoint, sheet)]
     if not reply["endpoints"]:

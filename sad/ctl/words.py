@@ -26,6 +26,7 @@ _END_REASONS: Final = {
     "kernelRefused": "the kernel refused it",
     "endpointGone": "its endpoint is gone",
     "shutdown": "sad was stopped",
+    "yielded": "another node has its endpoint now",
 }
 
 

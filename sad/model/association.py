@@ -38,6 +38,8 @@ class EndReason(enum.StrEnum):
     KERNEL_REFUSED = "kernelRefused"
     ENDPOINT_GONE = "endpointGone"
     SHUTDOWN = "shutdown"
+    YIELDED = "yielded"
+    """Its endpoint is another node's now, and so is the association."""
 
 
 class Phase(enum.StrEnum):

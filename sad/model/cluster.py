@@ -130,3 +130,21 @@ class ClusterStatus:
     compare_wanted: tuple[str, ...]
     endpoints: tuple[EndpointOwnership, ...]
     nodes: tuple[NodeView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeoverReport:
+    """What became of a takeover: sets that go on here, sets that do not, and how long it took."""
+
+    restored: int
+    lost: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterAssociation:
+    """An association as etcd has it; ``expires_at`` in real-time seconds of its owner's clock."""
+
+    owner: str
+    association: Association
+    expires_at: float

@@ -27,6 +27,33 @@ class NoSuchEndpoint(SadError):
 
 
 @dataclass(eq=False, kw_only=True)
+class NotOwner(SadError):
+    """Another node of the cluster owns the endpoint; ``owner`` is empty if nobody does."""
+
+    endpoint: str
+    owner: str
+    hint: str = "ask there; sadctl takeover brings it here, sadctl status says more"
+
+
+@dataclass(eq=False, kw_only=True)
+class TakeoverRefused(SadError):
+    """An endpoint was not taken over."""
+
+    endpoint: str
+    owner: str
+    reason: str
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
+class NoCluster(SadError):
+    """This node is in no cluster, or etcd could not be asked."""
+
+    reason: str
+    hint: str
+
+
+@dataclass(eq=False, kw_only=True)
 class NoSuchAssociation(SadError):
     """No association has this id, or none matches."""
 

@@ -34,7 +34,9 @@ class Lifetimes:
 class Layout:
     """How sets lie in the kernel (design section 7). A smaller policy priority wins.
 
-    ``tell_counters``: the kernel tells of their sequence numbers, for another node to go on from.
+    ``block_standby_priority`` is that of an endpoint's block policies while another node owns it:
+    nothing of it passes, whatever else stands. ``tell_counters``: the kernel tells of their
+    sequence numbers, for another node to go on from.
     """
 
     owner: int
@@ -44,6 +46,7 @@ class Layout:
     block_clear_priority: int = 3_000_000_000
     block_endpoint_priority: int = 4_000_000_000
     tell_counters: bool = False
+    block_standby_priority: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sad.model.agreement import Refusal
 from sad.model.association import Association
+from sad.model.cluster import ClusterStatus
 from sad.model.endpoint import Profile
 from sad.model.inspection import PoolUse
 
@@ -134,7 +135,7 @@ class Status:
     """The daemon as it stands; instants in real-time seconds.
 
     ``associations`` are mechanism, state, how many. ``ends_connections``: this kernel can end TCP
-    connections.
+    connections. ``cluster``: None on a node that is alone.
     """
 
     version: str
@@ -150,3 +151,4 @@ class Status:
     last_problem_hint: str | None
     notices: tuple[Notice, ...] = ()
     ends_connections: bool = True
+    cluster: ClusterStatus | None = None

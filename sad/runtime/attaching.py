@@ -51,7 +51,7 @@ class Attaching:
 
     async def attach(self, caller: Caller, request: AttachRequest) -> Attached:
         """Bind, or find what is bound already. Once begun it is done, if the caller leaves too."""
-        endpoint = self._gate.endpoint(caller, request.endpoint)
+        endpoint = self._gate.serving(caller, request.endpoint)
         attaching.check(request, endpoint, self._gate.circumstances())
         # Who has an association goes before those who only have a connection.
         known = bool(self._shared.table.on_flow(request.flow))
@@ -67,7 +67,7 @@ class Attaching:
         registration = attaching.registration_of(request)
         async with self._shared.lock(registration):
             while True:
-                endpoint = self._gate.endpoint(caller, request.endpoint)
+                endpoint = self._gate.serving(caller, request.endpoint)
                 decided = await self._decide(request, endpoint)
                 for closed in decided.closed:
                     await self._endings.end_locked(closed.id, EndReason.CONNECTION_CLOSED)

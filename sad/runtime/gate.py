@@ -80,6 +80,12 @@ class Gate:
         self._require(caller, endpoint.name, may=self.access.may_use_endpoint(caller, endpoint))
         return endpoint
 
+    def serving(self, caller: Caller, name: str) -> Endpoint:
+        """As :meth:`endpoint`, if this node owns it: something is to be installed there."""
+        endpoint = self.endpoint(caller, name)
+        self._shared.cluster.require(name)
+        return endpoint
+
     def credential(self, caller: Caller, endpoint: str, known_generation: str | None) -> HandedOut:
         """Hand out a TLS credential set to the users of its endpoint, and not even to root."""
         found = self.endpoint(caller, endpoint)

@@ -58,8 +58,8 @@ class Installs:
     ) -> Association:
         """Put ``new`` into force and return it installed; wipes the keys of the request.
 
-        Raises KernelRefused or JournalUnavailable with nothing left behind, or with what could
-        not be taken back left to the reconciler.
+        Raises KernelRefused, JournalUnavailable or NotOwner with nothing left behind, or with
+        what could not be taken back left to the reconciler.
         """
         async with self._reserved(new, request), self._shared.lock(new.registration):
             installed = await self._put_into_force(mechanism, new, request)
@@ -117,13 +117,18 @@ class Installs:
         self, mechanism: MechanismDriver, new: Association, request: Keys
     ) -> Association:
         """As :meth:`_journalled`, for keys that come with a request."""
+        cluster = self._shared.cluster
         record = None
         if new.ipsec_3gpp is not None and request.integrity_key is not None:
             # Who keys by hand has the keys as long as they hold.
             record = first_record(new, request.integrity_key, request.cipher_key)
-        return await self._journalled(
-            new, record, lambda siblings: mechanism.install(siblings, new, request)
-        )
+            cluster.seal_keys(new, record.integrity_key, record.cipher_key)
+
+        async def put(siblings: Siblings) -> None:
+            cluster.require(new.endpoint)  # at the last instant: another node may have it by now
+            await mechanism.install(siblings, new, request)
+
+        return await self._journalled(new, record, put)
 
     async def _journalled(
         self,

@@ -84,7 +84,7 @@ class Offers:
 
     def screen(self, caller: Caller, request: ScreenRequest) -> Screened:
         """Decide as Offer would, and forget the decision; only rates are counted."""
-        endpoint = self._gate.endpoint(caller, request.endpoint)
+        endpoint = self._gate.serving(caller, request.endpoint)
         offer.check_unprotected(request.flow, endpoint, self._gate.own_addresses())
         self._screen_rates.take(request.flow.peer_address, self._shared.clock.boottime())
         end = nat.user_agent_end(request.flow, request.via_address, None, endpoint)
@@ -126,7 +126,7 @@ class Offers:
         Unless another caller of the same transaction waits for the answer, or has it.
         """
         with wiped_unless_begun(request):
-            endpoint = self._gate.endpoint(caller, request.endpoint)
+            endpoint = self._gate.serving(caller, request.endpoint)
             if endpoint.profile is Profile.RFC3329:
                 return await self._prepare(caller, request, endpoint)
             key = offer.offer_key(request)
@@ -227,7 +227,7 @@ class Offers:
     ) -> Association:
         shared = self._shared
         self._gate.require_running()
-        endpoint = self._gate.endpoint(caller, request.endpoint)
+        endpoint = self._gate.serving(caller, request.endpoint)
         on = self._came_on(caller, request, endpoint)
         end = nat.user_agent_end(request.flow, request.via_address, on, endpoint)
         choice = self._choose_by(request, endpoint, end)
@@ -244,7 +244,7 @@ class Offers:
         for old in elsewhere:
             await self._endings.end_or_refuse(old.id, EndReason.REPLACED)
         async with shared.lock(registration):
-            if self._gate.endpoint(caller, request.endpoint) != endpoint:
+            if self._gate.serving(caller, request.endpoint) != endpoint:
                 raise Busy(retry_after_milliseconds=1000, reason="its endpoint has just changed")
             if on is not None:  # it may have ended while the lock was somebody else's
                 on = self._came_on(caller, request, endpoint)

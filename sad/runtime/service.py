@@ -138,7 +138,7 @@ class AssociationService:
 
     async def _install_with_keys(self, caller: Caller, request: InstallRequest) -> Association:
         self._gate.require_running()
-        endpoint = self._gate.endpoint(caller, request.endpoint)
+        endpoint = self._gate.serving(caller, request.endpoint)
         mechanism = self._gate.set_mechanism(request.mechanism)
         new = mechanism.decide_install(
             request, endpoint, self._shared.table, self._gate.circumstances(), self._randbelow

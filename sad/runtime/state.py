@@ -22,6 +22,7 @@ from sad.model.rules import Layout, Lifetimes, Limits
 from sad.model.views import DaemonState, WatchKind
 from sad.runtime import story
 from sad.runtime.background import Background
+from sad.runtime.cluster import Alone, ClusterPort
 from sad.runtime.credentials import NoCredentials
 from sad.runtime.deadlines import Deadlines
 from sad.runtime.history import History
@@ -74,6 +75,7 @@ class Shared:
         credentials: Credentials | None = None,
     ) -> None:
         self._standing: dict[PolicyId, Policy] = {}
+        self._closed: set[str] = set()
         self.settings = settings
         self.clock = clock
         self.journal = journal
@@ -89,6 +91,7 @@ class Shared:
         #: None: what the kernel has lost is ended.
         self.records = records
         self.credentials = credentials or NoCredentials()
+        self.cluster: ClusterPort = Alone()
         #: Those of mechanisms whose keys this daemon has anyway, by the mechanism's name.
         self.own_records: dict[str, KeyRecords] = {}
         #: How Confirm is decided where more than a registration bounds it, by mechanism.
@@ -155,8 +158,25 @@ class Shared:
     def settings(self, new: Settings) -> None:
         self._settings = new
         self._standing.clear()
-        for endpoint in new.endpoints.values():
-            self._standing.update(endpoint_policies(endpoint, new.layout))
+        for name in new.endpoints:
+            self._standing.update(self.standing_of(name))
+
+    def standing_of(self, endpoint: str) -> dict[PolicyId, Policy]:
+        """The block policies of one endpoint, none if it is not configured."""
+        known = self._settings.endpoints.get(endpoint)
+        if known is None:
+            return {}
+        return endpoint_policies(known, self._settings.layout, closed=endpoint in self._closed)
+
+    def close_endpoint(self, endpoint: str) -> None:
+        """Have the block policies of an endpoint be above all others: it is another node's."""
+        self._closed.add(endpoint)
+        self._standing.update(self.standing_of(endpoint))
+
+    def open_endpoint(self, endpoint: str) -> None:
+        """Have them be below those of its associations."""
+        self._closed.discard(endpoint)
+        self._standing.update(self.standing_of(endpoint))
 
     def standing_policies(self) -> dict[PolicyId, Policy]:
         """The endpoints' block policies; the dictionary follows a reload."""

@@ -65,6 +65,7 @@ class StatusPage:
             last_problem_hint=hint,
             notices=tuple(notices_of(shared.credentials.views())),
             ends_connections=self._ends_connections(),
+            cluster=shared.cluster.status(),
         )
 
     def _endpoint(self, endpoint: Endpoint, associations: int) -> EndpointStatus:

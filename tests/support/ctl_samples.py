@@ -109,6 +109,7 @@ def status(**changes: Any) -> GetStatusOut:
         "lastProblemAt": None,
         "lastProblemHint": None,
         "endsConnections": True,
+        "cluster": None,
     } | changes
     sample: GetStatusOut = values
     return sample

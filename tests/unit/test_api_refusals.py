@@ -105,6 +105,9 @@ async def test_upgrade_is_refused(desk: Desk) -> None:
 
 REFUSALS: list[errors.SadError] = [
     errors.NoSuchEndpoint(endpoint="e"),
+    errors.NotOwner(endpoint="e", owner="n"),
+    errors.TakeoverRefused(endpoint="e", owner="n", reason="r", hint="h"),
+    errors.NoCluster(reason="r", hint="h"),
     errors.NoSuchAssociation(),
     errors.UnknownFlow(),
     errors.NoSuchConnection(reason="r"),

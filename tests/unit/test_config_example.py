@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from sad.config import (
+    ClusterSettings,
     CredentialSettings,
     EndpointSettings,
     KernelSettings,
@@ -29,6 +30,7 @@ MODELS = (
     LimitSettings,
     MetricsSettings,
     IkeSettings,
+    ClusterSettings,
     CredentialSettings,
     EndpointSettings,
     TlsSettings,
@@ -42,6 +44,7 @@ TABLES = {
     "limits",
     "metrics",
     "ike",
+    "cluster",
     "credentials",
     "endpoint",
     "tls",
@@ -65,6 +68,8 @@ def test_every_value_shown_is_the_default() -> None:
     assert shown.pop("socket_group") == "sad"
     (endpoint,) = shown.pop("endpoint")
     assert shown["metrics"].pop("textfile").endswith(".prom")
+    for name in ("etcd_ca", "etcd_certificate", "etcd_key"):
+        assert shown["cluster"].pop(name).endswith(".pem")
     of_ike = endpoint.pop("ike")
     (peer,) = of_ike.pop("peer")
 

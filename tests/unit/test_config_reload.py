@@ -32,6 +32,7 @@ CHANGED: dict[str, Any] = {
     "metrics.textfile": "/run/sad.prom",
     "metrics.textfile_interval_seconds": 60,
     "credentials.directory": "/run/other-tls",
+    "cluster": {"name": "edge", "node": "a", "etcd": ["127.0.0.1:2379"]},
     "limits.max_connections": 255,
     "limits.max_connections_per_uid": 127,
     "limits.message_timeout_seconds": 6,

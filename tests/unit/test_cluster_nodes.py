@@ -1,0 +1,143 @@
+"""Two nodes, an etcd in memory: sets go from one to the other, and are never at both."""
+
+from pathlib import Path
+
+import pytest
+
+from sad.cluster.ports import EtcdGone
+from sad.model.cluster import OwnershipMode
+from sad.model.errors import NotOwner
+from tests.cluster.fake import FakeEtcd, FakeStore
+from tests.support.cluster_shell import ENDPOINT, OWNER, STANDBY, Node
+from tests.support.shell import Clock, ue_request, until
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(clock: Clock) -> FakeStore:
+    return FakeStore(clock.boottime)
+
+
+@pytest.fixture
+def a(store: FakeStore, clock: Clock, tmp_path: Path) -> Node:
+    node = Node("a", FakeEtcd(store), clock, tmp_path)
+    node.has_address = True
+    return node
+
+
+@pytest.fixture
+def b(store: FakeStore, clock: Clock, tmp_path: Path) -> Node:
+    return Node("b", FakeEtcd(store), clock, tmp_path)
+
+
+async def test_an_operator_takes_an_endpoint_over(a: Node, b: Node) -> None:
+    """The owner gives it with all that etcd was not told; the same sets go on at the other."""
+    async with a.life(), b.life():
+        await a.until(OWNER)
+        assert b.state is STANDBY
+        installed = [await a.shell.install(ue_request(n)) for n in range(5)]
+        with pytest.raises(NotOwner):
+            await b.shell.install(ue_request(9))
+        before = a.sas
+        assert not b.sas
+        assert b.is_blocked
+
+        report = await b.cluster.operated.take_over(ENDPOINT, fenced=False)
+
+        assert (report.restored, report.lost) == (5, 0)
+        assert b.sas == before
+        assert not b.is_blocked
+        assert not a.sas
+        assert a.is_blocked
+        assert a.state is STANDBY
+        assert not a.associations
+        assert {x.id for x in b.associations} == {x.id for x in installed}
+        with pytest.raises(NotOwner):
+            await a.shell.install(ue_request(9))
+        await b.shell.install(ue_request(9))
+
+
+async def test_a_node_that_died_is_fenced_and_its_sets_go_on(a: Node, b: Node) -> None:
+    """After SIGKILL --fenced takes it; the dead node's next daemon takes its sets out first."""
+    async with b.life():
+        async with a.life():
+            await a.until(OWNER)
+            for number in range(3):
+                await a.shell.install(ue_request(number))
+            await a.told()
+        assert len(a.sas) == 12
+        await b.cluster.operated.take_over(ENDPOINT, fenced=True)
+        assert len(b.sas) == 12
+        async with a.life():
+            assert not a.sas
+            assert a.state is STANDBY
+            assert not a.journal.rows
+
+
+async def test_a_restarted_owner_adopts_its_sets(a: Node, b: Node) -> None:
+    """A restart loses nothing, and takes nothing over: the kernel's SAs are the same ones."""
+    async with b.life():
+        async with a.life():
+            await a.until(OWNER)
+            await a.shell.install(ue_request(1))
+            epoch = a.ownership.epoch
+        before = {i: s.limit for i, s in a.tables.sas.items()}
+        async with a.life():
+            assert a.state is OWNER
+            assert a.ownership.epoch == epoch
+            assert {i: s.limit for i, s in a.tables.sas.items()} == before
+            assert len(a.associations) == 1
+            assert not a.is_blocked
+
+
+async def test_an_automatic_owner_that_cannot_renew_stops_before_another_begins(
+    a: Node, b: Node, clock: Clock
+) -> None:
+    """Cut off from etcd the owner is blocked and out before the lease ends, then the other."""
+    a.mode = b.mode = OwnershipMode.AUTOMATIC
+    async with a.life(), b.life():
+        await a.until(OWNER)
+        await a.shell.install(ue_request(1))
+        await a.told()
+        a.etcd.fails = EtcdGone("cut off")
+        clock.advance(2.1)  # of 3, less a margin of 1
+        a.strike()
+        await a.until(STANDBY)
+        assert not a.sas
+        assert a.is_blocked
+        clock.advance(1)
+        await b.until(OWNER)
+        assert len(b.sas) == 4
+        assert a.cluster.population.set_aside(ENDPOINT) == 1
+
+        a.etcd.fails = None
+        await until(lambda: not a.cluster.population.set_aside(ENDPOINT))
+        assert not a.sas
+
+
+async def test_an_automatic_owner_goes_on_when_nobody_was_in_between(
+    a: Node, clock: Clock
+) -> None:
+    """With etcd away for longer than the lease: out, and in again with what it had."""
+    a.mode = OwnershipMode.AUTOMATIC
+    async with a.life():
+        await a.until(OWNER)
+        await a.shell.install(ue_request(1))
+        await a.told()
+        epoch = a.ownership.epoch
+        a.etcd.fails = EtcdGone("cut off")
+        await a.shell.install(ue_request(2))  # of which etcd will not have heard
+        clock.advance(2.1)
+        a.strike()
+        await a.until(STANDBY)
+        assert not a.sas
+        clock.advance(30)
+        a.etcd.fails = None
+        await a.until(OWNER)
+        assert len(a.sas) == 8
+        assert len(a.associations) == 2
+        assert a.ownership.epoch == epoch
