@@ -143,9 +143,7 @@ async def run(
         if settings.cluster.enabled:
             from sad.app_cluster import open_cluster  # noqa: PLC0415 - nobody else needs etcd
 
-            cluster = open_cluster(
-                settings, shared, endings, kernel, ipsec_3gpp.rewrite, own_addresses
-            )
+            cluster = open_cluster(settings, shared, endings, kernel, own_addresses)
             stack.push_async_callback(cluster.close)
         uses = KeyUses(Path(settings.state_directory) / _USES_FILE)
         keeper = KeyKeeper(

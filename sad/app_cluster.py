@@ -5,6 +5,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from sad.cluster.memory import Memory
 from sad.cluster.node import ClusterNode
 from sad.cluster.operated import Operated
 from sad.cluster.parts import NodeSettings
-from sad.cluster.population import Population, Rewrite
+from sad.cluster.population import Population
 from sad.cluster.ports import Etcd, EtcdError
 from sad.cluster.proof import prove
 from sad.cluster.replicator import Fenced, Replicator
@@ -31,6 +32,7 @@ from sad.config import Settings
 from sad.config.cluster import ClusterSettings
 from sad.core.allocation import RandBelow
 from sad.mechanisms.probe import NodeUnfit
+from sad.mechanisms.standing import rewrite
 from sad.model.association import Association, Phase
 from sad.model.cluster import ClusterStatus, OwnershipMode
 from sad.model.errors import NotOwner
@@ -67,7 +69,6 @@ class Cluster:
         etcd: Etcd,
         sealer: Sealer,
         kernel: Kernel,
-        rewrite: Rewrite,
         address_here: Callable[[str], bool],
         randbelow: RandBelow = secrets.randbelow,
     ) -> None:
@@ -103,7 +104,7 @@ class Cluster:
             self._book,
             self.store,
             lambda: self.replicator,
-            rewrite=rewrite,
+            rewrite=partial(rewrite, kernel),
             randbelow=randbelow,
         )
         self.replicator = Replicator(
@@ -114,8 +115,8 @@ class Cluster:
             self.population,
             node=settings.node_name,
             limit=settings.max_waiting_changes,
-            epoch=self.node.epoch,
-            settled=self.node.settled,
+            epoch=self.node.machine.epoch,
+            settled=self.node.machine.settled,
             failed=self.node.failed,
             fenced=self.node.fenced,
         )
@@ -131,10 +132,10 @@ class Cluster:
 
     def require(self, endpoint: str) -> None:
         """Raise NotOwner unless sets may be installed on an endpoint at this instant."""
-        ownership = self.node.ownership(endpoint)
+        ownership = self.node.machine.ownership(endpoint)
         if ownership is None:
             raise NotOwner(endpoint=endpoint, owner="", hint="new here: restart sad to take it in")
-        if not self.node.may_serve(endpoint):
+        if not self.node.machine.may_serve(endpoint):
             raise NotOwner(endpoint=endpoint, owner=ownership.seen.owner)
 
     def seal_keys(
@@ -148,7 +149,7 @@ class Cluster:
         return self._view.status(self._settings.node_name)
 
     def _changed(self, endpoint: str, association_id: str) -> None:
-        if self.node.ownership(endpoint) is not None:
+        if self.node.machine.ownership(endpoint) is not None:
             self.replicator.changed(endpoint, association_id)
 
     # --- life ------------------------------------------------------------------------------------
@@ -164,7 +165,9 @@ class Cluster:
             await self.node.start(self._settings.start_seconds)
         else:
             self.node.start_blind()
-        ours = {o.endpoint for o in self.node.ownerships() if self.node.adopted(o.endpoint)}
+        ours = {
+            o.endpoint for o in self.node.machine.ownerships() if self.node.adopted(o.endpoint)
+        }
         for endpoint in ours:
             self._shared.open_endpoint(endpoint)
             self.replicator.want_compare(endpoint)
@@ -172,7 +175,7 @@ class Cluster:
         forgotten: list[Forget] = []
         for row in rows:
             self._journal.know(row.id, row.endpoint)
-            ownership = self.node.ownership(row.endpoint)
+            ownership = self.node.machine.ownership(row.endpoint)
             if ownership is None or row.endpoint in ours:
                 adopted.append(row)
             elif ownership.epoch and row.ipsec_3gpp is not None and row.phase is Phase.INSTALLED:
@@ -198,7 +201,7 @@ class Cluster:
 
     def attach(self, stack: contextlib.AsyncExitStack, ignored_port: int | None) -> None:
         """Begin with what changes the kernel: it agrees with the table."""
-        timer = BoottimeTimer(self.node.time_passed)
+        timer = BoottimeTimer(self.node.machine.time_passed)
         stack.callback(timer.close)
         self.node.attach(self.population, timer)
         counters = CounterStream(self._book.hear, ignored_port=ignored_port)
@@ -222,7 +225,7 @@ class Cluster:
         while True:
             await self._book.wait()
             for endpoint, snapshots in (await self._book.changed()).items():
-                if self.node.settled(endpoint):
+                if self.node.machine.settled(endpoint):
                     self.replicator.count(endpoint, snapshots)
             await asyncio.sleep(self._settings.counters_interval_seconds)
 
@@ -236,8 +239,8 @@ class Cluster:
         """Tell etcd the rest, as far as it takes it now, and leave."""
         with contextlib.suppress(EtcdError, Fenced, TimeoutError):
             async with asyncio.timeout(_LEAVE_SECONDS):
-                for ownership in self.node.ownerships():
-                    if self.node.settled(ownership.endpoint):
+                for ownership in self.node.machine.ownerships():
+                    if self.node.machine.settled(ownership.endpoint):
                         await self.replicator.flush(ownership.endpoint)
                 await self.node.leave()
         await self._etcd.close()
@@ -248,7 +251,6 @@ def open_cluster(
     shared: Shared,
     endings: Endings,
     kernel: Kernel,
-    rewrite: Rewrite,
     own_addresses: OwnAddresses,
 ) -> Cluster:
     """Return the cluster of the settings. Raises RecordsUnusable, NodeUnfit."""
@@ -267,7 +269,6 @@ def open_cluster(
         etcd=GrpcEtcd(_address_of(wanted, os.environ)),
         sealer=open_sealer(wanted.name, os.environ),
         kernel=kernel,
-        rewrite=rewrite,
         address_here=address_here,
     )
 

@@ -16,6 +16,7 @@ them, etcd is at the rim. Values that others need are in :mod:`sad.model.cluster
 ``proof``           that all nodes seal with the same key
 ``leasing``         the one lease of this node
 ``claims``          the ownership keys, read and claimed
+``machine``        the ownerships of this node, and who waits for them
 ``memory``          which epochs this node has had, over a restart
 ``node``            the shell: events in, deeds out
 ``population``      sets put into the kernel, taken out, set aside

@@ -47,7 +47,7 @@ class Operated:
         Without ``fenced`` its owner is asked for it; with it the operator says that the owner is
         down or cut off. Raises NoSuchEndpoint, TakeoverRefused.
         """
-        ownership = self._node.ownership(endpoint)
+        ownership = self._node.machine.ownership(endpoint)
         if ownership is None:
             raise NoSuchEndpoint(endpoint=endpoint)
         if ownership.state in (OwnershipState.OWNER, OwnershipState.UNSURE):
@@ -62,14 +62,14 @@ class Operated:
                 "names of endpoints are the whole cluster's: rename one, or set takeover",
             )
         self._population.takeovers.pop(endpoint, None)
-        self._node.feed(endpoint, TakeoverWanted(fenced))
+        self._node.machine.feed(endpoint, TakeoverWanted(fenced))
         try:
             async with asyncio.timeout(self._seconds):
-                await self._node.until_open(endpoint)
+                await self._node.machine.until_open(endpoint)
         except TimeoutError:
             raise self._late(endpoint, fenced=fenced) from None
         finally:
-            self._node.feed(endpoint, TakeoverGivenUp())
+            self._node.machine.feed(endpoint, TakeoverGivenUp())
         done = self._population.takeovers.get(endpoint)
         return done or TakeoverReport(restored=0, lost=0, seconds=0.0)
 
@@ -88,6 +88,6 @@ class Operated:
         )
 
     def _refusal(self, endpoint: str, reason: str, hint: str) -> TakeoverRefused:
-        ownership = self._node.ownership(endpoint)
+        ownership = self._node.machine.ownership(endpoint)
         owner = "" if ownership is None else ownership.seen.owner
         return TakeoverRefused(endpoint=endpoint, owner=owner, reason=reason, hint=hint)

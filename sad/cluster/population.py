@@ -6,10 +6,11 @@ owned the endpoint, it is worth nothing.
 """
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Final, Protocol, TypeAlias
+
+from msgspec import structs
 
 from netlink.errors import DumpInterrupted, KernelError
 from netlink.model import Policy, PolicyId
@@ -183,7 +184,7 @@ class Population:
                 shared.table.remove(association.id)
                 shared.deadlines.remove(association.id)
                 aside[association.id] = association, snapshots.get(association.id)
-                ended = dataclasses.replace(
+                ended = structs.replace(
                     association, state=AssociationState.ENDED, end_reason=EndReason.YIELDED
                 )
                 shared.tell(WatchKind.ENDED, Step.ENDED, ended)
@@ -302,7 +303,7 @@ class Population:
             return reqids[reqid]
 
         try:
-            return dataclasses.replace(
+            return structs.replace(
                 association,
                 reqid_in=free(association.reqid_in),
                 reqid_out=tuple(map(free, association.reqid_out)),

@@ -70,7 +70,7 @@ class View:
                     epoch=o.seen.epoch,
                     set_aside=self._population.set_aside(o.endpoint),
                 )
-                for o in self._node.ownerships()
+                for o in self._node.machine.ownerships()
             ),
             nodes=tuple(_view_of(name, *known) for name, known in sorted(self._cards.items())),
         )

@@ -3,6 +3,7 @@
 =================  ==============================================================================
 ``settings``       the models; their field descriptions are the documentation
 ``cluster``        the model of the ``[cluster]`` table
+``limits``         the model of the ``[limits]`` table
 ``metrics``        the model of the ``[metrics]`` table
 ``endpoint``       the model of an ``[[endpoint]]`` table
 ``tls``            the model of its ``[endpoint.tls]`` table
@@ -24,6 +25,7 @@ path by ``--config`` or ``SAD_CONFIG``), defaults.
 from sad.config.check import check_config, describe
 from sad.config.cluster import ClusterSettings
 from sad.config.endpoint import EndpointSettings
+from sad.config.limits import LimitSettings
 from sad.config.load import load_settings
 from sad.config.metrics import MetricsSettings
 from sad.config.problems import EX_CONFIG, ConfigurationError, Problem
@@ -41,7 +43,6 @@ from sad.config.resolve import (
 from sad.config.settings import (
     KernelSettings,
     LifetimeSettings,
-    LimitSettings,
     Settings,
 )
 from sad.config.sources import build_parser

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from sad.config.cluster import ClusterSettings
 from sad.config.endpoint import EndpointSettings
 from sad.config.ike import IkeSettings
+from sad.config.limits import LimitSettings
 from sad.config.metrics import MetricsSettings
 from sad.config.problems import BrokenRule, raise_broken
 from sad.config.tls import CredentialSettings
@@ -141,98 +142,6 @@ class KernelSettings(BaseModel):
         ge=1,
         le=86_400,
         description="How often kernel and journal are compared without an occasion",
-    )
-
-
-class LimitSettings(BaseModel):
-    """How much there may be."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_connections: Count = Field(
-        default=256, ge=1, le=65_536, description="Connections to the socket at a time"
-    )
-    max_connections_per_uid: Count = Field(
-        default=128, ge=1, le=65_536, description="Connections of one user at a time"
-    )
-    message_timeout_seconds: Count = Field(
-        default=5,
-        ge=1,
-        le=3600,
-        description="How long a begun message may take to arrive before its connection is closed",
-    )
-    max_calls_at_once: Count = Field(
-        default=256,
-        ge=1,
-        le=65_536,
-        description="Calls that change something and are worked on at a time; at most three "
-        "quarters of them for user agents without an association",
-    )
-    max_waiting_calls: Count = Field(
-        default=4096,
-        ge=0,
-        le=1_000_000,
-        description="Calls that wait for their turn, by turns for each user; any more get Busy",
-    )
-    max_waiting_calls_per_uid: Count = Field(
-        default=2048, ge=0, le=1_000_000, description="Of these, those of one user"
-    )
-    max_associations: Count = Field(
-        default=200_000, ge=1, le=4_000_000, description="Associations of all endpoints"
-    )
-    max_sets_per_registration: Count = Field(
-        default=3,
-        ge=2,
-        le=3,
-        description="SA sets of one registration: old, current, temporary (TS 33.203 7.1: six SAs "
-        "per direction)",
-    )
-    max_sets_per_address_pair: Count = Field(
-        default=128,
-        ge=3,
-        le=65_536,
-        description="SA sets between one address of the node and one of user agents (many behind "
-        "one NAT): the kernel walks all policies of such a pair for each packet and each change "
-        "of them",
-    )
-    max_temporary_sets: Count = Field(
-        default=20_000,
-        ge=1,
-        le=4_000_000,
-        description="Temporary sets that unprotected REGISTERs may hold at a time; those on an "
-        "SA are not counted here",
-    )
-    max_temporary_sets_per_address: Count = Field(
-        default=256,
-        ge=1,
-        le=4_000_000,
-        description="Of these, those of one IPv4 address or IPv6 /64 (many phones may share one)",
-    )
-    max_temporary_sets_per_identity: Count = Field(
-        default=4,
-        ge=1,
-        le=65_536,
-        description="Of these, those of one private identity at one address",
-    )
-    offers_per_second: Count = Field(
-        default=2000,
-        ge=1,
-        le=1_000_000,
-        description="Screen and Offer calls a second for unprotected REGISTERs, each counted by "
-        "itself; twice as many may come at once",
-    )
-    offers_per_second_per_address: Count = Field(
-        default=50,
-        ge=1,
-        le=1_000_000,
-        description="Of these, those of one IPv4 address or IPv6 /64",
-    )
-    reserved_percent: Count = Field(
-        default=5,
-        ge=0,
-        le=90,
-        description="Part of max_associations that is kept for REGISTERs on an SA, so that who is "
-        "registered stays so",
     )
 
 

@@ -14,7 +14,7 @@ from sad.ctl.words import ago, counted, listing, span, state_text
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from sad.ctl.shapes import (
+    from sad.ctl.cluster_shapes import (
         ClusterEndpoint,
         ClusterNode,
         ClusterStatus,

@@ -5,6 +5,8 @@ A test compares the two. A field that may be null may also be left out, so it is
 
 from typing import NotRequired, TypedDict
 
+from sad.ctl.cluster_shapes import ClusterStatus
+
 
 class Registration(TypedDict):
     """The binding that an association serves."""
@@ -277,67 +279,6 @@ class Notice(TypedDict):
     reason: str
     text: str
     hint: str
-
-
-class ClusterEndpoint(TypedDict):
-    """Whose an endpoint is."""
-
-    endpoint: str
-    mode: str
-    state: str
-    owner: str
-    epoch: int
-    setAside: int
-
-
-class ClusterNode(TypedDict):
-    """A living node."""
-
-    name: str
-    since: int
-    version: str
-    clockAhead: int
-
-
-class ClusterStatus(TypedDict):
-    """The daemon's place in its cluster."""
-
-    cluster: str
-    node: str
-    etcd: str
-    etcdHint: str
-    waiting: int
-    lag: int
-    compareWanted: list[str]
-    endpoints: list[ClusterEndpoint]
-    nodes: list[ClusterNode]
-
-
-class ClusterAssociation(TypedDict):
-    """An association of some node."""
-
-    owner: str
-    endpoint: str
-    id: str
-    privateIdentity: str
-    mechanism: str
-    state: str
-    peerAddress: str
-    expiresAt: int
-
-
-class ListClusterOut(TypedDict):
-    """One reply of ``ListCluster``."""
-
-    association: NotRequired[ClusterAssociation | None]
-
-
-class TakeoverOut(TypedDict):
-    """Reply of ``Takeover``."""
-
-    restored: int
-    lost: int
-    took: int
 
 
 class GetStatusOut(TypedDict):

@@ -9,7 +9,7 @@ import dataclasses
 import errno
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 
 from netlink.errors import KernelError, OutcomeUnknown
@@ -365,11 +365,6 @@ class XfrmMechanism:
         operations = [AddPolicy(policy) for policy in standing.values()]
         present = frozenset({errno.EEXIST})
         return sum(await self._commit(operations, "the endpoints' block policies", present))
-
-    async def rewrite(self, standing: Mapping[PolicyId, Policy]) -> None:
-        """Write block policies of endpoints, whatever stands in their place. One commit."""
-        operations = [UpdatePolicy(policy) for policy in standing.values()]
-        await self._commit(operations, "block policies of an endpoint")
 
     async def lift(self, standing: dict[PolicyId, Policy]) -> None:
         """Remove the endpoints' block policies (orderly stop with stop = "remove")."""

@@ -13,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
+from msgspec import structs
+
 from sad.core.restoring import record_of
 from sad.model.association import Association, AssociationState, Phase, RegistrationKey
 from sad.model.cluster import CounterSnapshot, StoredSet
@@ -138,7 +140,7 @@ class Restoring:
         record = record_of(stored, counters)
         # Its policies are written anew here, whatever time those of the other node had left.
         until = shared.clock.boottime() + shared.settings.lifetimes.policies
-        new = dataclasses.replace(
+        new = structs.replace(
             stored.association, phase=Phase.INSTALLING, policies_until=until, end_reason=None
         )
 

@@ -76,7 +76,6 @@ class Node:
             etcd=self.etcd,
             sealer=Sealer("edge", self.keys),
             kernel=shell.kernel,
-            rewrite=shell.shared.set_mechanisms["ipsec-3gpp"].rewrite,  # type: ignore[attr-defined]
             address_here=lambda _endpoint: self.has_address,
             randbelow=lambda below: int.from_bytes(os.urandom(8), "big") % below,
         )
@@ -96,7 +95,7 @@ class Node:
 
     @property
     def ownership(self) -> Ownership:
-        found = self.cluster.node.ownership(ENDPOINT)
+        found = self.cluster.node.machine.ownership(ENDPOINT)
         assert found is not None
         return found
 
@@ -123,9 +122,9 @@ class Node:
 
     async def until(self, state: OwnershipState) -> None:
         async with asyncio.timeout(60):
-            await self.cluster.node.until(ENDPOINT, lambda o: o.state is state)
+            await self.cluster.node.machine.until(ENDPOINT, lambda o: o.state is state)
             if state is OWNER:
-                await self.cluster.node.until_open(ENDPOINT)
+                await self.cluster.node.machine.until_open(ENDPOINT)
 
     async def told(self) -> None:
         """Wait until etcd knows all."""
@@ -141,4 +140,4 @@ class Node:
     def strike(self) -> None:
         """Let the timer strike if its time has come."""
         if self.alarm.at is not None and self.alarm.at <= self.clock.boottime():
-            self.cluster.node.time_passed()
+            self.cluster.node.machine.time_passed()

@@ -8,12 +8,13 @@ import pytest
 
 from sad.api.idl import Array, Builtin, Enumeration, IdlType, Named, Nullable, Record
 from sad.api.interfaces import ASSOCIATIONS, CONTROL, SERVICE, load_interfaces
-from sad.ctl import arguments, failures, shapes
+from sad.ctl import arguments, cluster_shapes, failures, shapes
 
 _SHAPES = {
     name: value
-    for name, value in vars(shapes).items()
-    if is_typeddict(value) and value.__module__ == shapes.__name__
+    for module in (shapes, cluster_shapes)
+    for name, value in vars(module).items()
+    if is_typeddict(value) and value.__module__ == module.__name__
 }
 _BUILTINS: dict[str, type] = {"string": str, "int": int, "bool": bool, "float": float}
 
