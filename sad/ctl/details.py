@@ -113,9 +113,10 @@ def _sa_blocks(
     association: Association, counters: Sequence[SaCounters], sheet: Sheet, now: float
 ) -> Iterator[list[str]]:
     """Each SA of the set with its counters, then counters of SAs that no table here names."""
+    named = {sa.name: sa for sa in sas_of(association)}
     counted_by_name = {counter["name"]: counter for counter in counters}
-    for sa in sas_of(association):
-        counter = counted_by_name.pop(sa.name, None)
+    for sa in named.values():
+        counter = counted_by_name.get(sa.name)
         lines = [
             sheet.title(sa.name, sa.direction),
             *sheet.labelled("spi", spi_text(sa.spi)),
@@ -123,7 +124,8 @@ def _sa_blocks(
             *sheet.labelled("to", sa.destination),
         ]
         yield lines if counter is None else lines + _counter_lines(counter, sheet, now)
-    for counter in counted_by_name.values():
+    # Those of strongSwan: both SAs of a child have its name.
+    for counter in (counter for counter in counters if counter["name"] not in named):
         yield [
             sheet.title(counter["name"], counter["direction"]),
             *sheet.labelled("spi", spi_text(counter["spi"])),

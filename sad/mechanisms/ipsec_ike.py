@@ -17,7 +17,7 @@ from msgspec import structs
 
 from netlink.errors import KernelError, OutcomeUnknown
 from netlink.interface import Kernel
-from netlink.model import Policy, PolicyId, SaId
+from netlink.model import ObservedSa, Policy, PolicyId, SaId
 from sad.core import ike
 from sad.core.reconcile import Findings
 from sad.core.table import AssociationTable
@@ -228,14 +228,25 @@ class IpsecIke(PlainMechanism):
                 log.warning("connection %s could not be unloaded: %s", child.connection, error)
 
     async def counters(self, association: Association) -> tuple[SaCounters, ...]:
-        """Return what charon tells of its SAs."""
+        """Return what charon calls its SAs, and what the kernel has counted on them.
+
+        Which packets were refused and when one came last, charon does not tell.
+        """
         child = child_of(association)
         try:
             sas = await self._charon.list_sas(child.connection)
         except ViciError as error:
             raise _refused(error, child) from error
         current = [c for sa in sas for c in sa.children if c.name == child.child]
-        return tuple(one for c in current for one in _counters(c))
+        ends = ((child.local_address, True), (child.peer_address, False))
+        found = [
+            (c, inbound, await self._kernel.get_sa(SaId(to, c.spi_in if inbound else c.spi_out)))
+            for c in current
+            for to, inbound in ends
+        ]
+        return tuple(
+            _counters(c, sa, inbound=inbound) for c, inbound, sa in found if sa is not None
+        )
 
     async def is_lost(self, association: Association) -> bool:
         """Ask charon again; what it does not say is not lost."""
@@ -360,21 +371,16 @@ def _refused(error: ViciError, child: IkeChild) -> KernelRefused:
     )
 
 
-def _counters(child: ChildSa) -> Iterable[SaCounters]:
+def _counters(child: ChildSa, sa: ObservedSa, *, inbound: bool) -> SaCounters:
     left = "for ever" if child.life_seconds is None else f"{child.life_seconds} s left"
     rekey = "" if child.rekey_seconds is None else f", rekeyed in {child.rekey_seconds} s"
-    told = f"{child.cipher}, {child.age_seconds} s old, {left}{rekey}"
-    for inbound, spi, octets, packets in (
-        (True, child.spi_in, child.bytes_in, child.packets_in),
-        (False, child.spi_out, child.bytes_out, child.packets_out),
-    ):
-        yield SaCounters(
-            name=f"{child.state} ({told})",
-            inbound=inbound,
-            spi=spi,
-            bytes=octets,
-            packets=packets,
-            replay_failures=0,
-            integrity_failures=0,
-            last_used_at=0.0,
-        )
+    return SaCounters(
+        name=f"{child.state} ({child.cipher}, {child.age_seconds} s old, {left}{rekey})",
+        inbound=inbound,
+        spi=sa.id.spi,
+        bytes=sa.current.bytes,
+        packets=sa.current.packets,
+        replay_failures=sa.replay_failures,
+        integrity_failures=sa.integrity_failures,
+        last_used_at=float(sa.current.use_time),
+    )

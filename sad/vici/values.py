@@ -28,10 +28,6 @@ class ChildSa:
     spi_in: int
     spi_out: int
     cipher: str
-    bytes_in: int
-    packets_in: int
-    bytes_out: int
-    packets_out: int
     age_seconds: int
     life_seconds: int | None
     rekey_seconds: int | None
@@ -237,10 +233,6 @@ def _child_sa(section: Section, key: str) -> ChildSa:
         spi_in=_number(section, "spi-in", 0, base=16),
         spi_out=_number(section, "spi-out", 0, base=16),
         cipher=cipher,
-        bytes_in=_number(section, "bytes-in", 0),
-        packets_in=_number(section, "packets-in", 0),
-        bytes_out=_number(section, "bytes-out", 0),
-        packets_out=_number(section, "packets-out", 0),
         age_seconds=_number(section, "install-time", 0),
         life_seconds=_number(section, "life-time", -1) if section.get("life-time") else None,
         rekey_seconds=_number(section, "rekey-time", -1) if section.get("rekey-time") else None,

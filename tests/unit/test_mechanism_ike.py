@@ -13,7 +13,9 @@ import pytest
 from netlink.model import (
     AddPolicy,
     AddSa,
+    CurrentLifetime,
     Direction,
+    MoveLifetime,
     Policy,
     PolicyAction,
     PolicyId,
@@ -337,6 +339,27 @@ async def test_ike_of_a_dead_charon_exactly_its_children_go(world: World) -> Non
     await world.charon.start()
 
 
+async def test_ike_counters_are_the_kernels(world: World) -> None:
+    """Under charon's name for the pair; when one came last, charon does not tell."""
+    association = world.association()
+    await world.up(association)
+    (sa,) = await world.driver.look()
+    (child,) = sa.children
+    assert await world.driver.counters(association) == ()  # the kernel has none
+    used = CurrentLifetime(bytes=300, packets=3, add_time=1_700_000_000, use_time=1_700_000_060)
+    carrying = MoveLifetime(
+        id=SaId(EDGE, child.spi_in), source=UE, reqid=child.reqid, current=used
+    )
+    assert set(await world.kernel.commit([*_left_of(child), carrying])) == {None}
+
+    inbound, outbound = await world.driver.counters(association)
+
+    assert (inbound.inbound, inbound.spi, inbound.packets) == (True, child.spi_in, 3)
+    assert inbound.last_used_at == used.use_time
+    assert (outbound.inbound, outbound.spi, outbound.packets) == (False, child.spi_out, 0)
+    assert inbound.name.startswith(f"INSTALLED ({child.cipher}, ")
+
+
 async def test_ike_child_that_comes_up_while_it_is_listed_is_no_orphan(world: World) -> None:
     """The list is older than the event: nothing of it is forgotten, or removed from the kernel."""
     association = world.association()
@@ -364,10 +387,6 @@ def child_sa(name: str) -> ChildSa:
         spi_in=0xC0000009,
         spi_out=0xD0000009,
         cipher="AES_GCM_16",
-        bytes_in=0,
-        packets_in=0,
-        bytes_out=0,
-        packets_out=0,
         age_seconds=0,
         life_seconds=600,
         rekey_seconds=None,

@@ -134,6 +134,18 @@ def test_an_association_without_ipsec_shows_what_it_has() -> None:
     )
 
 
+def test_both_sas_of_a_child_are_shown() -> None:
+    """The name is that of the pair; neither direction hides the other."""
+    shown = show(
+        association(mechanism="ipsec-ike", ipsec3gpp=None),
+        counter("INSTALLED", "in"),
+        counter("INSTALLED", "out"),
+    )
+
+    assert "INSTALLED: in\n" in shown
+    assert "INSTALLED: out\n" in shown
+
+
 def test_what_find_found_shows_without_counters() -> None:
     """Find has no counters, and none are invented."""
     found = association()
