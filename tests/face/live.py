@@ -1,6 +1,8 @@
 """A live edge with fifty associations of all kinds, for people to look at with ``sadctl``.
 
-Two of them carry packets, one has a peer with another key, and somebody sends clear text.
+Three of them carry packets, one has a peer with another key, and somebody sends clear text. A real
+strongSwan on each side made one of them. ``digest`` is listed, too; it has no association, since
+nothing of it outlives a challenge.
 """
 
 import contextlib
@@ -12,24 +14,48 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from tests.ike.charon import RealCharon
+from tests.ike.connections import CHILD, CONNECTION, EDGE_ID, PEER_ID, SECRET, connection
 from tests.support.daemon import CONTROL, Daemon, wait_until
 from tests.support.key_files import ENCRYPTION_KEY, INTEGRITY_KEY
 from tests.support.make import ALL_PAIRS, CK, IK
-from tests.support.pair import EDGE, EDGE_SERVER, Pair, pair_of_daemons
+from tests.support.pair import EDGE, EDGE_SERVER, UE, Ends, Pair, pair_of_daemons
 
 COUNT: Final = 50
 _OTHER_KEY: Final = "f" * 32
 _TRUNK_PORT: Final = 5084
 _TRUNKS: Final = 3
 _TLS_PORT: Final = 5061
+#: What the endpoint for all but ipsec-3gpp answers in 494 and 421.
+_LIST: Final = "ipsec-ike;q=0.4, tls;q=0.3, ipsec-man;q=0.2, digest;q=0.1;d-alg=MD5;d-qop=auth"
 _CONNECTIONS: Final = 2
+_IKE_PORT: Final = 5100
+_IKE_USER: Final = "alice@ims.example"
 
 
 @contextlib.contextmanager
 def live_edge(folder: Path) -> Iterator[Pair]:
     """Give the edge, a phone beside it, and everything that lives."""
-    settings = f'[metrics]\nlisten = "unix:{folder / "metrics.sock"}"\n' + _peering()
-    with pair_of_daemons(folder, edge_settings=settings) as pair, contextlib.ExitStack() as stack:
+    secret = folder / "alice.secret"
+    secret.write_bytes(SECRET + b"\n")
+    secret.chmod(0o600)
+    charons: list[RealCharon] = []
+
+    def beside(ends: Ends, stack: contextlib.ExitStack) -> None:
+        for side in (ends.edge, ends.ue):
+            charon = RealCharon(side, folder / f"charon-{side.name}")
+            stack.callback(charon.stop)
+            charon.start()
+            charons.append(charon)
+
+    settings = (
+        f'[metrics]\nlisten = "unix:{folder / "metrics.sock"}"\n'
+        f'[ike]\nsocket_path = "{folder / "charon-edge/charon.vici"}"\n' + _peering(secret)
+    )
+    with (
+        contextlib.ExitStack() as stack,
+        pair_of_daemons(folder, edge_settings=settings, beside=beside) as pair,
+    ):
         _carrying(pair)
         _with_another_key(pair)
         for number in range(_TRUNKS):
@@ -39,19 +65,59 @@ def live_edge(folder: Path) -> Iterator[Pair]:
         )
         for number in range(_CONNECTIONS):
             _over_tls(pair, number, stack)
+        _through_ike(pair, charons[1])
         for number in range(COUNT - len(pair.edge_daemon.associations())):
             _in_some_state(pair.edge_daemon, number)
         yield pair
 
 
-def _peering() -> str:
+def _peering(secret: Path) -> str:
     """Settings of an endpoint for what is not ipsec-3gpp."""
     return (
         f'[[endpoint]]\nname = "peering"\naddresses = {json.dumps(list(EDGE.values()))}\n'
         f'server_port = {_TRUNK_PORT}\nclient_ports = "5086-5087"\nusers = [{os.getuid()}]\n'
-        'profile = "rfc3329"\nmechanisms = ["tls;q=0.3", "ipsec-man;q=0.2"]\n'
+        f'profile = "rfc3329"\nmechanisms = {json.dumps(_LIST.split(", "))}\n'
         "accept_unreplayed_verify = true\n"
+        f'[endpoint.ike]\nidentity = "{EDGE_ID}"\n'
+        'ike_proposals = ["aes128gcm16-prfsha256-x25519"]\nesp_proposals = ["aes128gcm16"]\n'
+        f'[[endpoint.ike.peer]]\nname = "alice"\nidentity = "{PEER_ID}"\n'
+        f'users = ["{_IKE_USER}"]\nsecret = "{secret}"\n'
     )
+
+
+def _through_ike(pair: Pair, peer: RealCharon) -> None:
+    """The peer asks for ipsec-ike, its strongSwan and the edge's agree, and a packet passes."""
+    offered = pair.edge_daemon.call(
+        "Offer",
+        endpoint="peering",
+        registration={"privateIdentity": _IKE_USER, "publicIdentities": []},
+        flow={
+            "peerAddress": UE[4],
+            "peerPort": _IKE_PORT,
+            "localAddress": EDGE[4],
+            "localPort": 5060,
+        },
+        transaction={"callId": "1@ue", "cseq": 1, "branch": "z9hG4bK1"},
+        association=None,
+        securityClient=[],
+        integrityKey=None,
+        cipherKey=None,
+    )
+    shared = {"id": CONNECTION, "type": "IKE", "data": SECRET, "owners": [EDGE_ID, PEER_ID]}
+    peer.ask("load-shared", shared)
+    ports = {CHILD: ((_IKE_PORT,), (_TRUNK_PORT,))}
+    peer.ask("load-conn", {CONNECTION: connection((UE[4], PEER_ID), (EDGE[4], EDGE_ID), ports)})
+    message = {"child": CHILD, "ike": CONNECTION, "timeout": 60_000}
+    peer.told("initiate", "control-log", message)
+    name = offered["association"]["id"]
+    wait_until(
+        lambda: pair.edge_daemon.call("Get", id=name)["association"]["state"] == "established",
+        "the child of IKE is up",
+    )
+    pair.edge_daemon.call("Confirm", id=name, expiresSeconds=3600)
+    here, there = (EDGE[4], _TRUNK_PORT), (UE[4], _IKE_PORT)
+    assert pair.udp(there, here, b"MESSAGE sip:bob@ims.example SIP/2.0\r\n\r\n")
+    assert pair.udp(here, there, b"SIP/2.0 200 OK\r\n\r\n")
 
 
 def _keyed_by_hand(daemon: Daemon, number: int) -> None:

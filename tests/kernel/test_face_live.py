@@ -7,6 +7,7 @@ import pytest
 
 from tests.face.live import COUNT, live_edge
 from tests.face.pages import PAGE, Command, commands, page, shape
+from tests.ike.connections import SECRET
 from tests.support.key_files import ENCRYPTION_KEY, INTEGRITY_KEY
 from tests.support.make import CK, IK
 from tests.support.pair import Pair
@@ -54,7 +55,7 @@ def test_no_command_and_no_metric_shows_a_key(found: list[Command], metrics: str
     """Of fifty associations, in any form."""
     said = metrics + "".join(command.said for command in found)
 
-    for key in (IK.hex(), CK.hex(), INTEGRITY_KEY, ENCRYPTION_KEY):
+    for key in (IK.hex(), CK.hex(), INTEGRITY_KEY, ENCRYPTION_KEY, SECRET.decode()):
         assert key not in said.lower()
 
 
@@ -68,6 +69,6 @@ def test_metrics_of_a_live_daemon(metrics: str) -> None:
     ]
     assert sum(counts) == COUNT
     assert 'sad_xfrm_stat_total{counter="XfrmInStateProtoError"} 1.0' in metrics
-    for mechanism in ("ipsec-3gpp", "ipsec-man", "tls"):
+    for mechanism in ("ipsec-3gpp", "ipsec-man", "ipsec-ike", "tls"):
         assert f'sad_associations{{mechanism="{mechanism}"' in metrics
     assert 'sad_expiry_timestamp_seconds{kind="key",name="trunk-0"}' in metrics

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -202,15 +202,22 @@ def daemon_at_edge(edge: Namespace, folder: Path, settings: str, endpoints: str 
 
 @contextlib.contextmanager
 def pair_of_daemons(
-    folder: Path, *, settings: str = "", edge_settings: str = ""
+    folder: Path,
+    *,
+    settings: str = "",
+    edge_settings: str = "",
+    beside: Callable[[Ends, contextlib.ExitStack], None] | None = None,
 ) -> Iterator[Pair]:
     """Build both sides, start both daemons; take everything down at the end.
 
-    ``settings`` are those of both, ``edge_settings`` come before them at the edge.
+    ``settings`` are those of both, ``edge_settings`` come before them at the edge. ``beside``
+    starts what the daemons are to find.
     """
     with contextlib.ExitStack() as stack:
         ends = stack.enter_context(two_ends())
         edge, ue = ends.edge, ends.ue
+        if beside is not None:
+            beside(ends, stack)
         edge_daemon = daemon_at_edge(edge, folder / "edge", edge_settings + settings)
         ue_daemon = Daemon(
             ue,
