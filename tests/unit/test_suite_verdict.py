@@ -15,6 +15,7 @@ from tests.suite import (
     closing_line,
     command_of,
     judge,
+    parts_to_run,
     shares_of,
     split,
     together,
@@ -63,6 +64,19 @@ def test_suite_ends_with_one_line() -> None:
 
     assert closing_line([good, good], 12.3) == "passed: unit 3 passed; unit 3 passed; 12 s"
     assert closing_line([good, bad], 1).startswith("FAILED: ")
+    assert closing_line([good], 1, "varlinkctl") == (
+        "passed: unit 3 passed; varlinkctl not run (it is not here: make varlinkctl); 1 s"
+    )
+
+
+def test_suite_runs_varlinkctl_where_it_can_be_had_and_says_where_not() -> None:
+    """Of a whole run only: who asks for a part gets that part."""
+    whole = ["lint", "unit", "kernel"]
+
+    assert parts_to_run(whole, has_program=True) == ([*whole, "varlinkctl"], "")
+    assert parts_to_run(whole, has_program=False) == (whole, "varlinkctl")
+    assert parts_to_run(["unit"], has_program=True) == (["unit"], "")
+    assert parts_to_run(["varlinkctl"], has_program=False) == (["varlinkctl"], "")
 
 
 def test_suite_runs_kernel_tests_in_a_lane_only() -> None:
