@@ -6,6 +6,7 @@ import errno
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec import structs
 
 from netlink.model import ReplayState, SaId
 from netlink.secret import Secret
@@ -96,7 +97,7 @@ async def test_a_population_is_the_same_at_the_new_node(nodes: Nodes) -> None:
     for stored, _ in going:
         one = nodes.new.shared.table.get(stored.association.id)
         assert one is not None
-        assert one == dataclasses.replace(
+        assert one == structs.replace(
             stored.association, phase=Phase.INSTALLED, policies_until=one.policies_until
         )
         assert nodes.new.journal.rows[one.id] == one
@@ -216,9 +217,9 @@ async def test_what_is_over_is_not_brought_back(nodes: Nodes) -> None:
     """T24-P-12: a deadline that has passed on the way is one."""
     short = await nodes.old.install(ue_request(1))
     long = await nodes.old.install(ue_request(2))
-    long = dataclasses.replace(long, deadline_at=long.deadline_at + 1000)
+    long = structs.replace(long, deadline_at=long.deadline_at + 1000)
     ended = await nodes.old.install(ue_request(3))
-    ended = dataclasses.replace(ended, state=AssociationState.ENDED, end_reason=EndReason.RELEASED)
+    ended = structs.replace(ended, state=AssociationState.ENDED, end_reason=EndReason.RELEASED)
     going = nodes.going(short, long, ended)
     nodes.old.clock.advance(short.deadline_at - nodes.old.clock.boottime())
 
@@ -232,7 +233,7 @@ async def test_what_cannot_go_on_says_so(nodes: Nodes) -> None:
     """A mechanism without keys of ours to carry on with."""
     one = await nodes.old.install()
     going = nodes.going(one)
-    other = dataclasses.replace(one, mechanism="ipsec-ike")
+    other = structs.replace(one, mechanism="ipsec-ike")
     stored = dataclasses.replace(going[0][0], association=other)
 
     restored = await nodes.restoring.restore([(stored, going[0][1])])
