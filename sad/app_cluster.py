@@ -119,6 +119,7 @@ class Cluster:
             settled=self.node.machine.settled,
             failed=self.node.failed,
             fenced=self.node.fenced,
+            wrote=self.node.health.wrote,
         )
         self._journal = ReplicatedJournal(shared.journal, self._changed)
         shared.journal = self._journal

@@ -88,3 +88,8 @@ class Keyspace:
     def counter(self, endpoint: str, association_id: str) -> str:
         """The sequence numbers of one set."""
         return self.counters(endpoint) + association_id
+
+
+def id_of(key: str) -> str:
+    """Return the last part of a key."""
+    return key.rpartition("/")[2]

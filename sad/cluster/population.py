@@ -232,7 +232,9 @@ class Population:
         restored = await self._restoring.restore(going, may)
         if not may():
             return
-        self._aside.pop(endpoint, None)
+        aside = self._aside.pop(endpoint, {})
+        kept = set(restored.in_force)
+        await self._shared.record_tolerant(*(Forget(i) for i in aside if i not in kept))
         lost = used_up + len(restored.refused) + len(restored.expired)
         self.takeovers[endpoint] = TakeoverReport(
             restored=len(restored.in_force), lost=lost, seconds=clock.boottime() - begun

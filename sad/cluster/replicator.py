@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from netlink.secret import Secret
-from sad.cluster.keyspace import Keyspace
+from sad.cluster.keyspace import Keyspace, id_of
 from sad.cluster.parts import Clocks
 from sad.cluster.ports import (
     MOST_OPERATIONS,
     Delete,
     Etcd,
     EtcdError,
+    KeyValue,
     Operation,
     Put,
     Unchanged,
@@ -33,7 +34,7 @@ from sad.cluster.records import (
     encode_keys,
     record_of,
 )
-from sad.cluster.sealing import Row, Sealer
+from sad.cluster.sealing import Row, Sealer, Unopenable
 from sad.model.association import Association, Phase
 from sad.model.cluster import CounterSnapshot
 
@@ -73,7 +74,7 @@ class Replicator:
     ``epoch`` is that of an endpoint of which this node may write now, None for all others;
     ``settled`` says whether all that it has of it is in the table: what is not there is deleted.
     ``failed`` hears of what etcd did not do, ``fenced`` of endpoints that turn out to be
-    another's.
+    another's, ``wrote`` of each write that was done.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Replicator:
         settled: Callable[[str], bool],
         failed: Callable[[EtcdError], None],
         fenced: Callable[[str], None],
+        wrote: Callable[[], None] = lambda: None,
     ) -> None:
         self._etcd = etcd
         self._keyspace = keyspace
@@ -101,11 +103,13 @@ class Replicator:
         self._settled = settled
         self._failed = failed
         self._fenced = fenced
+        self._wrote = wrote
         self._queue = Queue(limit)
         self._sealed_keys: dict[str, bytes] = {}
         self._keys_told: set[str] = set()
         self._wake = asyncio.Event()
         self._writing = asyncio.Lock()
+        self._comparing = 0
         #: Sets whose keys this node does not have, and etcd neither: they cannot be taken over.
         self.without_keys: set[str] = set()
         self.written = 0
@@ -155,7 +159,7 @@ class Replicator:
     @property
     def is_writing(self) -> bool:
         """Whether something is on its way to etcd."""
-        return self._writing.locked()
+        return self._writing.locked() or bool(self._comparing)
 
     def lag(self) -> Lag:
         """Return how far etcd is behind."""
@@ -217,32 +221,57 @@ class Replicator:
         Raises EtcdError, Fenced.
         """
         self._queue.to_compare.discard(endpoint)
+        self._comparing += 1
         try:
             await self._compare(endpoint)
         except BaseException:
             self._queue.to_compare.add(endpoint)
             raise
+        finally:
+            self._comparing -= 1
 
     async def _compare(self, endpoint: str) -> None:
-        in_etcd: dict[str, set[str]] = {}
-        for prefix in (
-            self._keyspace.associations(endpoint),
-            self._keyspace.counters(endpoint),
-            self._keyspace.keys(endpoint),
-        ):
-            page = await self._etcd.read(prefix, keys_only=True)
-            in_etcd[prefix] = {kv.key.removeprefix(prefix) for kv in page.found}
-        with_keys = in_etcd[self._keyspace.keys(endpoint)]
+        records = await self._etcd.read(self._keyspace.associations(endpoint), keys_only=True)
+        counters = await self._etcd.read(self._keyspace.counters(endpoint))
+        keys = await self._etcd.read(self._keyspace.keys(endpoint))
+        for kind, page in ((COUNTERS, counters), (KEYS, keys)):
+            await self._reseal(endpoint, kind, page.found)
         ours = set(self._source.ids(endpoint))
-        self._keys_told -= ours - with_keys
-        for association_id in ours - with_keys - self._sealed_keys.keys():
+        with_keys = {id_of(kv.key): kv.value for kv in keys.found}
+        self._keys_told -= ours - with_keys.keys()
+        for association_id in ours - self._sealed_keys.keys():
             association = self._source.get(association_id)
-            if association is not None and association.ipsec_3gpp is not None:
+            if association is None or association.ipsec_3gpp is None:
+                continue
+            if association_id in with_keys:  # they survived a restart of this node, or a backup
+                self.adopt_keys(association_id, with_keys[association_id], told=True)
+            else:
                 self.without_keys.add(association_id)
-        every = sorted(ours.union(*in_etcd.values()))
+        found = (id_of(kv.key) for page in (records, counters, keys) for kv in page.found)
+        every = sorted(ours.union(found))
         for start in range(0, len(every), _BATCH):
             piece = every[start : start + _BATCH]
             await self._write(Batch(endpoint, dict.fromkeys(piece, 0.0), {}))
+
+    async def _reseal(self, endpoint: str, kind: str, found: Iterable[KeyValue]) -> None:
+        """Seal rows anew that were sealed with the other key; what was written since stays."""
+        epoch = self._epoch(endpoint)
+        for kv in found:
+            if epoch is None or self._sealer.is_of_newest_key(kv.value):
+                continue
+            row = Row(kind, endpoint, id_of(kv.key))
+            try:
+                _, body = self._sealer.open(row, kv.value)
+            except Unopenable as error:
+                log.error("%s of association %s do not open: %s", kind, row.id, error)  # noqa: TRY400 - no trace
+                continue
+            await self._etcd.transact(
+                [
+                    Unchanged(self._keyspace.owner(endpoint), epoch),
+                    Unchanged(kv.key, kv.mod_revision),
+                ],
+                [Put(kv.key, self._sealer.seal(row, epoch, body))],
+            )
 
     async def _tell(self, endpoint: str) -> None:
         """Tell etcd the oldest changes of an endpoint."""
@@ -280,6 +309,7 @@ class Replicator:
             )
             if not outcome.succeeded:
                 raise Fenced(endpoint)
+            self._wrote()
             self._keys_told |= told
             self.written += len(operations)
             for association_id in gone:

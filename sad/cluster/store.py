@@ -1,5 +1,6 @@
 """What etcd knows of associations, opened: for a takeover, and for ``sadctl --cluster list``."""
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ class StoredRows:
     counters: CounterSnapshot | None
 
 
+class _Shut(Exception):
+    """What cannot be opened."""
+
+
 class Store:
     """Reads the records of a cluster. All raise EtcdError."""
 
@@ -45,14 +50,17 @@ class Store:
         keys = await self._values(self._keyspace.keys(endpoint))
         counters = await self._values(self._keyspace.counters(endpoint))
         records = await self._values(self._keyspace.associations(endpoint))
-        return [
-            StoredRows(
-                record=record,
-                sealed_keys=keys.get(association_id),
-                counters=self._counters(endpoint, association_id, counters),
-            )
-            for association_id, record in self._records(endpoint, records)
-        ]
+        found = []
+        for association_id, record in self._records(endpoint, records):
+            with contextlib.suppress(_Shut):
+                found.append(
+                    StoredRows(
+                        record=record,
+                        sealed_keys=keys.get(association_id),
+                        counters=self._counters(endpoint, association_id, counters),
+                    )
+                )
+        return found
 
     async def of_all(self) -> list[tuple[str, AssociationRecord]]:
         """Return the associations of every endpoint of the cluster, by endpoint."""
@@ -99,5 +107,6 @@ class Store:
             _, body = self._sealer.open(Row(COUNTERS, endpoint, association_id), sealed)
             return decode_counters(association_id, body)
         except (Unopenable, Unreadable) as error:
+            # Not the same as none: which numbers were used once is not known.
             log.error("the counters of association %s do not open: %s", association_id, error)  # noqa: TRY400 - no trace
-            return None
+            raise _Shut from None

@@ -61,12 +61,15 @@ class Node:
         self.journal = MemoryJournal()
         self.has_address = False
         self.keys = [KEY]
+        self._lives = 0
 
     @contextlib.asynccontextmanager
     async def life(self) -> AsyncIterator["Node"]:
         """Run the daemon; a life ends as by SIGKILL."""
         self.shell = Shell(tables=self.tables, journal=self.journal, clock=self.clock)
         shell = self.shell
+        self._lives += 1
+        shell._drawn = 1000 * self._lives  # ids are drawn at random, and never twice
         self.cluster = Cluster(
             self.settings,
             {ENDPOINT: self.mode},
