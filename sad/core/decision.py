@@ -87,7 +87,6 @@ def decide_install(
     until = min(a.policies_until for a in (draft, *siblings))
     # In the order of their making, whatever the wall clock does: a start reads it from here.
     created = max(draft.created_at, *(math.nextafter(a.created_at, math.inf) for a in siblings), 0)
-    draft = structs.replace(draft, policies_until=until, created_at=created)
     if sum(a.id not in leaving for a in siblings) >= around.limits.max_sets_per_registration:
         # TS 33.203 7.1 note 13: six SAs per direction; each set has two.
         raise LimitExceeded(
@@ -95,7 +94,14 @@ def decide_install(
             maximum=around.limits.max_sets_per_registration,
             hint="release an older set; six SAs per direction is the bound of TS 33.203 7.1",
         )
-    return _with_reqids(draft, siblings, table, around.layout, randbelow)
+    reqid_in, reqid_out = _reqids(siblings, table, around.layout, randbelow)
+    return structs.replace(
+        draft,
+        reqid_in=reqid_in,
+        reqid_out=reqid_out,
+        policies_until=until,
+        created_at=created,
+    )
 
 
 def _check_address_pair(
@@ -178,13 +184,13 @@ def _complete(
     )
 
 
-def _with_reqids(
-    draft: Association,
+def _reqids(
     siblings: tuple[Association, ...],
     table: AssociationTable,
     layout: Layout,
     randbelow: RandBelow,
-) -> Association:
+) -> tuple[int, tuple[int, int]]:
+    """Return the inbound reqid and the two outbound ones."""
     # One inbound reqid per registration: cross pairs of real phones and both sets of a
     # re-registration pass each other's policies (INTEROP-1; design section 7).
     taken: frozenset[int] = frozenset()
@@ -195,4 +201,4 @@ def _with_reqids(
     taken |= {reqid_in}
     to_client = choose_reqid(layout.reqid_range, table, taken, randbelow)
     to_server = choose_reqid(layout.reqid_range, table, taken | {to_client}, randbelow)
-    return structs.replace(draft, reqid_in=reqid_in, reqid_out=(to_client, to_server))
+    return reqid_in, (to_client, to_server)

@@ -54,40 +54,53 @@ def sas_of(
     direction follows from it. Of a manually keyed pair the inbound and the outbound one.
     """
     s = association.xfrm
-    outer = association.sa_peer_address
-    hard = math.ceil(association.deadline_at - now + lifetimes.backstop)
+    local, peer, outer = s.local_address, s.peer_address, association.sa_peer_address
+    hard = max(1, math.ceil(association.deadline_at - now + lifetimes.backstop))
     integrity, encryption, packets = _transforms(s)
+    window, mode = _replay_window(s, layout), _mode(association)
+    ways = {
+        inbound: (
+            _host_selector(*((peer, local) if inbound else (local, peer)), layout),
+            _encapsulation(association, inbound=inbound),
+        )
+        for inbound in (True, False)
+    }
     sas = []
-    for name, source, destination, spi in _rows(s):
-        inbound = destination == s.local_address
+    for name, destination, spi in _rows(s):
+        inbound = destination == local
+        selector, encapsulation = ways[inbound]
         to = 0 if inbound else s.peer_spis.index(spi)
-        reqid = association.reqid_in if inbound else association.reqid_out[to]
         sas.append(
             NamedSa(
                 name=name,
                 inbound=inbound,
                 sa=SecurityAssociation(
-                    id=SaId(destination if inbound else outer, spi),
-                    source=outer if inbound else source,
-                    reqid=reqid,
-                    selector=Selector(
-                        source=source,
-                        source_prefix=host_prefix(source),
-                        destination=destination,
-                        destination_prefix=host_prefix(destination),
-                        owner=layout.owner,
-                    ),
+                    id=SaId(local if inbound else outer, spi),
+                    source=outer if inbound else local,
+                    reqid=association.reqid_in if inbound else association.reqid_out[to],
+                    selector=selector,
                     integrity=integrity,
                     encryption=encryption,
-                    replay_window=_replay_window(s, layout),
-                    hard_add_seconds=max(1, hard),
+                    replay_window=window,
+                    hard_add_seconds=hard,
                     hard_packets=packets,
-                    mode=_mode(association),
-                    encapsulation=_encapsulation(association, inbound=inbound),
+                    mode=mode,
+                    encapsulation=encapsulation,
                 ),
             )
         )
     return tuple(sas)
+
+
+def _host_selector(source: str, destination: str, layout: Layout) -> Selector:
+    prefix = host_prefix(source)
+    return Selector(
+        source=source,
+        source_prefix=prefix,
+        destination=destination,
+        destination_prefix=prefix,
+        owner=layout.owner,
+    )
 
 
 def _udp(association: Association) -> UdpEncapsulation | None:
@@ -108,18 +121,18 @@ def _encapsulation(association: Association, *, inbound: bool) -> Encapsulation 
     return Encapsulation(source_port=udp.local_port, destination_port=udp.send_port)
 
 
-def _rows(s: SaSetParameters | SaPairParameters) -> tuple[tuple[str, str, str, int], ...]:
-    """Return name, source, destination and SPI of each SA."""
+def _rows(s: SaSetParameters | SaPairParameters) -> tuple[tuple[str, str, int], ...]:
+    """Return name, destination and SPI of each SA."""
     if isinstance(s, SaPairParameters):
         return (
-            ("inbound SA", s.peer_address, s.local_address, s.spi_in),
-            ("outbound SA", s.local_address, s.peer_address, s.spi_out),
+            ("inbound SA", s.local_address, s.spi_in),
+            ("outbound SA", s.peer_address, s.spi_out),
         )
     return (
-        ("SA1", s.ue_address, s.pcscf_address, s.spi_ps),
-        ("SA2", s.pcscf_address, s.ue_address, s.spi_uc),
-        ("SA3", s.pcscf_address, s.ue_address, s.spi_us),
-        ("SA4", s.ue_address, s.pcscf_address, s.spi_pc),
+        ("SA1", s.pcscf_address, s.spi_ps),
+        ("SA2", s.ue_address, s.spi_uc),
+        ("SA3", s.ue_address, s.spi_us),
+        ("SA4", s.pcscf_address, s.spi_pc),
     )
 
 

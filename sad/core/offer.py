@@ -1,6 +1,7 @@
 """``Offer``: may it be, what does it replace, and the install that it makes."""
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
@@ -21,9 +22,8 @@ def offer_key(request: OfferRequest) -> str:
     Not the transaction alone: its values are the sender's own, and nobody may be answered with
     another's set.
     """
-    digest = hashlib.blake2b(digest_size=16)
     transaction = request.transaction
-    for part in (
+    parts = (
         request.endpoint,
         request.private_identity,
         request.flow.peer_address,
@@ -34,10 +34,11 @@ def offer_key(request: OfferRequest) -> str:
         str(transaction.cseq),
         transaction.branch,
         *request.security_client,
-    ):
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(4, "big") + data)
-    return digest.hexdigest()
+    )
+    # With their lengths before them, so that no two lists of parts give one text.
+    text = "\0".join((",".join([str(len(part)) for part in parts]), *parts))
+    data = text.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def check_unprotected(flow: Flow, endpoint: Endpoint, own_addresses: AbstractSet[str]) -> None:
@@ -127,7 +128,7 @@ def install_of(
         role=Role.EDGE,
         private_identity=request.private_identity,
         public_identities=request.public_identities,
-        mechanism=choice.mechanism,
+        mechanism=sys.intern(choice.mechanism),
         ue_address=end.address,
         pcscf_address=request.flow.local_address,
         spi_uc=offered.spi_uc,
@@ -138,8 +139,8 @@ def install_of(
         port_us=offered.port_us,
         port_pc=None,
         port_ps=None,
-        integrity_algorithm=offered.integrity_algorithm,
-        encryption_algorithm=offered.encryption_algorithm,
+        integrity_algorithm=sys.intern(offered.integrity_algorithm),  # one text for all sets
+        encryption_algorithm=sys.intern(offered.encryption_algorithm),
         integrity_key=request.integrity_key,
         cipher_key=request.cipher_key,
         lifetime_seconds=None,  # temporary: reg-await-auth

@@ -5,6 +5,7 @@ an index can never drift from its association.
 """
 
 from collections.abc import Iterator
+from typing import TypeAlias, TypeVar
 
 from sad.core.pending import PendingOffers
 from sad.model.association import Association, AssociationState, Phase, RegistrationKey
@@ -12,6 +13,30 @@ from sad.model.requests import Flow, ListFilter
 
 _SpiKey = tuple[str, int]
 _PortKey = tuple[str, int]
+_K = TypeVar("_K")
+#: Ids in their order. One alone stands for itself: nearly all do, and a dictionary for each takes
+#: more than the association.
+_Index: TypeAlias = dict[_K, str | dict[str, None]]
+
+
+def _enter(index: _Index[_K], key: _K, association_id: str) -> None:
+    known = index.get(key)
+    if known is None:
+        index[key] = association_id
+    elif isinstance(known, str):
+        index[key] = {known: None, association_id: None}
+    else:
+        known[association_id] = None
+
+
+def _leave(index: _Index[_K], key: _K, association_id: str) -> None:
+    known = index[key]
+    if isinstance(known, str):
+        del index[key]
+        return
+    del known[association_id]
+    if len(known) == 1:
+        index[key] = next(iter(known))
 
 
 class AssociationTable:
@@ -19,11 +44,11 @@ class AssociationTable:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Association] = {}
-        self._by_registration: dict[RegistrationKey, dict[str, None]] = {}
-        self._by_identity: dict[str, dict[str, None]] = {}
-        self._by_peer: dict[str, dict[str, None]] = {}
+        self._by_registration: _Index[RegistrationKey] = {}
+        self._by_identity: _Index[str] = {}
+        self._by_peer: _Index[str] = {}
         self._by_spi: dict[_SpiKey, str] = {}
-        self._by_peer_port: dict[_PortKey, dict[str, None]] = {}
+        self._by_peer_port: _Index[_PortKey] = {}
         self._reqids: dict[int, int] = {}
         self.pending = PendingOffers()
 
@@ -41,7 +66,7 @@ class AssociationTable:
         """Insert, or replace the association of the same id in its place."""
         known = self._by_id.get(association.id)
         if known is not None:
-            if _index_keys(known) == _index_keys(association):
+            if _same_keys(known, association):
                 # In its place: "oldest first" decides who carries what is sent (T24-P-9).
                 self._by_id[association.id] = association
                 self.pending.follow(known, association)
@@ -49,7 +74,7 @@ class AssociationTable:
             self.remove(association.id)
         self._by_id[association.id] = association
         for index, key in self._set_indexes(association):
-            index.setdefault(key, {})[association.id] = None
+            _enter(index, key, association.id)
         for spi_key in _spi_keys(association):
             self._by_spi[spi_key] = association.id
         for reqid in (association.reqid_in, *association.reqid_out):
@@ -63,10 +88,7 @@ class AssociationTable:
             return
         self.pending.follow(association, None)
         for index, key in self._set_indexes(association):
-            members = index[key]
-            del members[association_id]
-            if not members:
-                del index[key]
+            _leave(index, key, association_id)
         for spi_key in _spi_keys(association):
             self._by_spi.pop(spi_key, None)
         for reqid in (association.reqid_in, *association.reqid_out):
@@ -74,9 +96,7 @@ class AssociationTable:
             if not self._reqids[reqid]:
                 del self._reqids[reqid]
 
-    def _set_indexes(
-        self, association: Association
-    ) -> Iterator[tuple[dict[object, dict[str, None]], object]]:
+    def _set_indexes(self, association: Association) -> Iterator[tuple[_Index[object], object]]:
         peer = association.path.peer_address
         yield self._by_registration, association.registration  # type: ignore[misc]  # keys differ, use is uniform
         yield self._by_identity, association.private_identity  # type: ignore[misc]  # as above
@@ -90,19 +110,26 @@ class AssociationTable:
 
     def of_registration(self, key: RegistrationKey) -> tuple[Association, ...]:
         """All sets of a registration, oldest first."""
-        return tuple(self._by_id[i] for i in self._by_registration.get(key, ()))
+        return self._members(self._by_registration.get(key))
 
     def of_identity(self, private_identity: str) -> tuple[Association, ...]:
         """All associations of a private identity."""
-        return tuple(self._by_id[i] for i in self._by_identity.get(private_identity, ()))
+        return self._members(self._by_identity.get(private_identity))
 
     def of_peer(self, address: str) -> tuple[Association, ...]:
         """All associations with a peer address."""
-        return tuple(self._by_id[i] for i in self._by_peer.get(address, ()))
+        return self._members(self._by_peer.get(address))
 
     def of_peer_port(self, address: str, port: int) -> tuple[Association, ...]:
         """All associations with one of the peer's two protected ports."""
-        return tuple(self._by_id[i] for i in self._by_peer_port.get((address, port), ()))
+        return self._members(self._by_peer_port.get((address, port)))
+
+    def _members(self, ids: str | dict[str, None] | None) -> tuple[Association, ...]:
+        if ids is None:
+            return ()
+        if isinstance(ids, str):
+            return (self._by_id[ids],)
+        return tuple([self._by_id[i] for i in ids])
 
     def of_spi(self, destination: str, spi: int) -> Association | None:
         """The association that owns an SA of this destination and SPI."""
@@ -168,17 +195,32 @@ class AssociationTable:
         )
 
 
-def _index_keys(association: Association) -> tuple[object, ...]:
+def _same_keys(known: Association, association: Association) -> bool:
+    """Whether two values of an association stand in the same places of every index."""
+    same_parameters = (
+        known.ipsec_3gpp is association.ipsec_3gpp
+        and known.ipsec_man is association.ipsec_man
+        and known.tls is association.tls
+        and known.ipsec_ike is association.ipsec_ike
+        and known.endpoint == association.endpoint
+        and known.mechanism == association.mechanism
+    )
+    return (
+        known.private_identity == association.private_identity
+        and known.reqid_in == association.reqid_in
+        and known.reqid_out == association.reqid_out
+        and (same_parameters or _path_keys(known) == _path_keys(association))
+    )
+
+
+def _path_keys(association: Association) -> tuple[object, ...]:
     path = association.path
     return (
         association.registration,
-        association.private_identity,
         path.peer_ports,
         path.local_spis,
         path.peer_spis,
         association.sa_peer_address,
-        association.reqid_in,
-        association.reqid_out,
     )
 
 

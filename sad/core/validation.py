@@ -3,6 +3,7 @@
 ``Offer`` makes an install of what was chosen, so the same checks are its own.
 """
 
+import functools
 import ipaddress
 from collections.abc import Set as AbstractSet
 
@@ -150,13 +151,7 @@ def check_addresses(
             rule="T33-7.1-b",
             hint="give both as IPv4 or both as IPv6",
         )
-    parsed = ipaddress.ip_address(peer_address)
-    if (
-        parsed.is_loopback
-        or parsed.is_unspecified
-        or parsed.is_multicast
-        or (peer_address == "255.255.255.255")
-    ):
+    if _is_nobodys(peer_address):
         raise BadParameter(
             parameter=peer_name,
             reason="a loopback, unspecified, multicast or broadcast address is no peer",
@@ -170,6 +165,14 @@ def check_addresses(
             rule="T33-7.1-c",
             hint="give the source address of the IP packet that carried the REGISTER",
         )
+
+
+@functools.lru_cache(maxsize=65536)
+def _is_nobodys(address: str) -> bool:
+    """Whether an address is that of no single node elsewhere."""
+    parsed = ipaddress.ip_address(address)
+    broadcast = address == "255.255.255.255"
+    return parsed.is_loopback or parsed.is_unspecified or parsed.is_multicast or broadcast
 
 
 def _check_spis(request: InstallRequest, endpoint: Endpoint) -> None:

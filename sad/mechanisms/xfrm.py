@@ -128,7 +128,6 @@ class XfrmMechanism:
         keys: Sequence[SaKeys],
     ) -> None:
         """Commit all of it or nothing, and wipe the keys."""
-        named = sas_of(new, self._layout, self._lifetimes, self._boottime())
         try:
             with typed_refusals("the whole set"):
                 outcomes = await self._kernel.commit(operations)
@@ -141,6 +140,7 @@ class XfrmMechanism:
                 used.encryption.wipe()
         for operation, outcome in zip(operations, outcomes, strict=True):
             if outcome is not None:
+                named = sas_of(new, self._layout, self._lifetimes, self._boottime())
                 refused = refusal_of(operation, outcome, named)
                 await self._take_back(siblings, new, operations, outcomes, refused)
                 raise refused

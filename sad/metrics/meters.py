@@ -1,5 +1,6 @@
 """What is counted as it happens."""
 
+import functools
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -65,27 +66,32 @@ class Meters(Observer):
         )
         for action in ("adopted", "repaired", "removed", "ended"):
             self._reconcile_actions.labels(action)  # a rate needs its zero
+        # What each registration asks for: the library looks a child up under a lock.
+        self._offer = functools.cache(self._offers.labels)
+        self._passed = functools.cache(self._passed_over.labels)
+        self._installing = functools.cache(self._install_seconds.labels)
+        self._end = functools.cache(self._ended.labels)
 
     def offer_taken(self, offered: Offered) -> None:
         """Count it, and what was passed over."""
-        self._offers.labels("taken", offered.association.mechanism).inc()
+        self._offer("taken", offered.association.mechanism).inc()
         for refusal in offered.refusals:
-            self._passed_over.labels(_word(refusal.mechanism), refusal.reason).inc()
+            self._passed(_word(refusal.mechanism), refusal.reason).inc()
 
     def offer_refused(self, error: SadError) -> None:
         """Count it by the name of its error, and each mechanism by its own reason."""
-        self._offers.labels("refused", type(error).__name__).inc()
+        self._offer("refused", type(error).__name__).inc()
         if isinstance(error, NoCommonMechanism):
             for refusal in error.refusals:
-                self._passed_over.labels(_word(refusal.mechanism), refusal.reason).inc()
+                self._passed(_word(refusal.mechanism), refusal.reason).inc()
 
     def installed(self, mechanism: str, seconds: float) -> None:
         """Count it."""
-        self._install_seconds.labels(mechanism).observe(seconds)
+        self._installing(mechanism).observe(seconds)
 
     def ended(self, association: Association) -> None:
         """Count it."""
-        self._ended.labels(association.mechanism, str(association.end_reason)).inc()
+        self._end(association.mechanism, str(association.end_reason)).inc()
 
     def reconciled(self, report: ReconcileReport) -> None:
         """Count it."""

@@ -136,6 +136,17 @@ class Association(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def registration(self) -> RegistrationKey:
         """The registration that owns this association."""
+        s = self.ipsec_3gpp
+        if s is not None and s.role is Role.EDGE:  # as below, and asked for again and again
+            return RegistrationKey(
+                self.mechanism,
+                self.endpoint,
+                s.role,
+                s.pcscf_address,
+                s.port_ps,
+                s.ue_address,
+                s.port_us,
+            )
         path = self.path
         return RegistrationKey(
             mechanism=self.mechanism,

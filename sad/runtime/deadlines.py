@@ -23,10 +23,12 @@ class Deadlines:
         self._at: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
         self._timer: Timer | None = None
+        self._armed: float | None = None
 
     def attach(self, timer: Timer) -> None:
         """Give the timer; it is armed from now on."""
         self._timer = timer
+        self._armed = None
         self._arm()
 
     def __len__(self) -> int:
@@ -48,6 +50,7 @@ class Deadlines:
     def fire(self) -> tuple[str, ...]:
         """Return and forget everything that is due, earliest first; re-arm for the rest."""
         now = self._now()
+        self._armed = None  # it has struck
         due = []
         while self._heap and self._heap[0][0] <= now:
             at, key = heapq.heappop(self._heap)
@@ -60,5 +63,7 @@ class Deadlines:
     def _arm(self) -> None:
         while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
-        if self._timer is not None:
-            self._timer.arm(self._heap[0][0] if self._heap else None)
+        first = self._heap[0][0] if self._heap else None
+        if self._timer is not None and (first is None or first != self._armed):
+            self._armed = first
+            self._timer.arm(first)

@@ -21,6 +21,16 @@ _IDENTIFIER: Final = "sad"
 _HIDDEN: Final = "hidden"
 _PLAIN_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _MICROSECONDS: Final = 1_000_000
+#: What nearly every attribute of a record is of, and cannot hold a Secret.
+_PLAIN_KINDS: Final = frozenset({str, int, float, bool, type(None)})
+#: The levels of syslog(3).
+_PRIORITIES: Final = {
+    logging.DEBUG: 7,
+    logging.INFO: 6,
+    logging.WARNING: 4,
+    logging.ERROR: 3,
+    logging.CRITICAL: 2,
+}
 
 
 class ServiceManager:
@@ -90,7 +100,9 @@ class SecretFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Clean the record; every record passes."""
-        for name, value in vars(record).copy().items():
+        for name, value in list(record.__dict__.items()):
+            if value.__class__ in _PLAIN_KINDS:
+                continue
             cleaned = _without_secrets(value)
             if cleaned is not value:
                 if self._strict:
@@ -112,6 +124,39 @@ def _without_secrets(value: Any) -> Any:
         changed = any(a is not b for a, b in zip(items, new, strict=True))
         return (new if isinstance(value, list) else tuple(new)) if changed else value
     return value
+
+
+class JournalHandler(logging.Handler):
+    """Sends records to journald with the fields that belong there.
+
+    The handler of the library passes on every attribute of a record, the unformatted arguments
+    among them, and takes as long for it as all else that a registration costs here.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record."""
+        try:
+            fields = [
+                f"MESSAGE={self.format(record)}",
+                f"PRIORITY={_PRIORITIES.get(record.levelno, 6)}",
+                f"LOGGER={record.name}",
+                f"SYSLOG_IDENTIFIER={_IDENTIFIER}",
+                f"CODE_FILE={record.pathname}",
+                f"CODE_LINE={record.lineno}",
+                f"CODE_FUNC={record.funcName}",
+            ]
+            if record.exc_text:
+                fields.append(f"EXCEPTION_TEXT={record.exc_text}")
+            for name, value in record.__dict__.items():
+                if name == "MESSAGE_ID" or name.startswith("SAD_"):
+                    fields.append(f"{name}={value}")
+            journal.sendv(*fields)
+        except Exception:  # noqa: BLE001 - as every handler of the library
+            self.handleError(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message, and the trace of an exception behind it."""
+        return record.getMessage() if record.exc_info is None else super().format(record)
 
 
 class PlainFormatter(logging.Formatter):
@@ -141,12 +186,13 @@ def configure_logging(level: str, *, strict: bool = False, stream: TextIO | None
     """
     handler: logging.Handler
     if stream is None and stderr_is_journal():
-        handler = journal.JournalHandler(sender_function=_send, SYSLOG_IDENTIFIER=_IDENTIFIER)
-        handler.setFormatter(logging.Formatter("%(message)s"))  # the rest are fields
+        handler = JournalHandler()
     else:
         handler = logging.StreamHandler(stream)
         handler.setFormatter(PlainFormatter())
     handler.addFilter(SecretFilter(strict=strict))
+    # What nobody prints need not be found out for each record.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
@@ -157,31 +203,3 @@ def stderr_is_journal() -> bool:
     except (OSError, ValueError, AttributeError):
         return False
     return os.environ.get("JOURNAL_STREAM") == f"{there.st_dev}:{there.st_ino}"
-
-
-def _send(message: str, /, **fields: Any) -> None:
-    """Pass on to the journal only what belongs there.
-
-    The library adds each attribute of the record (hence the positional-only first argument), the
-    unformatted arguments among them.
-    """
-    kept = {
-        name: value
-        for name, value in fields.items()
-        if name.startswith("SAD_") or name in _JOURNAL_FIELDS
-    }
-    journal.send(message, **kept)
-
-
-_JOURNAL_FIELDS: Final = frozenset(
-    {
-        "PRIORITY",
-        "LOGGER",
-        "SYSLOG_IDENTIFIER",
-        "MESSAGE_ID",
-        "CODE_FILE",
-        "CODE_LINE",
-        "CODE_FUNC",
-        "EXCEPTION_TEXT",
-    }
-)

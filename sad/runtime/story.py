@@ -6,7 +6,6 @@ of step of all. The text of a record says the same for whoever reads without fie
 
 import enum
 import logging
-import sys
 
 from sad.model.association import Association, AssociationState
 
@@ -31,9 +30,15 @@ class Step(enum.Enum):
     @property
     def word(self) -> str:
         """Return the step as the API names it, as states are: ``inUse``."""
-        first, *rest = self.name.lower().split("_")
-        return sys.intern(first + "".join(part.capitalize() for part in rest))
+        return _WORDS[self]
 
+
+def _word(step: Step) -> str:
+    first, *rest = step.name.lower().split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+_WORDS = {step: _word(step) for step in Step}
 
 _STEP_INTO = {
     AssociationState.TEMPORARY: Step.TAKEN_UP,
@@ -52,6 +57,8 @@ def step_between(before: Association, after: Association) -> Step:
 
 def tell(step: Step, association: Association, *, now: float) -> None:
     """Log a step; ``now`` is in seconds of CLOCK_BOOTTIME."""
+    if not log.isEnabledFor(logging.INFO):
+        return
     log.info(
         "association %s %s",
         association.id,

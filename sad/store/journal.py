@@ -6,11 +6,13 @@ death of the process, not of the machine. All writes of one loop turn share one 
 
 import importlib.resources
 import sqlite3
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from sad.model.association import Association
 from sad.model.journal import Forget, JournalWrite, Put
@@ -119,7 +121,7 @@ class Journal:
         """Return every row. Raises JournalUnreadable for a row this version cannot read."""
         try:
             rows = self._connection.execute("SELECT body FROM association").fetchall()
-            return [self._decoder.decode(body) for (body,) in rows]
+            return [_sharing(self._decoder.decode(body)) for (body,) in rows]
         except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
             raise JournalUnreadable(
                 f"{self._path}: a row is unreadable: {error}", _REBUILD_HINT
@@ -171,6 +173,24 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def _sharing(association: Association) -> Association:
+    """Return it with the texts that all of an endpoint have held once, not for each row."""
+    sa_set = association.ipsec_3gpp
+    if sa_set is not None:
+        sa_set = structs.replace(
+            sa_set,
+            pcscf_address=sys.intern(sa_set.pcscf_address),
+            integrity_algorithm=sys.intern(sa_set.integrity_algorithm),
+            encryption_algorithm=sys.intern(sa_set.encryption_algorithm),
+        )
+    return structs.replace(
+        association,
+        endpoint=sys.intern(association.endpoint),
+        mechanism=sys.intern(association.mechanism),
+        ipsec_3gpp=sa_set,
+    )
 
 
 def move_aside(path: Path) -> Path:

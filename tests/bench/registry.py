@@ -44,6 +44,12 @@ FAMILIES: Final = (
         where=(Where.HERE,),
     ),
     Family(
+        module="population",
+        rows=(8, 9, 11, 13),
+        what="100 000 registrations: start, memory, list, and their end at one instant",
+        memory="8192M",
+    ),
+    Family(
         module="connections",
         rows=(0,),
         what="TLS connections bound and ended, beside ss -K",
