@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from tests.ike.charon import RealCharon
 from tests.ike.connections import CHILD, CONNECTION, EDGE_ID, PEER_ID, SECRET, connection
+from tests.support.credential_maker import DOMAIN, NEVER, authority, certificate, pem, write_set
 from tests.support.daemon import CONTROL, Daemon, wait_until
 from tests.support.key_files import ENCRYPTION_KEY, INTEGRITY_KEY
 from tests.support.make import ALL_PAIRS, CK, IK
@@ -39,6 +40,8 @@ def live_edge(folder: Path) -> Iterator[Pair]:
     secret = folder / "alice.secret"
     secret.write_bytes(SECRET + b"\n")
     secret.chmod(0o600)
+    made = certificate("edge", "ec edge", "root", "ec root", ends=NEVER)
+    write_set(folder / "tls", pem(made), ca_text=pem(authority(ends=NEVER)))
     charons: list[RealCharon] = []
 
     def beside(ends: Ends, stack: contextlib.ExitStack) -> None:
@@ -50,7 +53,8 @@ def live_edge(folder: Path) -> Iterator[Pair]:
 
     settings = (
         f'[metrics]\nlisten = "unix:{folder / "metrics.sock"}"\n'
-        f'[ike]\nsocket_path = "{folder / "charon-edge/charon.vici"}"\n' + _peering(secret)
+        f'[ike]\nsocket_path = "{folder / "charon-edge/charon.vici"}"\n'
+        f'[credentials]\ndirectory = "{folder / "for-sip"}"\n' + _peering(secret, folder / "tls")
     )
     with (
         contextlib.ExitStack() as stack,
@@ -71,8 +75,11 @@ def live_edge(folder: Path) -> Iterator[Pair]:
         yield pair
 
 
-def _peering(secret: Path) -> str:
+def _peering(secret: Path, credential: Path) -> str:
     """Settings of an endpoint for what is not ipsec-3gpp."""
+    files = "".join(
+        f'{name} = "{credential}/{name}.pem"\n' for name in ("certificate", "key", "ca")
+    )
     return (
         f'[[endpoint]]\nname = "peering"\naddresses = {json.dumps(list(EDGE.values()))}\n'
         f'server_port = {_TRUNK_PORT}\nclient_ports = "5086-5087"\nusers = [{os.getuid()}]\n'
@@ -82,6 +89,7 @@ def _peering(secret: Path) -> str:
         'ike_proposals = ["aes128gcm16-prfsha256-x25519"]\nesp_proposals = ["aes128gcm16"]\n'
         f'[[endpoint.ike.peer]]\nname = "alice"\nidentity = "{PEER_ID}"\n'
         f'users = ["{_IKE_USER}"]\nsecret = "{secret}"\n'
+        f'[endpoint.tls]\n{files}domains = ["{DOMAIN}"]\n'
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from sad.ctl.__main__ import main
+from tests.face.watching import monitored, topped
 from tests.support.pair import EDGE, UE, Pair
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "sad/docs/commands.md"
@@ -48,6 +49,7 @@ def commands(pair: Pair) -> Iterator[Command]:
         for name in ("ipsec-man", "tls", "ipsec-ike")
     )
     flow = _flow(good)
+    ending = next(a["id"] for a in reversed(sets) if a["state"] == "temporary")
     for title, words in (
         ("How is the daemon?", ("status",)),
         ("Who is there?", ("list",)),
@@ -58,6 +60,9 @@ def commands(pair: Pair) -> Iterator[Command]:
         ("Keyed by hand", ("show", keyed["id"][:6])),
         ("A TLS connection", ("show", connected["id"][:6])),
         ("Through strongSwan", ("show", by_ike["id"][:6])),
+        ("Key sets of ipsec-man", ("key", "list")),
+        ("The TLS credentials", ("tls",)),
+        ("One of them whole", ("tls", "show", "peering")),
         ("Which association protects a flow?", ("find", *flow)),
         ("Why is this packet protected?", ("explain", *flow)),
         ("Why does this packet not arrive?", ("explain", f"{UE[4]}:5060", f"{EDGE[4]}:5064")),
@@ -88,6 +93,8 @@ def commands(pair: Pair) -> Iterator[Command]:
         ("A wrong word", ("list", "--state", "gone")),
     ):
         yield _run(pair, title, words)
+    yield Command("All of it, live, in a terminal", ("top",), *topped(daemon))
+    yield Command("Changes as they happen, until Ctrl-C", ("monitor",), *monitored(daemon, ending))
     yield _run(pair, "No daemon", ("status", "--socket", "/run/nobody.sock"))
 
 
@@ -143,7 +150,7 @@ def _quoted(word: str) -> str:
 #: What is another every time: ids, SPIs, numbers, ages and the plural that goes with them.
 _CHANGING: Final = (
     (r"0x[0-9a-f]{8}", "SPI"),
-    (r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{6,12}\b", "ID"),
+    (r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{6,40}\b", "ID"),
     (r"\d+(\.\d+)?", "N"),
     (r"(N (day|hour|minute|second)s?(, )?)+ ago|\bnow\b|\bnever\b", "AGO"),
     (r"(N (d|h|min|s)\b ?)+", "SPAN "),
