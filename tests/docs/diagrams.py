@@ -20,6 +20,7 @@ from sad.metrics.snapshot import Snapshot
 from sad.model.association import AssociationState
 from sad.model.inspection import Expiry
 from sad.model.views import ReconcileReport
+from tests.support.cluster_samples import CLUSTER_STATUS
 from tests.support.memory_backend import MemoryBackend
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -76,7 +77,9 @@ def _metrics() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
         (family,) = counted.describe()
         yield *_named(family), tuple(counted._labelnames), family.documentation
     report = ReconcileReport(at=0.0, reason="", adopted=0, repaired=0, removed=0, ended=0)
-    status = dataclasses.replace(MemoryBackend().status(), last_reconcile=report)
+    status = dataclasses.replace(
+        MemoryBackend().status(), last_reconcile=report, cluster=CLUSTER_STATUS
+    )
     expiry = Expiry(kind="certificate", name="access", at=0.0)
     for family in Snapshot(lambda: status, lambda: (0, 0, 0), lambda: [expiry]).collect():
         labels = family.samples[0].labels if family.samples else {}
