@@ -10,7 +10,6 @@ from typing import Final
 from netlink.interface import Kernel
 from sad.core import ike
 from sad.mechanisms.ipsec_ike import IpsecIke
-from sad.model.endpoint import Endpoint
 from sad.model.ike import IkeService
 from sad.runtime.endings import Endings
 from sad.runtime.ike import IkeFollower
@@ -28,6 +27,7 @@ class Ike:
 
     def __init__(self, service: IkeService, kernel: Kernel, settings: Settings) -> None:
         self._settings: Callable[[], Settings] = lambda: settings
+        self._adopted: Callable[[], bool] = lambda: False
         self._service = service
         self._owner = settings.layout.owner
         self.driver = IpsecIke(
@@ -44,6 +44,7 @@ class Ike:
     ) -> None:
         """Have the shell serve the mechanism; settings are its own from here on."""
         self._settings = lambda: shared.settings
+        self._adopted = lambda: any(a.ipsec_ike is not None for a in shared.table)
         follower = self._follower = IkeFollower(shared, endings, self.driver, self._owner)
         shared.offer_handlers[ike.MECHANISM] = IkeOffers(
             shared,
@@ -55,10 +56,14 @@ class Ike:
         )
 
     async def run(self) -> None:
-        """Listen to charon for ever, from when an endpoint has IKE."""
+        """Listen to charon for ever, from when an endpoint has IKE.
+
+        At once if associations live from when one had it: they end with their children, too.
+        """
         assert self._follower is not None
+        adopted = self._adopted()
         # Settings are replaced whole, and nobody tells of it.
-        while not any(map(_has_ike, self._settings().endpoints.values())):  # noqa: ASYNC110
+        while not (adopted or self._is_served()):  # noqa: ASYNC110
             await asyncio.sleep(_PAUSE_SECONDS)
         service = self._service
         events = Events(service.socket_path, service.connect, service.command)
@@ -66,6 +71,5 @@ class Ike:
             group.create_task(events.run(self._follower))
             group.create_task(self._follower.watch())
 
-
-def _has_ike(endpoint: Endpoint) -> bool:
-    return endpoint.ike is not None
+    def _is_served(self) -> bool:
+        return any(e.ike is not None for e in self._settings().endpoints.values())
