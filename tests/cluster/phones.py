@@ -182,7 +182,7 @@ class Traffic:
         self.said: list[Said] = []
         self.refused = 0
         self._phones = phones
-        self._pause = 1 / rate
+        self.pause = 1 / rate
         self._over = threading.Event()
         self._selector = selectors.DefaultSelector()
         self._sockets: dict[int, socket.socket] = {}
@@ -219,7 +219,7 @@ class Traffic:
             if now >= due:
                 self._say(self._phones[turn % len(self._phones)])
                 turn += 1
-                due += self._pause
+                due += self.pause
                 if due < now - 1:  # the machine stood still: no burst to make up for it
                     due = now
             for key, _ in self._selector.select(max(0.0, due - time.monotonic())):

@@ -1,8 +1,12 @@
 """Looking for secrets in files: as they are, and as anybody might have written them down."""
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
+
+_UNWRITTEN: Final = re.compile(rb"\0{256,}")
 
 
 def spellings(secret: bytes) -> Iterator[tuple[str, bytes]]:
@@ -22,7 +26,9 @@ def spellings(secret: bytes) -> Iterator[tuple[str, bytes]]:
 
 def find(folder: Path, secrets: Mapping[str, bytes]) -> dict[str, set[str]]:
     """Return which secrets lie in the files of a folder, and how they are spelt there."""
-    content = b"".join(p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file())
+    files = (p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file())
+    # Logs are allotted in blocks of 64 MB that nobody has written to: no secret is all zeros.
+    content = b"".join(_UNWRITTEN.sub(bytes(64), one) for one in files)
     assert content, f"there is nothing in {folder}"
     found: dict[str, set[str]] = {}
     for name, secret in secrets.items():

@@ -1,6 +1,8 @@
 """A real etcd for tests: one member or three, on loopback, each with a directory of its own."""
 
+import base64
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -133,11 +135,19 @@ class Cluster:
         """Wait until the cluster takes writes."""
         until = time.monotonic() + _START_SECONDS
         while time.monotonic() < until:
-            if self.ctl("endpoint", "health", check=False).returncode == 0:
+            # etcdctl is dear to start in a guest: only when somebody listens.
+            if self._listens() and self.ctl("endpoint", "health", check=False).returncode == 0:
                 return
             time.sleep(0.05)
         logs = "\n".join(p.read_text()[-2000:] for p in self.directory.glob("*.log"))
         raise AssertionError(f"etcd did not come up:\n{logs}")
+
+    def _listens(self) -> bool:
+        for member in self.members:
+            with self._enter(), socket.socket() as probe:
+                if probe.connect_ex((member.host, member.client)):
+                    return False
+        return True
 
     def ctl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         with self._enter():
@@ -149,6 +159,26 @@ class Cluster:
                 timeout=120,
                 env={"PATH": os.environ["PATH"], "ETCDCTL_API": "3"},
             )
+
+    def put(self, key: str, value: bytes) -> None:
+        """Write any bytes."""
+        with self._enter():
+            subprocess.run(
+                ["etcdctl", "--endpoints", ",".join(self.targets), "put", key],
+                check=True,
+                input=value,
+                capture_output=True,
+                timeout=120,
+                env={"PATH": os.environ["PATH"], "ETCDCTL_API": "3"},
+            )
+
+    def versions(self, prefix: str) -> dict[str, int]:
+        """Return how often each key below a prefix has been written."""
+        told = json.loads(self.ctl("get", "--prefix", prefix, "--write-out=json").stdout)
+        return {
+            base64.b64decode(one["key"]).decode(): int(one["version"])
+            for one in told.get("kvs", ())
+        }
 
     def backup(self, path: Path) -> None:
         """Write a snapshot of the first member."""

@@ -122,6 +122,11 @@ class KernelTruth:
             self._holders[sa_id].discard(node)
             self.log.append(Entry(at=time.monotonic(), node=node, came=False, sa=sa_id))
 
+    def power_off(self, node: str) -> None:
+        """Count nothing as a node's that came until now: its machine is off, or cut off."""
+        for sa_id in list(self._holders):
+            self._went(node, sa_id)
+
     def held_by(self, node: str) -> int:
         """How many SAs lie in a node's kernel by now, as far as they came after the start."""
         return sum(node in holders for holders in list(self._holders.values()))

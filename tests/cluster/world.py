@@ -31,12 +31,20 @@ from tests.cluster.phones import (
 )
 from tests.cluster.server import Cluster
 from tests.support import eye
-from tests.support.daemon import CONTROL, Daemon, endpoint_settings, wait_until
+from tests.support.daemon import CONTROL, PATIENCE, Daemon, endpoint_settings, wait_until
 
 OWN: Final = {"a": "10.10.0.11", "b": "10.10.0.12"}
 ETCD: Final = "10.10.0.13"
 PHONES: Final = "10.10.0.200"
+#: Of ``[cluster]``: the lease that the issue asks for, and numbers told as often as they move.
+SETTINGS: Final = """
+lease_seconds = 3
+lease_margin_seconds = 1.0
+counters_interval_seconds = 0.2
+"""
 _CREDENTIAL: Final = "sad-cluster"
+_LATER: Final = 3
+_BETWEEN_SECONDS: Final = 0.5
 
 
 @dataclasses.dataclass
@@ -61,15 +69,6 @@ class Node:
         """As ``sadctl takeover access [--fenced]``, and wait until it is done."""
         self.daemon.client.call(f"{CONTROL}.Takeover", {"endpoint": "access", "fenced": fenced})
 
-    async def sas(self) -> list[ObservedSa]:
-        """What lies in its kernel."""
-        with self.machine.enter():
-            kernel = await KernelIpsec.open()
-        try:
-            return await kernel.dump_sas()
-        finally:
-            kernel.close()
-
     async def counters(self) -> list[ObservedCounters]:
         """Where its SAs stand."""
         with self.machine.enter():
@@ -81,7 +80,25 @@ class Node:
 
     def sa_count(self) -> int:
         """How many SAs lie in its kernel."""
-        return len(asyncio.run(self.sas()))
+        return asyncio.run(self._count())
+
+    async def _count(self) -> int:
+        with self.machine.enter():
+            kernel = await KernelIpsec.open()
+        try:
+            return (await kernel.count()).sas
+        finally:
+            kernel.close()
+
+
+async def sas_of(machine: Machine) -> list[ObservedSa]:
+    """What lies in a machine's kernel."""
+    with machine.enter():
+        kernel = await KernelIpsec.open()
+    try:
+        return await kernel.dump_sas()
+    finally:
+        kernel.close()
 
 
 @dataclasses.dataclass
@@ -92,6 +109,7 @@ class ClusterWorld:
     etcd: Cluster
     etcd_machines: Sequence[Machine]
     phones: Machine
+    sealing_key: bytes
     a: Node
     b: Node
     installed: dict[int, dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -114,6 +132,17 @@ class ClusterWorld:
         asyncio.run(lay_phones(self.phones, ends))
         self.installed |= {n: told[n]["association"] for n in phones}
 
+    def owner(self) -> Node:
+        """Wait until one node has the endpoint and the other has let it go; return that one."""
+        found: list[Node] = []
+
+        def one_has_it() -> bool:
+            found[:] = [node for node in (self.a, self.b) if node.owns]
+            return len(found) == 1 and self.other(found[0]).sa_count() == 0
+
+        wait_until(one_has_it, "one node has the endpoint")
+        return found[0]
+
     def wait_replicated(self, node: Node) -> None:
         """Wait until etcd has been told everything."""
 
@@ -131,6 +160,35 @@ class ClusterWorld:
         """Phones that talk, in turn, once entered."""
         return Traffic(self.phones, tuple(self.installed), rate)
 
+    def wait_heard(self, traffic: Traffic, *, since: float) -> None:
+        """Wait until every phone has had an answer to what it said after an instant."""
+        wait_until(
+            lambda: traffic.phones_answered_since(since) == set(self.installed),
+            "every phone gets through",
+            self.patience(traffic),
+        )
+
+    def patience(self, traffic: Traffic) -> float:
+        """Seconds for something that every phone does in its turn."""
+        return PATIENCE + 2 * len(self.installed) * traffic.pause
+
+    def wait_counters_told(self) -> None:
+        """Wait until etcd knows the sequence numbers of every set as they are at this instant.
+
+        Phones must be talking: a third later word of a set's numbers has what was on the way to
+        the first.
+        """
+        before = self.etcd.versions("/sad/v1/edge/counters/")
+
+        until = time.monotonic() + 4 * PATIENCE
+        while time.monotonic() < until:
+            time.sleep(_BETWEEN_SECONDS)  # etcdctl is dear to start in a guest
+            now = self.etcd.versions("/sad/v1/edge/counters/")
+            later = sum(version >= before.get(key, 0) + _LATER for key, version in now.items())
+            if later == len(self.installed):
+                return
+        raise AssertionError(f"etcd was told the numbers of {later} sets")
+
     def drops(self, *machines: Machine) -> dict[str, int]:
         """Packets that a kernel dropped for a reason that a takeover must not be."""
         seen = [eye.statistics(machine) for machine in machines]
@@ -146,7 +204,7 @@ class ClusterWorld:
 
 @contextlib.contextmanager
 def cluster_world(
-    folder: Path, *, takeover: str = "manual", members: int = 1, settings: str = ""
+    folder: Path, *, takeover: str = "manual", members: int = 1, settings: str = SETTINGS
 ) -> Iterator[ClusterWorld]:
     """Build it; the endpoint's address is at node a. ``settings`` are of ``[cluster]``."""
     with contextlib.ExitStack() as stack:
@@ -163,7 +221,8 @@ def cluster_world(
         etcd = Cluster(store, machines=etcd_machines)
         stack.callback(etcd.stop)
         etcd.start()
-        stack.enter_context(_credential(folder))
+        sealing_key = secrets.token_bytes(32)
+        stack.enter_context(_credential(folder, sealing_key))
         machines["a"].take_address()
         nodes = {}
         for name, machine in machines.items():
@@ -179,16 +238,16 @@ def cluster_world(
         wait_until(lambda: nodes["a"].owns, "node a has the endpoint")
         nodes["b"].daemon.start()
         stack.enter_context(Answerer(machines.values()))
-        yield ClusterWorld(net, etcd, etcd_machines, phones, nodes["a"], nodes["b"])
+        yield ClusterWorld(net, etcd, etcd_machines, phones, sealing_key, nodes["a"], nodes["b"])
 
 
 @contextlib.contextmanager
-def _credential(folder: Path) -> Iterator[None]:
+def _credential(folder: Path, key: bytes) -> Iterator[None]:
     """The same sealing key at all nodes, as systemd hands it over."""
     place = folder / "credentials"
     place.mkdir()
     path = place / _CREDENTIAL
-    path.write_bytes(secrets.token_bytes(32))
+    path.write_bytes(key)
     path.chmod(0o400)
     before = os.environ.get("CREDENTIALS_DIRECTORY")
     os.environ["CREDENTIALS_DIRECTORY"] = str(place)
