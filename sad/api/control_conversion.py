@@ -31,6 +31,7 @@ def policies(states: tuple[PolicyState, ...]) -> tuple[messages.PolicyState, ...
             action=p.action,
             source=p.source,
             destination=p.destination,
+            protocol=p.protocol or None,
             priority=p.priority,
             reqid=p.reqid,
             ours=p.ours,

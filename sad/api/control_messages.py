@@ -66,6 +66,7 @@ class PolicyState(Message, frozen=True, kw_only=True):
     action: str
     source: str
     destination: str
+    protocol: Int | None
     priority: Int
     reqid: Int
     ours: bool

@@ -130,6 +130,7 @@ def policy_state(policy: ObservedPolicy, owner: int) -> PolicyState:
             selector.destination_port,
             selector.destination_port_mask,
         ),
+        protocol=selector.protocol,
         priority=policy.priority,
         reqid=policy.template.reqid if policy.template else 0,
         ours=selector.owner == owner,
@@ -139,8 +140,7 @@ def policy_state(policy: ObservedPolicy, owner: int) -> PolicyState:
 def _policy_text(policy: ObservedPolicy, owner: int) -> str:
     state = policy_state(policy, owner)
     whose = "ours" if state.ours else "of somebody else"
-    protocol = policy.id.selector.protocol
-    only = _PROTOCOLS.get(protocol, f" (protocol {protocol} only)")
+    only = _PROTOCOLS.get(state.protocol, f" (protocol {state.protocol} only)")
     reqid = f", asks for an SA of reqid {state.reqid}" if policy.template else ""
     return (
         f"{state.action} {state.source} -> {state.destination}{only}, priority "

@@ -25,6 +25,8 @@ from sad.ctl.words import (
 if TYPE_CHECKING:
     from sad.ctl.shapes import Association, FindOut, GetOut, SaCounters
 
+_PROTOCOLS = {6: "TCP only", 17: "UDP only"}
+
 
 def details_lines(reply: GetOut, sheet: Sheet, now: float) -> list[str]:
     """Return a reply of ``Get`` as lines; ``now`` in real-time seconds."""
@@ -44,7 +46,9 @@ def _policy_lines(reply: GetOut, sheet: Sheet) -> list[str]:
     lines = [sheet.paint("title", "policies:")] if policies else []
     for policy in policies:
         what = f"{policy['action']} {policy['source']} -> {policy['destination']}"
-        notes = [f"priority {policy['priority']}"]
+        protocol = policy.get("protocol")
+        notes = [_PROTOCOLS.get(protocol, f"protocol {protocol} only")] if protocol else []
+        notes.append(f"priority {policy['priority']}")
         if policy["reqid"]:
             notes.append(f"reqid {policy['reqid']}")
         if not policy["ours"]:

@@ -122,6 +122,7 @@ class PolicyState(TypedDict):
     action: str
     source: str
     destination: str
+    protocol: NotRequired[int | None]
     priority: int
     reqid: int
     ours: bool

@@ -15,12 +15,16 @@ class HistoryStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyState:
-    """One policy as the kernel holds it, in words; ``reqid`` 0: it names no SA."""
+    """One policy as the kernel holds it, in words; ``reqid`` 0: it names no SA.
+
+    ``protocol`` is the one that it is for, by its IP number; 0: every.
+    """
 
     direction: str
     action: str
     source: str
     destination: str
+    protocol: int
     priority: int
     reqid: int
     ours: bool

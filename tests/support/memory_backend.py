@@ -88,6 +88,7 @@ class MemoryOperator:
             action="allow",
             source="10.10.0.1:5064",
             destination="10.10.0.2:6300",
+            protocol=0,
             priority=2000,
             reqid=7,
             ours=True,

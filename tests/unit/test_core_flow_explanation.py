@@ -167,11 +167,12 @@ def test_prefixes_are_looked_at(prefix: int, *, covered: bool) -> None:
 
 def test_the_policies_between_two_hosts_are_told_in_the_kernels_order() -> None:
     """Inbound first, then by priority; the endpoint's block is not theirs."""
-    told = policies_between(
-        EDGE, UE, [policy(**BLOCK), policy(direction=Direction.OUT), policy()], OWNER
-    )
+    udp = policy(selector={"protocol": 17}, direction=Direction.OUT)
+    told = policies_between(EDGE, UE, [policy(**BLOCK), udp, policy()], OWNER)
 
-    assert [(p.direction, p.source, p.destination, p.reqid, p.ours) for p in told] == [
-        ("in", f"{UE}:6300", f"{EDGE}:5064", 77, True),
-        ("out", f"{EDGE}:5064", f"{UE}:6300", 77, True),
+    ends = f"{UE}:6300", f"{EDGE}:5064"
+    assert [(p.direction, p.source, p.destination, p.protocol, p.ours) for p in told] == [
+        ("in", *ends, 0, True),
+        ("out", *reversed(ends), 17, True),
     ]
+    assert {p.reqid for p in told} == {77}

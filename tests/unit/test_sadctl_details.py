@@ -134,6 +134,27 @@ def test_an_association_without_ipsec_shows_what_it_has() -> None:
     )
 
 
+def test_a_policy_of_one_protocol_says_so() -> None:
+    """Of strongSwan there are one for UDP and one for TCP, alike but for that."""
+    policy = {
+        "direction": "in",
+        "action": "allow",
+        "source": "10.10.0.2:5100",
+        "destination": "10.10.0.1:5064",
+        "priority": 366_847,
+        "reqid": 1,
+        "ours": False,
+    }
+    policies = [{**policy, "protocol": protocol} for protocol in (6, 17, 132, None)]
+    reply: Any = {"association": association(), "counters": [], "policies": [*policies, policy]}
+
+    shown = " ".join(" ".join(details.details_lines(reply, TERMINAL, NOW)).split())
+
+    for only in ("TCP only", "UDP only", "protocol 132 only"):
+        assert shown.count(f"({only}, priority 366847, reqid 1, not of sad)") == 1
+    assert shown.count("(priority 366847, reqid 1, not of sad)") == 2
+
+
 def test_both_sas_of_a_child_are_shown() -> None:
     """The name is that of the pair; neither direction hides the other."""
     shown = show(
