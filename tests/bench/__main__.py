@@ -16,6 +16,7 @@ A row is measured anew by ``make bench ARGS="--row 6"``, a module by ``ARGS="--m
 ``own_cpu``       what the daemon itself works for a registration (row 4)
 ``stand_in``      what answers its netlink messages there
 ``caller``        a SIP server's side of many registrations
+``replication``   what a cluster costs a registration
 ``connections``   TLS connections bound and ended, beside ``ss -K``
 ================  ===============================================================================
 

@@ -50,6 +50,11 @@ FAMILIES: Final = (
         memory="8192M",
     ),
     Family(
+        module="replication",
+        rows=(0,),
+        what="registrations of a node in a cluster, beside one that is alone",
+    ),
+    Family(
         module="connections",
         rows=(0,),
         what="TLS connections bound and ended, beside ss -K",

@@ -111,7 +111,7 @@ def _enslave(port: str) -> None:
 
 
 @contextlib.contextmanager
-def network() -> Iterator[Network]:
+def network(name: str = "net") -> Iterator[Network]:
     """Lay a network; it goes with everything plugged in."""
     with contextlib.ExitStack() as stack:
-        yield Network(stack.enter_context(Namespace("net")), stack)
+        yield Network(stack.enter_context(Namespace(name)), stack)

@@ -61,12 +61,12 @@ class Takeover:
         )
 
 
-def take_over_from_the_dead(
-    world: ClusterWorld, traffic: Traffic, dead: Node, *, killed_at: float
-) -> Takeover:
-    """Move the address and all sets away from a node that was killed; see that all get through."""
-    heir = world.other(dead)
+def take_over_from_the_dead(world: ClusterWorld, traffic: Traffic, victim: Node) -> Takeover:
+    """Kill a node, move the address and all sets away from it; see that all get through."""
+    heir = world.other(victim)
     before = world.drops(heir.machine, world.phones)
+    victim.daemon.kill()
+    killed_at = time.monotonic()
     moved_at = world.move_address(heir)
     heir.take_over(fenced=True)
     done_at = time.monotonic()
@@ -126,9 +126,7 @@ def sigkill(world: ClusterWorld, *, phones: int, rate: float) -> Takeover:
             )
             recorded = _toward_the_edge(sniffer)
         world.wait_counters_told()
-        world.a.daemon.kill()
-        killed_at = time.monotonic()
-        took = take_over_from_the_dead(world, traffic, world.a, killed_at=killed_at)
+        took = take_over_from_the_dead(world, traffic, world.a)
     assert_played_again_in_vain(world, recorded)
     standing = asyncio.run(world.b.counters())
     sent = [c.replay.sent for c in standing if c.id.destination != ADDRESS]
