@@ -13,6 +13,7 @@ The map, from pure to edge:
 ``layout``         learning from an encoding where its variables lie
 ``forms``          what varies in each form of request
 ``templates``      the fast encoding, compiled from the reference and byte-equal to it
+``bundles``        operations that come together again and again: one ``struct`` call for all
 ``walk``           walking messages and attributes in a buffer
 ``decode``         dumps, notices and error answers by a header walk
 ``errors``         what the kernel refused, with errno and its own words

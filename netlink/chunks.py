@@ -75,9 +75,13 @@ class Chunk:
 
     def add_message(self, end: int, cost: int) -> None:
         """Note a message that was written from ``size`` to ``end``."""
-        self.last_start, self.size = self.size, end
+        self.add_messages(end, cost, 1, self.size)
+
+    def add_messages(self, end: int, cost: int, count: int, last_start: int) -> None:
+        """Note so many messages from ``size`` to ``end``, the last of them at ``last_start``."""
+        self.last_start, self.size = last_start, end
         self.room -= cost
-        self.sequence += 1
+        self.sequence += count
 
     def mark(self) -> tuple[int, int, int, int]:
         """Return what :meth:`return_to` takes."""

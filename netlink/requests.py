@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from netlink import decode
+from netlink.bundles import Bundle
 from netlink.chunks import Answers, Chunk, Decoder, Part, Submission
 from netlink.errors import KernelClosed, KernelError, OutcomeUnknown
 from netlink.reference import Request
@@ -165,6 +166,9 @@ class RequestSocket:
     def _encode(self, part: Part, chunk: Chunk) -> None:
         """Encode of a submission what there is room for, and one message even if there is none."""
         requests = part.submission.requests
+        if isinstance(requests, Bundle) and requests.form.size <= self._chunk_bytes:
+            self._encode_bundle(requests, part, chunk)
+            return
         cost = _ANSWER_COST if part.submission.decoder is None else _REPLY_COST
         for index in range(part.begin, len(requests)):
             end = encode_into(
@@ -175,11 +179,20 @@ class RequestSocket:
             chunk.add_message(end, cost)
             part.end += 1
 
+    def _encode_bundle(self, bundle: Bundle, part: Part, chunk: Chunk) -> None:
+        """Encode a bundle whole, or nothing of it."""
+        form = bundle.form
+        cost = form.count * _ANSWER_COST
+        if chunk.size and (chunk.size + form.size > self._chunk_bytes or chunk.room < cost):
+            return
+        end = bundle.encode_into(self._out, chunk.size, chunk.sequence + 1, self.port_id)
+        chunk.add_messages(end, cost, form.count, chunk.size + form.last_start)
+        part.end += form.count
+
     def _take_back(self, chunk: Chunk, mark: tuple[int, int, int, int]) -> None:
-        # One message more may have been encoded and found no room.
-        end = min(chunk.size + LARGEST_MESSAGE, len(self._out))
+        # What was encoded lies there, and what found no room or failed half done.
         chunk.return_to(mark)
-        self._wipe(self._out, chunk.size, end)
+        self._wipe(self._out, chunk.size, len(self._out))
 
     def _exchange(self, chunk: Chunk) -> None:
         """Send a chunk, read its answers, and tell every caller."""

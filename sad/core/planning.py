@@ -24,6 +24,7 @@ from sad.core.desired import (
     sas_of,
     settle_policies,
 )
+from sad.core.set_bundle import first_install
 from sad.model.association import Association
 from sad.model.rules import Layout, Lifetimes
 
@@ -38,12 +39,14 @@ def plan_install(
     *,
     outbound_keys: SaKeys | None = None,
     outbound_start: ReplayState | None = None,
-) -> tuple[Operation, ...]:
+) -> Sequence[Operation]:
     """Return the operations that add a set to a registration: SAs first, then policies.
 
     ``keys`` are those of all its SAs, unless the outbound ones have ``outbound_keys``. Outbound
-    sequence numbers begin behind ``outbound_start``.
+    sequence numbers begin behind ``outbound_start``. Of a first set they are a bundle.
     """
+    if not siblings and outbound_keys is None and outbound_start is None:
+        return first_install(new, keys, layout, lifetimes, now)
     tell = layout.tell_counters
     operations: list[Operation] = [
         AddSa(sa=named.sa, keys=keys, tell_counters=tell)

@@ -138,6 +138,9 @@ class XfrmMechanism:
             for used in keys:
                 used.integrity.wipe()
                 used.encryption.wipe()
+        if not any(outcomes):
+            return
+        named = sas_of(new, self._layout, self._lifetimes, self._boottime())
         for operation, outcome in zip(operations, outcomes, strict=True):
             if outcome is not None:
                 named = sas_of(new, self._layout, self._lifetimes, self._boottime())

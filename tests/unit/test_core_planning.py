@@ -1,8 +1,13 @@
 """Plans: differences of the desired state in an order that never lets clear text pass."""
 
+import dataclasses
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netlink.bundles import Bundle
 from netlink.model import (
     AddPolicy,
     AddSa,
@@ -14,11 +19,26 @@ from netlink.model import (
     SaKeys,
     UpdatePolicy,
 )
+from netlink.reference import encode_reference
 from netlink.secret import Secret
 from sad.core.desired import policies_of, sas_of
 from sad.core.planning import describe, plan_install, plan_policies, plan_remove, undo_of
+from sad.core.set_bundle import operations_of
+from sad.model.algorithms import AlgorithmPair, derive_keys
 from sad.model.association import Association, AssociationState
-from tests.support.make import LAYOUT, LIFETIMES, association, sa_set, second_set
+from sad.model.encapsulation import UdpEncapsulation
+from sad.model.endpoint import Role
+from sad.model.rules import Layout
+from tests.support.make import (
+    ALL_PAIRS,
+    CK,
+    IK,
+    LAYOUT,
+    LIFETIMES,
+    association,
+    sa_set,
+    second_set,
+)
 
 KEYS = SaKeys(integrity=Secret(bytes(20)), encryption=Secret(b""))
 STATES = st.sampled_from([s for s in AssociationState if s is not AssociationState.ENDED])
@@ -135,3 +155,67 @@ def test_errors_name_the_row_and_never_a_key() -> None:
     assert describe(operations[4], named).startswith("policy ")
     assert "Secret" not in describe(operations[0], named)
     assert "00000000" not in repr(operations[0])
+
+
+@pytest.mark.parametrize(
+    ("role", "layout", "addresses"),
+    [
+        (Role.EDGE, LAYOUT, ("10.10.0.2", "10.10.0.1")),
+        (
+            Role.UE,
+            dataclasses.replace(LAYOUT, tell_counters=True),
+            ("2001:db8::2", "2001:db8::1"),
+        ),
+    ],
+    ids=["edge", "ue"],
+)
+@pytest.mark.parametrize("pair", ALL_PAIRS, ids="/".join)
+def test_the_first_set_of_a_registration_is_one_bundle(
+    pair: tuple[str, str], addresses: tuple[str, str], layout: Layout, role: Role
+) -> None:
+    """It is sent as the bytes of exactly those operations, whatever its algorithms."""
+    new = association(
+        sa_set=sa_set(
+            role=role,
+            ue_address=addresses[0],
+            pcscf_address=addresses[1],
+            integrity_algorithm=pair[0],
+            encryption_algorithm=pair[1],
+        )
+    )
+    keys = derive_keys(AlgorithmPair(*pair), Secret(IK), Secret(CK))
+
+    planned = plan_install((), new, keys, layout, LIFETIMES, 7.25)
+
+    assert isinstance(planned, Bundle)
+    plain = operations_of(new, keys, layout, LIFETIMES, 7.25)
+    assert tuple(planned) == tuple(plain)
+    buffer = bytearray(planned.form.size)
+    planned.encode_into(buffer, 0, 9, 5)
+    assert bytes(buffer) == b"".join(encode_reference(o, 9 + n, 5) for n, o in enumerate(plain))
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"port_uc": 6300},
+        {"port_pc": 5064},
+        {"spi_uc": 25657},
+        {"spi_pc": 70002},
+        {"ue_address": "10.10.0.1"},
+        {
+            "encapsulation": UdpEncapsulation(
+                peer_address="192.0.2.1", peer_port=4500, local_port=4500
+            )
+        },
+    ],
+    ids=lambda same: next(iter(same)),
+)
+def test_a_set_whose_values_are_not_apart_is_planned_one_by_one(same: dict[str, Any]) -> None:
+    """Two ports that are one have one policy: a bundle would install it twice."""
+    new = association(sa_set=sa_set(**same))
+    planned = plan_install((), new, KEYS, LAYOUT, LIFETIMES, 0.0)
+
+    assert not isinstance(planned, Bundle)
+    ids = [o.policy.id for o in planned if isinstance(o, AddPolicy)]
+    assert len(ids) == len(set(ids))

@@ -1,0 +1,148 @@
+"""The install of a registration's first SA set as one bundle: what almost every install is.
+
+The operations are those of :mod:`sad.core.desired`. The bundle knows where the values of a set lie
+in them, and has them made when somebody looks: to take back, or to name an error.
+"""
+
+import functools
+import ipaddress
+import math
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from netlink.bundles import Bundle, BundleForm, WireValue, learn_form
+from netlink.model import AddPolicy, AddSa, Operation, SaKeys, packed_address
+from netlink.secret import Secret
+from sad.core.desired import policies_of, sas_of
+from sad.model.algorithms import AlgorithmPair
+from sad.model.association import Association, AssociationState, Phase
+from sad.model.endpoint import Role
+from sad.model.rules import Layout, Lifetimes
+from sad.model.sa_set import SaSetParameters
+
+_NUMBERS: Final = struct.Struct(">4I4H")
+_CUT: Final = struct.Struct("4s4s4s4s2s2s2s2s")
+_SPI, _PORT, _WORD = "4s", "2s", "I"
+
+
+def first_install(
+    new: Association, keys: SaKeys, layout: Layout, lifetimes: Lifetimes, now: float
+) -> Sequence[Operation]:
+    """Return the operations that add the first set of a registration: SAs first, then policies."""
+    s = new.ipsec_3gpp
+    if s is None or not _is_plain(s):
+        return operations_of(new, keys, layout, lifetimes, now)
+    ue, pcscf = packed_address(s.ue_address), packed_address(s.pcscf_address)
+    form = _form(s.role, s.integrity_algorithm, s.encryption_algorithm, len(ue), layout, lifetimes)
+    numbers = _NUMBERS.pack(
+        s.spi_uc, s.spi_us, s.spi_pc, s.spi_ps, s.port_uc, s.port_us, s.port_pc, s.port_ps
+    )
+    values: tuple[WireValue, ...] = (
+        ue,
+        pcscf,
+        *_CUT.unpack(numbers),
+        _hard_seconds(new, lifetimes, now),
+        new.reqid_in,
+        *new.reqid_out,
+    )
+    return Bundle(
+        form,
+        values,
+        (keys.integrity, keys.encryption),
+        functools.partial(operations_of, new, keys, layout, lifetimes, now),
+    )
+
+
+def operations_of(
+    new: Association, keys: SaKeys, layout: Layout, lifetimes: Lifetimes, now: float
+) -> Sequence[Operation]:
+    """Return the same as plain operations."""
+    tell = layout.tell_counters
+    named = sas_of(new, layout, lifetimes, now)
+    return (
+        *(AddSa(sa=n.sa, keys=keys, tell_counters=tell) for n in named),
+        *map(AddPolicy, policies_of((new,), layout, lifetimes).values()),
+    )
+
+
+def _is_plain(s: SaSetParameters) -> bool:
+    """Whether all values are apart: where two are the same, policies may be one."""
+    return (
+        s.encapsulation is None
+        and s.ue_address != s.pcscf_address
+        and s.port_uc != s.port_us
+        and s.port_pc != s.port_ps
+        and s.spi_uc != s.spi_us
+        and s.spi_pc != s.spi_ps
+    )
+
+
+def _hard_seconds(new: Association, lifetimes: Lifetimes, now: float) -> int:
+    return max(1, math.ceil(new.deadline_at - now + lifetimes.backstop))
+
+
+@functools.lru_cache(maxsize=64)
+def _form(
+    role: Role, integrity: str, encryption: str, size: int, layout: Layout, lifetimes: Lifetimes
+) -> BundleForm:
+    """Learn where the values lie: some milliseconds, once for each pair of algorithms."""
+
+    def expand(values: Sequence[WireValue]) -> Sequence[Operation]:
+        return _operations_of_values(values, role, pair, layout, lifetimes)
+
+    pair = AlgorithmPair(integrity, encryption)
+    of_integrity, of_encryption = pair.transforms
+    codes = [f"{size}s"] * 2 + [_SPI] * 4 + [_PORT] * 4 + [_WORD] * 4
+    codes.append(f"{0 if of_integrity is None else of_integrity.key_bits // 8}s")
+    codes.append(f"{of_encryption.key_bits // 8}s")
+    return learn_form(codes, expand)
+
+
+def _operations_of_values(
+    values: Sequence[WireValue],
+    role: Role,
+    pair: AlgorithmPair,
+    layout: Layout,
+    lifetimes: Lifetimes,
+) -> Sequence[Operation]:
+    """Return the operations of a set with these values; the way back of :func:`first_install`."""
+    texts = [ipaddress.ip_address(value).compressed for value in values[:2]]
+    numbers = [int.from_bytes(v, "big") for v in values[2:10] if isinstance(v, bytes)]
+    hard, reqid_in, *reqid_out = (int(v) for v in values[10:14] if isinstance(v, int))
+    integrity, encryption = (Secret(v) for v in values[14:] if isinstance(v, bytes))
+    spi_uc, spi_us, spi_pc, spi_ps, port_uc, port_us, port_pc, port_ps = numbers
+    sa_set = SaSetParameters(
+        role=role,
+        ue_address=texts[0],
+        pcscf_address=texts[1],
+        spi_uc=spi_uc,
+        spi_us=spi_us,
+        spi_pc=spi_pc,
+        spi_ps=spi_ps,
+        port_uc=port_uc,
+        port_us=port_us,
+        port_pc=port_pc,
+        port_ps=port_ps,
+        integrity_algorithm=pair.integrity,
+        encryption_algorithm=pair.encryption,
+    )
+    association = Association(
+        id="",
+        endpoint="",
+        private_identity="",
+        public_identities=(),
+        mechanism="ipsec-3gpp",
+        state=AssociationState.TEMPORARY,
+        phase=Phase.INSTALLING,
+        reqid_in=reqid_in,
+        reqid_out=tuple(reqid_out),
+        created_at=0.0,
+        confirmed_at=0.0,
+        # A quarter below, for what is rounded up is a sum of floats.
+        deadline_at=hard - lifetimes.backstop - 0.25,
+        policies_until=0.0,
+        ipsec_3gpp=sa_set,
+    )
+    keys = SaKeys(integrity=integrity, encryption=encryption)
+    return operations_of(association, keys, layout, lifetimes, 0.0)
