@@ -15,7 +15,8 @@ The map, from pure to edge:
 ``templates``      the fast encoding, compiled from the reference and byte-equal to it
 ``bundles``        operations that come together again and again: one ``struct`` call for all
 ``walk``           walking messages and attributes in a buffer
-``decode``         dumps, notices and error answers by a header walk
+``decode``         dumps and error answers by a header walk
+``decode_events``  ... and notices
 ``errors``         what the kernel refused, with errno and its own words
 ``sockets``        opening a netlink socket
 ``requests``       asyncio request socket: coalesced sends, fence, every error to its request

@@ -1,8 +1,9 @@
-"""What the kernel says, by a header walk: dumps, notices and error answers.
+"""What the kernel says, by a header walk: dumps and answers.
 
 The counterpart of :mod:`netlink.reference`. Everything is read in place from the caller's receive
 buffer and nothing of a body is kept: an SA's body holds its keys, and the attributes with keys are
-stepped over unread. The walk itself is :mod:`netlink.walk`'s.
+stepped over unread. The walk itself is :mod:`netlink.walk`'s; notices are read by
+:mod:`netlink.decode_events`.
 
 Objects for which :mod:`netlink.model` has no words (per-socket policies, modes other than
 transport and tunnel) cannot be ours and decode to None.
@@ -17,24 +18,14 @@ from netlink.model import (
     CurrentLifetime,
     Direction,
     Encapsulation,
-    KernelEvent,
     Mode,
-    NatMapping,
     ObservedPolicy,
     ObservedSa,
     PolicyAction,
-    PolicyAdded,
-    PolicyDeleted,
-    PolicyExpired,
     PolicyId,
     ReplayState,
-    SaAdded,
-    SaDeleted,
-    SadFlushed,
-    SaExpired,
     SaId,
     Selector,
-    SpdFlushed,
     Template,
 )
 from netlink.uapi import (
@@ -46,22 +37,9 @@ from netlink.uapi import (
     NLMSGERR_ATTR_MSG,
     UDP_ENCAP_ESPINUDP,
     XFRM_INF,
-    XFRM_MSG_DELPOLICY,
-    XFRM_MSG_DELSA,
-    XFRM_MSG_EXPIRE,
-    XFRM_MSG_FLUSHPOLICY,
-    XFRM_MSG_FLUSHSA,
-    XFRM_MSG_MAPPING,
-    XFRM_MSG_NEWPOLICY,
-    XFRM_MSG_NEWSA,
-    XFRM_MSG_POLEXPIRE,
-    XFRM_MSG_UPDPOLICY,
-    XFRM_MSG_UPDSA,
     XFRMA_ENCAP,
-    XFRMA_POLICY,
     XFRMA_REPLAY_ESN_VAL,
     XFRMA_REPLAY_VAL,
-    XFRMA_SA,
     XFRMA_SAD_CNT,
     XFRMA_SPD_INFO,
     XFRMA_TMPL,
@@ -69,18 +47,22 @@ from netlink.uapi import (
 from netlink.walk import Buffer, MalformedMessage, Message, attribute, messages, require
 
 __all__ = [
+    "DIRECTIONS",
+    "FAMILIES",
+    "POLICY_SIZE",
+    "SA_SIZE",
     "Buffer",
     "MalformedMessage",
     "Message",
     "address_of",
     "answer",
-    "event",
     "messages",
     "policy",
     "policy_count",
     "replay_of",
     "sa",
     "sa_count",
+    "selector_of",
 ]
 
 _ERROR: Final = struct.Struct("=iI")  # error, length of the echoed message
@@ -90,17 +72,15 @@ _SA: Final = struct.Struct("=16s4sB3x16s24xQ8xQ16x4Q4xII4xIHBB8x")  # from users
 _POLICY: Final = struct.Struct("=40xQ16x16xQ8xIIBB6x")  # from userpolicy_info.lft on
 _TEMPLATE: Final = struct.Struct("=16s4xB3xH2x16sIB15x")
 _ENCAPSULATION: Final = struct.Struct("=H2s2s18x")
-_MAPPING: Final = struct.Struct("=16s4sHBx4x16x16s2x2s")
 _WORD: Final = struct.Struct("=I")
 _SPD_COUNTS: Final = struct.Struct("=6I")
 
 _SELECTOR_SIZE: Final = 56
-_SA_SIZE: Final = 224
-_SA_ID_SIZE: Final = 24
-_POLICY_SIZE: Final = 168
-_POLICY_ID_SIZE: Final = 64
+SA_SIZE: Final = 224
+POLICY_SIZE: Final = 168
+FAMILIES: Final = (AF_INET, AF_INET6)
 _MODES: Final = {mode.value: mode for mode in Mode}
-_DIRECTIONS: Final = {direction.value: direction for direction in Direction}
+DIRECTIONS: Final = {direction.value: direction for direction in Direction}
 _ACTIONS: Final = {action.value: action for action in PolicyAction}
 _ERRNO_SIZE: Final = 4
 _NO_PORTS: Final = bytes(8)
@@ -117,27 +97,28 @@ def address_of(packed: bytes, family: int) -> str:
     return ipaddress.IPv6Address(packed).compressed
 
 
-def _selector(buffer: Buffer, start: int, default_family: int) -> Selector | None:
+def selector_of(buffer: Buffer, start: int, default_family: int) -> Selector | None:
+    """Decode ``struct xfrm_selector``; None for one of no IP family."""
     destination, source, ports, family, prefix_d, prefix_s, protocol, owner = (
         _SELECTOR.unpack_from(buffer, start)
     )
     family = family or default_family  # an SA for both families has a selector of none
-    if family not in (AF_INET, AF_INET6):
+    if family not in FAMILIES:
         return None
     dport, dport_mask, sport, sport_mask = (
         (0, 0, 0, 0) if ports == _NO_PORTS else _PORTS.unpack(ports)
     )
     return Selector(
-        source=address_of(source, family),
-        source_prefix=prefix_s,
-        destination=address_of(destination, family),
-        destination_prefix=prefix_d,
-        source_port=sport,
-        source_port_mask=sport_mask,
-        destination_port=dport,
-        destination_port_mask=dport_mask,
-        protocol=protocol,
-        owner=owner,
+        address_of(source, family),
+        prefix_s,
+        address_of(destination, family),
+        prefix_d,
+        sport,
+        sport_mask,
+        dport,
+        dport_mask,
+        protocol,
+        owner,
     )
 
 
@@ -146,7 +127,7 @@ def _selector(buffer: Buffer, start: int, default_family: int) -> Selector | Non
 
 def sa(buffer: Buffer, start: int, end: int) -> ObservedSa | None:
     """Decode ``struct xfrm_usersa_info``, and of the attributes replay window and UDP ports."""
-    require(start, end, _SA_SIZE)
+    require(start, end, SA_SIZE)
     (
         destination,
         spi,
@@ -166,15 +147,13 @@ def sa(buffer: Buffer, start: int, end: int) -> ObservedSa | None:
         window,
     ) = _SA.unpack_from(buffer, start + _SELECTOR_SIZE)
     mode = _MODES.get(mode_number)
-    if mode is None or family not in (AF_INET, AF_INET6):
+    if mode is None or family not in FAMILIES:
         return None
-    selector = _selector(buffer, start, family)
+    selector = selector_of(buffer, start, family)
     if selector is None:
         return None
     if not window:
-        esn = attribute(
-            buffer, start + _SA_SIZE, end, XFRMA_REPLAY_ESN_VAL, _ESN_WINDOW_OFFSET + 4
-        )
+        esn = attribute(buffer, start + SA_SIZE, end, XFRMA_REPLAY_ESN_VAL, _ESN_WINDOW_OFFSET + 4)
         if esn is not None:
             (window,) = _WORD.unpack_from(buffer, esn[0] + _ESN_WINDOW_OFFSET)
     # What is ours is encapsulated in tunnel mode only: others need not be walked.
@@ -193,7 +172,7 @@ def sa(buffer: Buffer, start: int, end: int) -> ObservedSa | None:
         replay_window=window,
         replay_failures=replay_failures,
         integrity_failures=integrity_failures,
-        encapsulation=_encapsulation(buffer, start + _SA_SIZE, end) if tunnel else None,
+        encapsulation=_encapsulation(buffer, start + SA_SIZE, end) if tunnel else None,
     )
 
 
@@ -213,23 +192,23 @@ def _encapsulation(buffer: Buffer, start: int, end: int) -> Encapsulation | None
 
 def policy(buffer: Buffer, start: int, end: int) -> ObservedPolicy | None:
     """Decode ``struct xfrm_userpolicy_info`` and the first template."""
-    require(start, end, _POLICY_SIZE)
+    require(start, end, POLICY_SIZE)
     hard_add, add_time, priority, index, direction_number, action_number = _POLICY.unpack_from(
         buffer, start + _SELECTOR_SIZE
     )
-    direction = _DIRECTIONS.get(direction_number)
+    direction = DIRECTIONS.get(direction_number)
     action = _ACTIONS.get(action_number)
-    selector = _selector(buffer, start, 0)
+    selector = selector_of(buffer, start, 0)
     if direction is None or action is None or selector is None:
         return None
     template = None
-    at = attribute(buffer, start + _POLICY_SIZE, end, XFRMA_TMPL, _TEMPLATE.size)
+    at = attribute(buffer, start + POLICY_SIZE, end, XFRMA_TMPL, _TEMPLATE.size)
     if at is not None:
         destination, protocol, family, source, reqid, mode_number = _TEMPLATE.unpack_from(
             buffer, at[0]
         )
         mode = _MODES.get(mode_number)
-        if mode is None or family not in (AF_INET, AF_INET6):
+        if mode is None or family not in FAMILIES:
             return None
         template = Template(
             source=address_of(source, family),
@@ -286,65 +265,6 @@ def answer(buffer: Buffer, message: Message) -> tuple[int, str]:
     return -error, words.decode("utf-8", "replace")
 
 
-# --- notices -------------------------------------------------------------------------------------
-
-
-def event(buffer: Buffer, message: Message) -> KernelEvent | None:
-    """Decode a notice of the groups SA, POLICY, EXPIRE and MAPPING; None for all others."""
-    kind, port_id, start, end = message.type, message.port_id, message.start, message.end
-    if kind in (XFRM_MSG_NEWSA, XFRM_MSG_UPDSA):
-        tag = _sa_tag(buffer, start, end)
-        return SaAdded(*tag, port_id) if tag else None
-    if kind == XFRM_MSG_DELSA:
-        at = attribute(buffer, start + _SA_ID_SIZE, end, XFRMA_SA, _SA_SIZE)
-        if at is None:
-            raise MalformedMessage("a DELSA notice without its SA")
-        tag = _sa_tag(buffer, *at)
-        if tag is None:
-            return None
-        return SaDeleted(*tag, port_id, replay_of(buffer, start + _SA_ID_SIZE, end))
-    if kind == XFRM_MSG_EXPIRE:
-        require(start, end, _SA_SIZE + 1)
-        tag = _sa_tag(buffer, start, end)
-        return SaExpired(*tag, bool(buffer[start + _SA_SIZE])) if tag else None
-    if kind in (XFRM_MSG_NEWPOLICY, XFRM_MSG_UPDPOLICY):
-        policy_id = _policy_id(buffer, start, end)
-        return PolicyAdded(policy_id, port_id) if policy_id else None
-    if kind == XFRM_MSG_DELPOLICY:
-        # The head holds the selector or the index, as it was asked for; the attribute both.
-        at = attribute(buffer, start + _POLICY_ID_SIZE, end, XFRMA_POLICY, _POLICY_SIZE)
-        if at is None:
-            raise MalformedMessage("a DELPOLICY notice without its policy")
-        policy_id = _policy_id(buffer, *at)
-        return PolicyDeleted(policy_id, port_id) if policy_id else None
-    if kind == XFRM_MSG_POLEXPIRE:
-        require(start, end, _POLICY_SIZE + 1)
-        policy_id = _policy_id(buffer, start, end)
-        hard = bool(buffer[start + _POLICY_SIZE])
-        return PolicyExpired(policy_id, hard) if policy_id else None
-    if kind == XFRM_MSG_FLUSHSA:
-        require(start, end, 1)
-        return SadFlushed(buffer[start], port_id)
-    if kind == XFRM_MSG_FLUSHPOLICY:
-        return SpdFlushed(port_id)
-    if kind == XFRM_MSG_MAPPING:
-        require(start, end, _MAPPING.size)
-        return _mapping(buffer, start)
-    return None
-
-
-def _mapping(buffer: Buffer, start: int) -> NatMapping | None:
-    """Decode ``struct xfrm_user_mapping``."""
-    destination, spi, family, protocol, address, port = _MAPPING.unpack_from(buffer, start)
-    if family not in (AF_INET, AF_INET6):
-        return None
-    return NatMapping(
-        id=SaId(address_of(destination, family), int.from_bytes(spi, "big"), protocol),
-        address=address_of(address, family),
-        port=int.from_bytes(port, "big"),
-    )
-
-
 def replay_of(buffer: Buffer, start: int, end: int) -> ReplayState | None:
     """Return the sequence numbers that stand beside an SA, in either form."""
     for kind, numbers in (
@@ -356,24 +276,3 @@ def replay_of(buffer: Buffer, start: int, end: int) -> ReplayState | None:
             sent, received = numbers.unpack_from(buffer, at[0])
             return ReplayState(sent=sent, received=received)
     return None
-
-
-def _sa_tag(buffer: Buffer, start: int, end: int) -> tuple[SaId, int] | None:
-    """Return identity and owner of ``struct xfrm_usersa_info``."""
-    require(start, end, _SA_SIZE)
-    *_, owner = _SELECTOR.unpack_from(buffer, start)
-    destination, spi, protocol, *_, family, _, _ = _SA.unpack_from(buffer, start + _SELECTOR_SIZE)
-    if family not in (AF_INET, AF_INET6):
-        return None
-    return SaId(address_of(destination, family), int.from_bytes(spi, "big"), protocol), owner
-
-
-def _policy_id(buffer: Buffer, start: int, end: int) -> PolicyId | None:
-    """Return the identity of ``struct xfrm_userpolicy_info``."""
-    require(start, end, _POLICY_SIZE)
-    *_, direction_number, _ = _POLICY.unpack_from(buffer, start + _SELECTOR_SIZE)
-    direction = _DIRECTIONS.get(direction_number)
-    selector = _selector(buffer, start, 0)
-    if direction is None or selector is None:
-        return None
-    return PolicyId(direction, selector)

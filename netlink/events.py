@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from netlink import decode
+from netlink import decode_events
 from netlink.model import KernelEvent
 from netlink.notices import NoticeStream
 from netlink.sockets import ignore_port, open_socket
@@ -38,4 +38,4 @@ class EventStream(NoticeStream[KernelEvent]):
         listening = open_socket(buffer_bytes, GROUPS) if opened is None else opened
         if ignored_port is not None:
             ignore_port(listening, ignored_port)
-        super().__init__(deliver, listening, decode.event)
+        super().__init__(deliver, listening, decode_events.event)

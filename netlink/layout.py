@@ -54,10 +54,12 @@ class Template(NamedTuple):
 
 
 def _with_attribute(value: Any, path: str, new: object) -> Any:
-    """Return a copy of a nested dataclass value with one attribute changed."""
+    """Return a copy of a nested value of the model with one attribute changed."""
     name, _, rest = path.partition(".")
     if rest:
         new = _with_attribute(getattr(value, name), rest, new)
+    if isinstance(value, tuple):  # a named one
+        return value._replace(**{name: new})  # type: ignore[attr-defined]  # each has it
     return replace(value, **{name: new})
 
 

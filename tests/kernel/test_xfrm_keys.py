@@ -103,8 +103,8 @@ async def test_xfrm_replay_window_has_its_form(xfrm: XfrmWorld, window: int, wor
 
 def over_udp(wanted: Policy) -> Policy:
     """Name the protocol, because iproute2 prints the ports of UDP and not those of any."""
-    selector = dataclasses.replace(wanted.id.selector, protocol=socket.IPPROTO_UDP)
-    return dataclasses.replace(wanted, id=dataclasses.replace(wanted.id, selector=selector))
+    selector = wanted.id.selector._replace(protocol=socket.IPPROTO_UDP)
+    return dataclasses.replace(wanted, id=wanted.id._replace(selector=selector))
 
 
 @pytest.mark.parametrize("version", [4, 6])

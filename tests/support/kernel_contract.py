@@ -60,7 +60,7 @@ class KernelContract:
 
         (seen,) = await world.kernel.dump_sas()
         assert await world.kernel.get_sa(sa.id) == seen
-        absent = dataclasses.replace(sa.id, spi=sa.id.spi ^ 1)
+        absent = sa.id._replace(spi=sa.id.spi ^ 1)
         assert await world.kernel.get_sas((absent, sa.id)) == (None, seen)
         assert (seen.id, seen.source, seen.reqid) == (sa.id, sa.source, sa.reqid)
         assert (seen.selector, seen.mode) == (sa.selector, sa.mode)

@@ -1,6 +1,5 @@
 """Why a packet is protected or not, read from the kernel's tables as the kernel reads them."""
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -41,10 +40,10 @@ def policy(**changes: Any) -> ObservedPolicy:
     )
     direction = changes.pop("direction", Direction.IN)
     if direction is Direction.OUT:
-        selector = dataclasses.replace(
-            selector, source=EDGE, destination=UE, source_port=5064, destination_port=6300
+        selector = selector._replace(
+            source=EDGE, destination=UE, source_port=5064, destination_port=6300
         )
-    selector = dataclasses.replace(selector, **changes.pop("selector", {}))
+    selector = selector._replace(**changes.pop("selector", {}))
     values: dict[str, Any] = {
         "id": PolicyId(direction, selector),
         "action": PolicyAction.ALLOW,

@@ -125,9 +125,7 @@ def test_a_missing_sa_makes_its_association_lost_and_names_the_row() -> None:
 def test_an_sa_that_somebody_put_in_our_place_is_not_ours() -> None:
     """Same SPI, other reqid: the association is lost, the foreign SA is untouched."""
     sas = seen_sas(*SETS)
-    foreign = dataclasses.replace(
-        sas[0], reqid=7, selector=dataclasses.replace(sas[0].selector, owner=0)
-    )
+    foreign = dataclasses.replace(sas[0], reqid=7, selector=sas[0].selector._replace(owner=0))
 
     found = find(SETS, [foreign, *sas[1:]], seen_policies(ALL))
 
@@ -157,10 +155,10 @@ def test_nothing_without_our_tag_is_ever_a_finding() -> None:
 
     def foreign(thing: Any) -> Any:
         selector = thing.selector if hasattr(thing, "selector") else thing.id.selector
-        other = dataclasses.replace(selector, owner=143956232)
+        other = selector._replace(owner=143956232)
         if hasattr(thing, "selector"):
             return dataclasses.replace(thing, selector=other)
-        return dataclasses.replace(thing, id=dataclasses.replace(thing.id, selector=other))
+        return dataclasses.replace(thing, id=thing.id._replace(selector=other))
 
     sas = [foreign(s) for s in seen_sas(*SETS)]
     policies = [foreign(p) for p in seen_policies(ALL)]

@@ -278,7 +278,7 @@ async def test_ike_charon_that_came_back_is_given_its_connections(world: World) 
 def _left_of(child: ChildSa) -> list[AddSa | AddPolicy]:
     def sa(source: str, destination: str, spi: int) -> AddSa:
         made = security_association(owner=0)
-        traffic = dataclasses.replace(made.selector, source=source, destination=destination)
+        traffic = made.selector._replace(source=source, destination=destination)
         return add_sa(
             dataclasses.replace(
                 made,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlink import decode, uapi
+from netlink import decode, decode_events, uapi
 from netlink.decode import MalformedMessage, Message
 from netlink.model import (
     KernelEvent,
@@ -42,7 +42,7 @@ def only_message(datagram: bytes) -> Message:
 
 
 def event_of(datagram: bytes) -> KernelEvent | None:
-    return decode.event(datagram, only_message(datagram))
+    return decode_events.event(datagram, only_message(datagram))
 
 
 # --- dumps ---------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_decode_reads_mappings(sa: ObservedSa, port: int) -> None:
 @pytest.mark.parametrize("kind", [uapi.XFRM_MSG_ACQUIRE, uapi.XFRM_MSG_NEWAE, 99])
 def test_decode_passes_over_other_notices(kind: int) -> None:
     """What says nothing about expiry or change is no event."""
-    assert decode.event(bytes(400), Message(kind, 0, 0, 0, 16, 400)) is None
+    assert decode_events.event(bytes(400), Message(kind, 0, 0, 0, 16, 400)) is None
 
 
 @given(OBSERVED_SAS)
@@ -305,7 +305,7 @@ def read_everything(datagram: bytes) -> None:
                 decoder(datagram, message.start, message.end)
         for kind in range(16, 39):
             with contextlib.suppress(MalformedMessage):
-                decode.event(datagram, message._replace(type=kind))
+                decode_events.event(datagram, message._replace(type=kind))
         with contextlib.suppress(MalformedMessage):
             decode.answer(datagram, message)
 

@@ -66,15 +66,13 @@ def test_templates_refuse_a_key_of_the_wrong_length(wrong: bytes) -> None:
 def mixed_families() -> list[Request]:
     v4, v6 = ADDRESSES[4][0], ADDRESSES[6][0]
     sa, demand = security_association(), policy()
-    selector = dataclasses.replace(sa.selector, source=v6)
+    selector = sa.selector._replace(source=v6)
     assert demand.template is not None
     return [
         ShortenSa(dataclasses.replace(sa, source=v6)),
         ShortenSa(dataclasses.replace(sa, id=SaId(v6, 1))),
         ShortenSa(dataclasses.replace(sa, selector=selector)),
-        AddPolicy(
-            dataclasses.replace(demand, id=dataclasses.replace(demand.id, selector=selector))
-        ),
+        AddPolicy(dataclasses.replace(demand, id=demand.id._replace(selector=selector))),
         AddPolicy(
             dataclasses.replace(demand, template=dataclasses.replace(demand.template, source=v6))
         ),

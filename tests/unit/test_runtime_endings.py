@@ -113,7 +113,7 @@ async def test_a_lost_association_does_not_take_its_successor_with_it() -> None:
     sa_id = next(iter(shell.tables.sas))
     stored = shell.tables.sas[sa_id]
     stored.sa = dataclasses.replace(
-        stored.sa, reqid=7, selector=dataclasses.replace(stored.sa.selector, owner=0)
+        stored.sa, reqid=7, selector=stored.sa.selector._replace(owner=0)
     )
 
     with pytest.raises(KernelRefused, match="no longer holds"):
