@@ -10,6 +10,16 @@ A row is measured anew by ``make bench ARGS="--row 6"``, a module by ``ARGS="--m
 ``registry``      which module measures which rows, on which kernel: begin here
 ``world``         what such a module is given
 ``inside``        runs one module in its lane
+``qemu``          a guest with Debian's own kernel, for rows that name QEMU
+``sets``          SA sets as the daemon plans them
+``baselines``     what C does with them (``libbaseline.c``), and their messages
+``contenders``    the product, C, ``ip -batch``, pyroute2: each installs sets
+``edge``          a daemon to measure, and REGISTERs for it (``load.c``)
+``install``       rows 1, 2: whole sets into the kernel
+``registrations`` rows 3, 5: through the socket; how long a SIP worker is blocked
+``refresh``       row 6: NEWAE against UPDSA
+``filling``       row 7: a kernel that fills; adversarial addresses
+``notices``       row 12: draining the kernel's notices
 ``report``        tables, and pages that hold them
 ``drawing``       the PNG
 ``agreement``     how long reading and choosing takes, beside json
@@ -35,6 +45,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.bench import qemu
 from tests.bench.figures import Measured, from_json
 from tests.bench.registry import Family, Where, chosen
 from tests.bench.report import brief_table, curves_of, replace_between, rows_of, table
@@ -47,6 +58,8 @@ from tests.lane.host import host_argv
 ROOT: Final = Path(__file__).resolve().parents[2]
 RESULTS: Final = ROOT / "build/bench"
 PAGE: Final = ROOT / "sad/docs/performance.md"
+#: A guest without KVM takes its time, and more on a machine that others use.
+QEMU_SECONDS: Final = 900.0
 PICTURE: Final = ROOT / "sad/docs/performance.png"
 
 
@@ -59,32 +72,54 @@ def measure(family: Family, where: Where, options: argparse.Namespace) -> list[M
             sys.executable, "-m", "tests.bench.inside",
             family.module, str(options.repeat), str(options.scale), rows,
         ]  # fmt: skip
-        environment = {**os.environ, "SAD_LANE_SCRATCH": str(scratch)}
-        if where is Where.HERE:
-            command = host_argv(os.getuid(), ROOT, scratch, command)
-            environment = inner_environment(
-                os.environ, lane=Lane.HOST, scratch=scratch, columns=None
-            )
-        else:
-            command = [sys.executable, "-m", "tests.lane", "--lane", options.lane, "--", *command]
-            environment.setdefault("SAD_LANE_MEMORY", family.memory)
         try:
-            done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+            status = run_in(where, command, family, options, scratch)
             output = scratch / f"{family.module}.jsonl"
             lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
         finally:
             for left in scratch.iterdir():
                 left.unlink()
-    if done.returncode:
-        raise subprocess.CalledProcessError(done.returncode, family.module)
+    if status:
+        raise subprocess.CalledProcessError(status, family.module)
     return [from_json(json.loads(line)) for line in lines]
+
+
+def run_in(
+    where: Where,
+    command: Sequence[str],
+    family: Family,
+    options: argparse.Namespace,
+    scratch: Path,
+) -> int:
+    """Run a command on the kernel that a module needs; return its status. Raises NoQemu."""
+    outer = {**os.environ, "SAD_LANE_SCRATCH": str(scratch)}
+    if where is Where.ESP:
+        outer.setdefault("SAD_LANE_MEMORY", family.memory)
+        lane = [sys.executable, "-m", "tests.lane", "--lane", options.lane, "--"]
+        return subprocess.run([*lane, *command], cwd=ROOT, env=outer, check=False).returncode
+    inner = inner_environment(os.environ, lane=Lane.HOST, scratch=scratch, columns=None)
+    if where is Where.QEMU:
+        return qemu.run(
+            command,
+            environment=inner | {"SAD_LANE": "qemu"},
+            scratch=scratch,
+            cache=RESULTS / "kernel",
+            timeout=QEMU_SECONDS,
+        )
+    argv = host_argv(os.getuid(), ROOT, scratch, command)
+    return subprocess.run(argv, cwd=ROOT, env=inner, check=False).returncode
 
 
 def measure_all(
     families: Sequence[Family], options: argparse.Namespace
 ) -> tuple[list[Measured], list[str]]:
     """Return what was measured, and the modules that failed."""
-    runs = [(family, where) for family in families for where in family.where]
+    runs = [
+        (family, where)
+        for family in families
+        for where in family.where
+        if not options.where or where in options.where
+    ]
     found: list[Measured] = []
     failed = []
     begun = time.monotonic()
@@ -92,11 +127,14 @@ def measure_all(
         spent = time.monotonic() - begun
         rows = ", ".join(map(str, family.rows))
         print(
-            f"[{number}/{len(runs)}, {spent:.0f} s] {family.module} (rows {rows}): {family.what}",
+            f"[{number}/{len(runs)}, {spent:.0f} s] {family.module} ({where}; rows {rows}): "
+            f"{family.what}",
             flush=True,
         )
         try:
             found += measure(family, where, options)
+        except qemu.NoQemu as error:
+            print(f"    left out: {error}", flush=True)
         except subprocess.CalledProcessError as error:
             failed.append(family.module)
             print(f"    FAILED with {error.returncode}", flush=True)
@@ -145,14 +183,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--row", type=int, action="append", default=[], help="only this row")
     parser.add_argument("--module", action="append", default=[], help="only this module")
     parser.add_argument("--lane", default="auto", help="auto, host or uml: for what needs ESP")
-    parser.add_argument("--repeat", type=int, default=9, help="trials of each (default 9)")
+    parser.add_argument(
+        "--where", choices=[*Where], action="append", default=[], help="only on this kernel"
+    )
+    parser.add_argument("--repeat", type=int, default=15, help="trials of each (default 15)")
     parser.add_argument("--scale", type=float, default=1.0, help="a factor to populations")
     parser.add_argument("--publish", action="store_true", help="write README and page anew")
     options = parser.parse_args(arguments)
     families = chosen(frozenset(options.row), frozenset(options.module))
     if not families:
         parser.error("nothing measures that")
-    if options.publish and (options.row or options.module):
+    if options.publish and (options.row or options.module or options.where):
         parser.error("only a whole run is published")
     found, failed = measure_all(families, options)
     write(found)

@@ -16,6 +16,8 @@ class Where(enum.StrEnum):
     """One with ESP: the lane of :mod:`tests.lane`, the host's own kernel or User-mode Linux."""
     HERE = "here"
     """This one, in fresh namespaces; no SA can be installed where it has no ESP."""
+    QEMU = "qemu"
+    """Debian's own kernel in QEMU (:mod:`tests.bench.qemu`), where this machine can have one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,39 @@ class Family:
 
 
 FAMILIES: Final = (
+    Family(
+        module="install",
+        rows=(1, 2),
+        what="whole sets into the kernel, against C, iproute2 and pyroute2",
+        where=(Where.ESP, Where.QEMU),
+        programs=("libbaseline",),
+    ),
+    Family(
+        module="registrations",
+        rows=(3, 5),
+        what="registrations through the socket, and how long a SIP worker waits",
+        programs=("libbaseline", "load"),
+    ),
+    Family(
+        module="refresh",
+        rows=(6,),
+        what="lifetimes moved by NEWAE, against UPDSA",
+        programs=("libbaseline",),
+    ),
+    Family(
+        module="filling",
+        rows=(7,),
+        what="rates while the kernel fills to 100 000 registrations, and adversarial addresses",
+        memory="4096M",
+        programs=("libbaseline",),
+    ),
+    Family(
+        module="notices",
+        rows=(12,),
+        what="draining the kernel's notices, policies only",
+        where=(Where.HERE,),
+        programs=("libbaseline",),
+    ),
     Family(
         module="agreement",
         rows=(0,),
