@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final, Self
 
-from netlink import decode
+from netlink import decode, decode_events
 from netlink.model import SaAdded, SaDeleted, SadFlushed, SaExpired, SaId
 from netlink.sockets import open_socket
 from netlink.uapi import NETLINK_ADD_MEMBERSHIP, SOL_NETLINK, XFRMNLGRP_EXPIRE, XFRMNLGRP_SA
@@ -99,7 +99,7 @@ class KernelTruth:
             if node is None:
                 continue
             for message in decode.messages(data, len(data)):
-                self._take(node, decode.event(data, message))
+                self._take(node, decode_events.event(data, message))
 
     def _take(self, node: str, event: object) -> None:
         match event:

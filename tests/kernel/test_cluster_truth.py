@@ -95,7 +95,7 @@ async def test_what_ends_by_itself_or_by_a_flush_is_gone(nodes: Nodes) -> None:
 
 async def test_what_is_not_ours_and_other_machines_do_not_matter(nodes: Nodes) -> None:
     """A phone holds the same SAs as its edge, and other programs have SAs of their own."""
-    foreign = dataclasses.replace(SA, selector=dataclasses.replace(SA.selector, owner=OWNER + 1))
+    foreign = dataclasses.replace(SA, selector=SA.selector._replace(owner=OWNER + 1))
     with nodes.namespaces["third"].enter():
         third = await KernelIpsec.open()
     await applied(nodes.one, added())
