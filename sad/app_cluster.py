@@ -15,6 +15,7 @@ from netlink.interface import Kernel
 from netlink.secret import Secret
 from sad import __version__
 from sad.cluster.etcd import EtcdAddress, GrpcEtcd
+from sad.cluster.identities import Identities
 from sad.cluster.journal import ReplicatedJournal
 from sad.cluster.keyspace import Keyspace
 from sad.cluster.memory import Memory
@@ -121,6 +122,15 @@ class Cluster:
             fenced=self.node.fenced,
             wrote=self.node.health.wrote,
         )
+        self.identities = Identities(
+            etcd,
+            self._keyspace,
+            sealer,
+            node=settings.node_name,
+            limit=settings.max_sets_per_identity,
+            own=lambda identity: len(shared.table.of_identity(identity)),
+            lease=lambda: self.node.lease,
+        )
         self._journal = ReplicatedJournal(shared.journal, self._changed)
         shared.journal = self._journal
         shared.cluster = self
@@ -149,7 +159,12 @@ class Cluster:
         """Return this node's place in the cluster."""
         return self._view.status(self._settings.node_name)
 
-    def _changed(self, endpoint: str, association_id: str) -> None:
+    def require_room(self, private_identity: str) -> None:
+        """Raise LimitExceeded if an identity has its sets at other nodes."""
+        self.identities.require_room(private_identity)
+
+    def _changed(self, endpoint: str, private_identity: str, association_id: str) -> None:
+        self.identities.changed(private_identity)
         if self.node.machine.ownership(endpoint) is not None:
             self.replicator.changed(endpoint, association_id)
 
@@ -175,7 +190,7 @@ class Cluster:
         adopted: list[Association] = []
         forgotten: list[Forget] = []
         for row in rows:
-            self._journal.know(row.id, row.endpoint)
+            self._journal.know(row)
             ownership = self.node.machine.ownership(row.endpoint)
             if ownership is None or row.endpoint in ours:
                 adopted.append(row)
@@ -221,6 +236,7 @@ class Cluster:
             group.create_task(self.replicator.run())
             group.create_task(self._tell_counters())
             group.create_task(self._follow_nodes())
+            group.create_task(self.identities.run())
 
     async def _tell_counters(self) -> None:
         while True:

@@ -22,6 +22,7 @@ them, etcd is at the rim. Values that others need are in :mod:`sad.model.cluster
 ``population``      sets put into the kernel, taken out, set aside
 ``journal``         what the journal takes, etcd is told of
 ``replicator``      tells etcd, fenced by the epoch
+``identities``      how many sets an identity has at all nodes
 ``store``           what etcd knows, opened
 ``view``            what operators see
 ``operated``        what operators ask

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from sad.model.association import Association
 from sad.model.journal import Forget, JournalWrite, Put
 
 
@@ -14,24 +15,24 @@ class RecordingPort(Protocol):
 
 
 class ReplicatedJournal:
-    """Tells ``changed`` of each association whose row was written, by endpoint and id.
+    """Tells ``changed`` of each association whose row was written, by endpoint, identity and id.
 
-    ``endpoint_of`` knows the endpoint of an association of which only the id is written. Endings
-    go on without the journal, so they are told even if it refuses.
+    Endings go on without the journal, so they are told even if it refuses.
     """
 
     def __init__(
         self,
         journal: RecordingPort,
-        changed: Callable[[str, str], None],
+        changed: Callable[[str, str, str], None],
     ) -> None:
         self._journal = journal
         self._changed = changed
-        self._endpoints: dict[str, str] = {}
+        #: Of which only the id is written when they end: endpoint and private identity.
+        self._known: dict[str, tuple[str, str]] = {}
 
-    def know(self, association_id: str, endpoint: str) -> None:
+    def know(self, association: Association) -> None:
         """Know of a row that was there before."""
-        self._endpoints[association_id] = endpoint
+        self._known[association.id] = association.endpoint, association.private_identity
 
     async def record(self, writes: Sequence[JournalWrite]) -> None:
         """Record, and tell."""
@@ -43,11 +44,11 @@ class ReplicatedJournal:
             for write in writes:
                 match write:
                     case Put(association) if recorded:
-                        self._endpoints[association.id] = association.endpoint
-                        self._changed(association.endpoint, association.id)
+                        self.know(association)
+                        self._changed(*self._known[association.id], association.id)
                     case Forget(association_id):
-                        endpoint = self._endpoints.pop(association_id, None)
-                        if endpoint is not None:
-                            self._changed(endpoint, association_id)
+                        known = self._known.pop(association_id, None)
+                        if known is not None:
+                            self._changed(*known, association_id)
                     case _:
                         pass

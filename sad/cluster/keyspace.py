@@ -12,7 +12,6 @@ key                      lease       value
 ``associations/EP/ID``   none        the association, sealed
 ``keys/EP/ID``           none        IK and CK of its set, sealed; written once
 ``counters/EP/ID``       none        sequence numbers of its SAs, sealed
-``spis/SLOT``            its node    a node's share of the SPIs (active and active)
 ``limits/NAME/NODE``     its node    sets of a private identity; NAME is a keyed hash of it
 =======================  ==========  ==============================================================
 """
@@ -76,6 +75,11 @@ class Keyspace:
     def counters(self, endpoint: str) -> str:
         """The sequence numbers of an endpoint's sets."""
         return f"{self.root}counters/{endpoint}/"
+
+    @property
+    def limits(self) -> str:
+        """How many sets private identities have at each node."""
+        return f"{self.root}limits/"
 
     def association(self, endpoint: str, association_id: str) -> str:
         """One association."""

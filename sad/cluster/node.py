@@ -121,6 +121,11 @@ class ClusterNode:
             case Install() | Do.RELEASE:
                 place.deeds.put_nowait(action)
 
+    @property
+    def lease(self) -> int | None:
+        """The lease of this node, if it has one."""
+        return self._lease.id
+
     # --- life ------------------------------------------------------------------------------------
 
     async def start(self, seconds: float) -> None:

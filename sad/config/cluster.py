@@ -11,6 +11,7 @@ from sad.config.problems import BrokenRule, raise_broken, refused
 from sad.config.values import AbsolutePath, Count, split_text
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_SHARE: Final = re.compile(r"([0-9]{1,3})/([0-9]{1,3})")
 _MEMBER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([1-9][0-9]{0,4})")
 
 
@@ -26,6 +27,13 @@ def _check_member(value: str) -> str:
         raise refused(
             f'"{value}" is no member of etcd', 'write "10.0.0.1:2379", one for each member'
         )
+    return value
+
+
+def _check_share(value: str) -> str:
+    match = _SHARE.fullmatch(value)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise refused(f'"{value}" is no share', 'write "1/2" at one node, "2/2" at the other')
     return value
 
 
@@ -96,6 +104,18 @@ class ClusterSettings(BaseModel):
         description="Changes of associations that etcd has not been told yet; when there are "
         "more, whole endpoints are compared with etcd later",
     )
+    max_sets_per_identity: Count = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="SA sets of a private identity that has some at another node, too, all nodes "
+        "together; 0: no limit but those of each node",
+    )
+    spi_share: Annotated[str, AfterValidator(_check_share)] = Field(
+        default="1/1",
+        description="Part of every spi_range that this node allocates from, e.g. 1/2 and 2/2 at "
+        "two nodes: no SPI is then given out by both, whichever has an address",
+    )
     counters_interval_seconds: Seconds = Field(
         default=1.0,
         description="How often etcd is told of sequence numbers that have moved",
@@ -105,6 +125,14 @@ class ClusterSettings(BaseModel):
     def enabled(self) -> bool:
         """Whether this node is in a cluster."""
         return bool(self.name)
+
+    def part_of(self, spi_range: tuple[int, int]) -> tuple[int, int]:
+        """Return this node's part of a range, inclusive; parts are of one size."""
+        number, parts = map(int, self.spi_share.split("/"))
+        low, high = spi_range
+        size = (high - low + 1) // parts
+        first = low + (number - 1) * size
+        return first, first + size - 1 if number < parts else high
 
     @property
     def node_name(self) -> str:

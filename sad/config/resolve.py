@@ -9,6 +9,7 @@ import pwd
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
+from sad.config.cluster import ClusterSettings
 from sad.config.endpoint import EndpointSettings
 from sad.config.locate import Path
 from sad.config.problems import BrokenRule, ConfigurationError, Problem, dotted
@@ -38,7 +39,9 @@ def to_endpoints(settings: Settings, resolve_user: Resolve = system_user) -> tup
     Raises ConfigurationError if a user is unknown: who may install must never be guessed.
     """
     _refuse(unknown_users(settings, resolve_user))
-    return tuple(_to_endpoint(endpoint, resolve_user) for endpoint in settings.endpoint)
+    return tuple(
+        _to_endpoint(endpoint, resolve_user, settings.cluster) for endpoint in settings.endpoint
+    )
 
 
 def to_gids(groups: Iterable[str | int], resolve_group: Resolve = system_group) -> frozenset[int]:
@@ -167,7 +170,9 @@ def unknown_groups(settings: Settings, resolve_group: Resolve) -> Iterator[Broke
             )
 
 
-def _to_endpoint(settings: EndpointSettings, resolve_user: Resolve) -> Endpoint:
+def _to_endpoint(
+    settings: EndpointSettings, resolve_user: Resolve, cluster: ClusterSettings
+) -> Endpoint:
     pairs = (name.partition("/") for name in settings.algorithms)
     return Endpoint(
         name=settings.name,
@@ -177,7 +182,7 @@ def _to_endpoint(settings: EndpointSettings, resolve_user: Resolve) -> Endpoint:
         uids=frozenset(_number(user, resolve_user) for user in settings.users),
         roles=frozenset(settings.roles),
         algorithms=tuple((integrity, encryption) for integrity, _, encryption in pairs),
-        spi_range=settings.spi_range,
+        spi_range=cluster.part_of(settings.spi_range),
         accept_reserved_spi=settings.accept_reserved_spi,
         accept_sip_port=settings.accept_sip_port,
         identity_at_one_address=settings.identity_at_one_address,

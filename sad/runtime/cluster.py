@@ -13,6 +13,9 @@ class ClusterPort(Protocol):
     def require(self, endpoint: str) -> None:
         """Raise NotOwner unless sets may be installed on an endpoint at this instant."""
 
+    def require_room(self, private_identity: str) -> None:
+        """Raise LimitExceeded if an identity has too many sets at all nodes together."""
+
     def seal_keys(
         self, association: Association, integrity_key: Secret, cipher_key: Secret | None
     ) -> None:
@@ -26,6 +29,9 @@ class Alone:
     """A node without a cluster owns everything."""
 
     def require(self, endpoint: str) -> None:
+        """Let it be."""
+
+    def require_room(self, private_identity: str) -> None:
         """Let it be."""
 
     def seal_keys(

@@ -118,14 +118,16 @@ class Installs:
     ) -> Association:
         """As :meth:`_journalled`, for keys that come with a request."""
         cluster = self._shared.cluster
+        cluster.require_room(new.private_identity)
         record = None
         if new.ipsec_3gpp is not None and request.integrity_key is not None:
             # Who keys by hand has the keys as long as they hold.
             record = first_record(new, request.integrity_key, request.cipher_key)
-            cluster.seal_keys(new, record.integrity_key, record.cipher_key)
 
         async def put(siblings: Siblings) -> None:
             cluster.require(new.endpoint)  # at the last instant: another node may have it by now
+            if record is not None:
+                cluster.seal_keys(new, record.integrity_key, record.cipher_key)
             await mechanism.install(siblings, new, request)
 
         return await self._journalled(new, record, put)

@@ -18,6 +18,7 @@ from sad.model.cluster import OwnershipMode, OwnershipState
 from sad.runtime.startup import restore
 from tests.cluster.fake import FakeEtcd
 from tests.support.fake_kernel import FakeTables
+from tests.support.make import endpoint
 from tests.support.shell import Clock, MemoryJournal, Shell, until
 
 KEY = Secret(bytes(range(32)))
@@ -54,6 +55,7 @@ class Node:
         self.clock = clock
         self.folder = folder / name
         self.mode = mode
+        self.endpoint = ENDPOINT
         self.settings = ClusterSettings(
             name="edge", node=name, etcd=("127.0.0.1:1",), **({"start_seconds": 0.5} | settings)
         )
@@ -66,13 +68,20 @@ class Node:
     @contextlib.asynccontextmanager
     async def life(self) -> AsyncIterator["Node"]:
         """Run the daemon; a life ends as by SIGKILL."""
-        self.shell = Shell(tables=self.tables, journal=self.journal, clock=self.clock)
+        self.shell = Shell(
+            tables=self.tables,
+            journal=self.journal,
+            clock=self.clock,
+            endpoints={self.endpoint: endpoint(name=self.endpoint)},
+        )
         shell = self.shell
         self._lives += 1
-        shell._drawn = 1000 * self._lives  # ids are drawn at random, and never twice
+        shell._drawn = (
+            100_000 * ord(self.name) + 1000 * self._lives
+        )  # ids are drawn at random, and never twice
         self.cluster = Cluster(
             self.settings,
-            {ENDPOINT: self.mode},
+            {self.endpoint: self.mode},
             self.folder,
             shell.shared,
             shell.endings,
@@ -98,7 +107,7 @@ class Node:
 
     @property
     def ownership(self) -> Ownership:
-        found = self.cluster.node.machine.ownership(ENDPOINT)
+        found = self.cluster.node.machine.ownership(self.endpoint)
         assert found is not None
         return found
 
@@ -125,9 +134,9 @@ class Node:
 
     async def until(self, state: OwnershipState) -> None:
         async with asyncio.timeout(60):
-            await self.cluster.node.machine.until(ENDPOINT, lambda o: o.state is state)
+            await self.cluster.node.machine.until(self.endpoint, lambda o: o.state is state)
             if state is OWNER:
-                await self.cluster.node.machine.until_open(ENDPOINT)
+                await self.cluster.node.machine.until_open(self.endpoint)
 
     async def told(self) -> None:
         """Wait until etcd knows all."""
