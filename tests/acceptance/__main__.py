@@ -17,13 +17,22 @@ from tests.acceptance.edge import Edge
 from tests.acceptance.handsets import Handsets
 from tests.acceptance.machines import Vagrant, connected
 from tests.acceptance.runner import Result, Scenario, play, save, scenarios, table, verdict
-from tests.acceptance.scenarios import failures, keeping, last, mechanisms, registration, service
+from tests.acceptance.scenarios import (
+    agreements,
+    failures,
+    keeping,
+    last,
+    mechanisms,
+    nat,
+    registration,
+    service,
+)
 from tests.acceptance.world import World
 from tests.suite import ROOT
 
 RESULTS = ROOT / "build/acceptance"
 #: In this order: the last ones judge the whole run.
-MODULES = (registration, mechanisms, service, keeping, failures, last)
+MODULES = (registration, mechanisms, nat, agreements, service, keeping, failures, last)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from tests.acceptance.machines import Machine, wait_until
-from tests.acceptance.plan import CLEAR_PROBE, EDGE, PROTECTED
+from tests.acceptance.plan import CLEAR_PROBE, EDGE, NAT_PORT, PROTECTED
 from tests.support.sniffer import Packet, parse
 
 _REMOTE: Final = "/var/tmp/acceptance.pcap"
 _UNIT: Final = "acceptance-capture"
 _ESP, _TCP, _UDP = 50, 6, 17
+_UDP_HEADER = 8
+_SHORTEST_ESP = 8  # SPI and sequence number
 _FILE_HEADER, _PACKET_HEADER = 24, 16
 TCP_RST: Final = 0x04
 
@@ -72,6 +74,25 @@ class Capture:
 def esp(packets: Iterable[Packet]) -> list[Packet]:
     """What passed as ESP."""
     return [p for p in packets if p.protocol == _ESP]
+
+
+def encapsulated(packets: Iterable[Packet]) -> list[Packet]:
+    """What passed as ESP in UDP (RFC 3948 2.1): an SPI, where IKE has four zero bytes."""
+    inside = ((p, _inside_udp(p)) for p in packets)
+    return [p for p, content in inside if len(content) > _SHORTEST_ESP and any(content[:4])]
+
+
+def keep_alives(packets: Iterable[Packet]) -> list[Packet]:
+    """The single bytes that keep a NAT awake (RFC 3948 2.3)."""
+    return [p for p in packets if _inside_udp(p) == b"\xff"]
+
+
+def _inside_udp(packet: Packet) -> bytes:
+    """What UDP from or to the port of encapsulated ESP carries; the wire may have padded it."""
+    if packet.protocol != _UDP or NAT_PORT not in (packet.source_port, packet.destination_port):
+        return b""
+    (length,) = struct.unpack_from("!H", packet.payload, 4)
+    return packet.payload[_UDP_HEADER:length]
 
 
 def clear(packets: Iterable[Packet]) -> list[Packet]:

@@ -63,19 +63,22 @@ class Edge:
         return self.machine.out("journalctl", "--quiet", "--no-pager", *arguments)
 
     def cursor(self) -> str:
-        """Return a mark in the journal, for ``--after-cursor``."""
+        """Return a mark in the journal, for ``--cursor``.
+
+        Not for ``--after-cursor``: with a filter systemd 252 skips the first line that passes it.
+        """
         text = self.journal("--lines=0", "--show-cursor")
         return text.rpartition("-- cursor: ")[2].strip()
 
     def story(self, cursor: str) -> str:
         """What sad, its guard, Kamailio, systemd and the kernel logged after a mark."""
-        told = ("sad", "sad-guard", "kamailio", "systemd", "kernel")
+        told = ("sad", "sad-guard", "/usr/sbin/kamailio", "systemd", "kernel")
         names = [f"--identifier={name}" for name in told]
-        return self.journal(f"--after-cursor={cursor}", "--output=short-precise", *names)
+        return self.journal(f"--cursor={cursor}", "--output=short-precise", *names)
 
     def since(self, cursor: str, unit: str = "sad.service") -> str:
         """What a unit logged after a mark."""
-        return self.journal(f"--after-cursor={cursor}", f"--unit={unit}", "--output=short-precise")
+        return self.journal(f"--cursor={cursor}", f"--unit={unit}", "--output=short-precise")
 
     def drop_in(self, text: str) -> None:
         """Give sad.service a drop-in until :meth:`restore`."""

@@ -23,17 +23,18 @@ class PhoneError(AssertionError):
 
 
 class Handsets:
-    """:mod:`tests.acceptance.phones`, from construction to :meth:`close`."""
+    """A program that serves :mod:`tests.acceptance.pipe`, from construction to :meth:`close`."""
 
-    def __init__(self, machine: Machine, log: Path) -> None:
-        program = (
-            f"cd {_FOLDER} && SAD_ACCEPTANCE_T1={T1} exec {_PYTHON} -m tests.acceptance.phones"
-        )
+    def __init__(
+        self, machine: Machine, log: Path, program: str = "tests.acceptance.phones"
+    ) -> None:
+        environment = f"SAD_ACCEPTANCE_T1={T1} SAD_TEST_PATIENCE={PATIENCE}"
+        command = f"cd {_FOLDER} && {environment} exec {_PYTHON} -m {program}"
         self._numbers = itertools.count()
         self._waiting: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
         self._words = log.open("wb")
         self._process = subprocess.Popen(
-            machine.command("sh", "-c", program),
+            machine.command("sh", "-c", command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,

@@ -1,109 +1,50 @@
-"""UEs and their S-CSCF on the machine ``ue``, told by lines of JSON what to do.
+"""UEs and their S-CSCF on the machine ``ue``, told by :mod:`tests.acceptance.pipe` what to do.
 
-Each line of standard input is a call, ``{"id", "do", ...}``; each line of standard output the
-answer to one, in any order. The counterpart of :class:`tests.acceptance.handsets.Handsets` on the
-driver's side. Keys go over this pipe alone and only when asked for, never to a log.
+The counterpart of :class:`tests.acceptance.handsets.Handsets` on the driver's side. Keys are told
+when they are asked for.
 """
 
 import asyncio
 import contextlib
-import json
 import socket
-import sys
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
 from typing import Any
 
+from netlink.uapi import IPPROTO_UDP, UDP_ENCAP, UDP_ENCAP_ESPINUDP
+from tests.acceptance.phone_parts import RememberingXfrm, StayingUe, Stream, claiming
+from tests.acceptance.pipe import serve
 from tests.acceptance.plan import (
     ACCESS_PORT,
+    BEHIND,
     CLEAR_PROBE,
     CORE,
     CORE_PORT,
     EDGE,
+    NAT_PORT,
+    PRIVATE,
     T1,
     UE,
 )
 from tests.ue import home
 from tests.ue.flow import HostPort
 from tests.ue.registrar import RegistrarSettings
-from tests.ue.registration import RegistrationRefused
+from tests.ue.registration import Attempt, RegistrationRefused
 from tests.ue.scscf import Scscf
-from tests.ue.security import SaSet
 from tests.ue.transaction import Timers, TransactionTimeout
+from tests.ue.transport import bound_socket
 from tests.ue.ue import Ue
-from tests.ue.xfrm import IpXfrm
 
 TIMERS = Timers(t1=T1)
 _RETRY_SECONDS = 1.0
-
-
-class RememberingXfrm(IpXfrm):
-    """Keeps the keys of every set that was ever installed, to look for them in logs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.keys: set[bytes] = set()
-
-    async def add(self, sa_set: SaSet) -> None:
-        transforms = sa_set.transforms
-        parts = (transforms.auth, transforms.enc, transforms.aead)
-        keys = {part[1] for part in parts if part is not None}
-        self.keys |= (keys | {key[:16] for key in keys}) - {b""}
-        await super().add(sa_set)
-
-
-class StayingUe(Ue):
-    """A UE that keeps its sets and its connection after de-registration, until it is closed."""
-
-    async def forget(self) -> None:
-        return
-
-
-class Stream:
-    """A call-like stream of MESSAGEs from one UE to another, one after the other."""
-
-    def __init__(self, sender: Ue, receiver: Ue) -> None:
-        self.answers: Counter[str] = Counter()
-        self.sent: list[str] = []
-        self.longest = 0.0
-        self._sender, self._receiver = sender, receiver
-        self._ending = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(self._talk())
-
-    async def _talk(self) -> None:
-        while not self._ending.is_set():
-            text = f"number {len(self.sent)}"
-            self.sent.append(text)
-            begun = time.monotonic()
-            try:
-                answer = await self._sender.message(self._receiver.config.public_identity, text)
-                self.answers[str(answer.status)] += 1
-            except TransactionTimeout:
-                self.answers["timeout"] += 1
-            self.longest = max(self.longest, time.monotonic() - begun)
-
-    async def stop(self) -> dict[str, Any]:
-        """End it and count: what was sent, answered, and received in which order."""
-        self._ending.set()
-        await self._task
-        received = []
-        while not self._receiver.messages.empty():
-            received.append(self._receiver.messages.get_nowait().body.decode())
-        return {
-            "sent": len(self.sent),
-            "answers": dict(self.answers),
-            "lost": sorted(set(self.sent) - set(received)),
-            "twice": len(received) - len(set(received)),
-            "longest": round(self.longest, 2),
-        }
 
 
 class Phones:
     """All that lives on the machine; each public coroutine is a call."""
 
     def __init__(self) -> None:
-        self._xfrm = RememberingXfrm()
+        self._xfrm, self._xfrm_behind = RememberingXfrm(), RememberingXfrm(BEHIND)
+        self._encapsulating: dict[str, socket.socket] = {}
+        self._attempts: dict[str, Attempt] = {}
         self._scscf = Scscf(
             home.DOMAIN,
             HostPort(CORE, CORE_PORT),
@@ -123,6 +64,7 @@ class Phones:
             await self.drop(name)
         await self._scscf.close()
         await self._xfrm.close()
+        await self._leave_nat()
 
     async def open(
         self,
@@ -134,24 +76,46 @@ class Phones:
         alg: str = "hmac-sha-1-96",
         ealg: str = "aes-cbc",
         stays: bool = False,
+        behind: int | None = None,
+        ports_of: str | None = None,
     ) -> dict[str, Any]:
-        """Switch a phone on; it says nothing yet."""
+        """Switch a phone on; it says nothing yet.
+
+        ``behind``: the NAT, with which of the addresses there. ``ports_of``: it claims the
+        protected ports of another phone.
+        """
         if number not in self._admitted:
             self._scscf.add(home.subscriber(number))
             self._admitted.add(number)
+        address = UE[version] if behind is None else PRIVATE[version][behind]
         config = home.ue_config(
             number,
-            address=UE[version],
+            address=address,
             pcscf=HostPort(EDGE[version], ACCESS_PORT),
             port=0,
             timers=TIMERS,
             transport=transport,
             algorithms=((alg, ealg),),
+            behind_nat=behind is not None,
+            namespace=None if behind is None else BEHIND,
         )
-        made = (StayingUe if stays else Ue)(config, self._xfrm)
+        alter = None if ports_of is None else claiming(_set_of(self._ues[ports_of]))
+        xfrm = self._xfrm if behind is None else self._xfrm_behind
+        if behind is not None and address not in self._encapsulating:
+            opened = bound_socket(socket.SOCK_DGRAM, HostPort(address, NAT_PORT), BEHIND)
+            opened.setsockopt(IPPROTO_UDP, UDP_ENCAP, UDP_ENCAP_ESPINUDP)
+            self._encapsulating[address] = opened
+        made = (StayingUe if stays else Ue)(config, xfrm, alter=alter)
         await made.start()
         self._ues[ue] = made
         return {"identity": config.private_identity}
+
+    async def _leave_nat(self) -> None:
+        """Let go of the namespace behind the NAT."""
+        for opened in self._encapsulating.values():
+            opened.close()
+        self._encapsulating.clear()
+        await self._xfrm_behind.close()
 
     async def register(self, ue: str) -> dict[str, Any]:
         """Register or register again; the status of the last answer."""
@@ -161,6 +125,16 @@ class Phones:
         except RegistrationRefused as refused:
             return {"status": refused.response.status}
         return {"status": response.status, "granted": phone.granted, **_set_of(phone)}
+
+    async def begin_registration(self, ue: str) -> dict[str, Any]:
+        """Go as far as the challenge: the temporary set stands."""
+        self._attempts[ue] = await self._ues[ue].begin()
+        return {"status": self._attempts[ue].response.status}
+
+    async def finish_registration(self, ue: str) -> dict[str, Any]:
+        """Answer the challenge, on the temporary set."""
+        response = await self._ues[ue].finish(self._attempts.pop(ue))
+        return {"status": response.status, **_set_of(self._ues[ue])}
 
     async def recover(self, ue: str, within: float) -> dict[str, Any]:
         """What a phone does by itself that the edge no longer knows: try, forget, start anew."""
@@ -194,6 +168,13 @@ class Phones:
         answer = await self._ues[ue].message(receiver.config.public_identity, "hello")
         received = answer.status == 200 and (await receiver.messages.get()).body == b"hello"
         return {"status": answer.status, "received": received}
+
+    async def call(self, ue: str, to: str) -> dict[str, Any]:
+        """Call, talk for no time at all, hang up; the status of the BYE."""
+        callee = self._ues[to]
+        call = await self._ues[ue].call(callee.config.public_identity)
+        await callee.calls.get()
+        return {"status": (await call.bye()).status}
 
     async def begin_stream(self, ue: str, to: str) -> dict[str, Any]:
         self._streams[ue] = Stream(self._ues[ue], self._ues[to])
@@ -239,6 +220,8 @@ class Phones:
         """Switch every phone off and forget its registration."""
         for name in [*self._ues]:
             await self.drop(name)
+        self._attempts.clear()
+        await self._leave_nat()
         registrar = self._scscf.registrar
         registrar.settings.granted = RegistrarSettings().granted
         for binding in registrar.bindings(self._scscf.now()):
@@ -249,7 +232,8 @@ class Phones:
     async def keys(self) -> dict[str, Any]:
         """Every key that was ever in use here, in hex."""
         cards = [home.subscriber(number) for number in self._admitted]
-        found = {key for card in cards for key in (card.k, card.opc)} | self._xfrm.keys
+        found = {key for card in cards for key in (card.k, card.opc)}
+        found |= self._xfrm.keys | self._xfrm_behind.keys
         return {"keys": sorted(key.hex() for key in found)}
 
 
@@ -262,33 +246,13 @@ def _set_of(phone: Ue) -> dict[str, Any]:
     return {**ports, **spis}
 
 
-async def _answer(phones: Phones, line: bytes) -> None:
-    call = json.loads(line)
-    number, do = call.pop("id"), call.pop("do")
-    work: Callable[..., Awaitable[dict[str, Any]]] = getattr(phones, do)
-    try:
-        result = {"id": number, "result": await work(**call)}
-    except Exception as error:  # noqa: BLE001 - the other side raises it
-        result = {"id": number, "error": f"{type(error).__name__}: {error}"}
-    sys.stdout.write(json.dumps(result) + "\n")
-    sys.stdout.flush()
-
-
-async def serve() -> None:
-    """Serve until standard input ends."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+async def main() -> None:
+    """Serve calls until standard input ends."""
     phones = Phones()
     await phones.start()
-    tasks: set[asyncio.Task[None]] = set()
-    while line := await reader.readline():
-        task = loop.create_task(_answer(phones, line))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
+    await serve(phones)
     await phones.stop()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(main())

@@ -28,7 +28,7 @@ from sip_hooks.secagree.profiles import Use
 from sip_hooks.secagree.starting import Challenge, Circumstances, StartDigest
 from sip_hooks.secagree.transitions import ClientAction
 from tests.support.daemon import PATIENCE
-from tests.support.namespaces import Namespace
+from tests.support.namespaces import Network
 from tests.ue.dialog import Dialog, ack_of_failure, make_response, new_branch, new_tag
 from tests.ue.headers import host_text, parse_digest, render_digest
 from tests.ue.sip import Request, Response, parse
@@ -46,7 +46,7 @@ class AgreeingUe:
 
     def __init__(
         self,
-        namespace: Namespace,
+        namespace: Network,
         address: str,
         server: tuple[str, int],
         *,

@@ -6,7 +6,7 @@ from typing import Any
 from sip_hooks.secagree.client_role import headers_for, start_failed, started
 from sip_hooks.secagree.starting import StartIke
 from tests.edge.agreeing_ue import AgreeingUe
-from tests.support.namespaces import Namespace
+from tests.support.namespaces import Network
 from tests.ue.sip import Request
 
 
@@ -18,7 +18,7 @@ class IkeUe(AgreeingUe):
 
     def __init__(
         self,
-        namespace: Namespace,
+        namespace: Network,
         *,
         at: tuple[str, int],
         run_ike: Callable[[int], bool],

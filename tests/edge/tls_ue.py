@@ -10,7 +10,7 @@ from sip_hooks.secagree.starting import StartTls, host_of
 from tests.edge.agreeing_ue import AgreeingUe
 from tests.edge.certificates import Files
 from tests.support.daemon import PATIENCE
-from tests.support.namespaces import Namespace
+from tests.support.namespaces import Network
 from tests.ue.sip import Request, Response, StreamFramer, parse
 
 _VERSIONS = {(1, 2): ssl.TLSVersion.TLSv1_2, (1, 3): ssl.TLSVersion.TLSv1_3}
@@ -25,7 +25,7 @@ class TlsUe(AgreeingUe):
 
     def __init__(
         self,
-        namespace: Namespace,
+        namespace: Network,
         *,
         authority: bytes,
         at: tuple[str, int],

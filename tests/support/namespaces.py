@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from pyroute2 import IPRoute
 
@@ -48,6 +48,21 @@ def in_own_thread(function: Callable[[], Result]) -> Result:
     if errors:
         raise errors[0]
     return results[0]
+
+
+class Network(Protocol):
+    """Where a socket is opened."""
+
+    def enter(self) -> contextlib.AbstractContextManager[None]:
+        """Put the current thread there."""
+
+
+class Here:
+    """The network that one is in anyway, such as a machine's own."""
+
+    def enter(self) -> contextlib.AbstractContextManager[None]:
+        """Change nothing."""
+        return contextlib.nullcontext()
 
 
 class Namespace:

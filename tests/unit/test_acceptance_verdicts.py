@@ -1,11 +1,13 @@
 """What the acceptance run says of scenarios, packets and keys; no machine is needed."""
 
 import base64
+import dataclasses
 import struct
 
 import pytest
 
 from tests.acceptance import capture
+from tests.acceptance.first_hop import kamailio
 from tests.acceptance.plan import CLEAR_PROBE, EDGE, UE
 from tests.acceptance.runner import Result, table, verdict
 from tests.acceptance.scenarios.last import forms
@@ -73,6 +75,36 @@ def test_a_reset_inside_esp_is_told_by_its_flag(flags: int, is_reset: bool) -> N
 
     assert capture.is_reset_inside(packet(ESP, EDGE[4], UE[4], (0, 0), inside)) == is_reset
     assert not capture.is_reset_inside(packet(TCP, EDGE[4], UE[4], (5064, 20000), inside))
+
+
+def in_udp(payload: bytes, ports: tuple[int, int] = (4500, 41000)) -> Packet:
+    """What a NAT makes of the edge's port 4500: a UDP header, then the payload."""
+    header = struct.pack("!HHHH", *ports, 8 + len(payload), 0)
+    return packet(UDP, EDGE[4], UE[4], ports, header + payload)
+
+
+def test_what_passes_through_a_nat_is_told_apart() -> None:
+    """RFC 3948 2: ESP by its SPI, IKE by four zero bytes, a keep-alive packet by its one byte."""
+    esp = in_udp(struct.pack("!II", 0x10000, 7) + bytes(40))
+    ike = in_udp(bytes(4) + bytes(40))
+    keep_alive = in_udp(b"\xff")
+    padded = dataclasses.replace(keep_alive, payload=keep_alive.payload + bytes(17))
+    elsewhere = in_udp(struct.pack("!II", 0x10000, 7) + bytes(40), (4501, 41000))
+    packets = [esp, ike, keep_alive, padded, elsewhere, packet(ESP, EDGE[4], UE[4], (0, 0))]
+
+    assert capture.encapsulated(packets) == [esp]
+    assert capture.keep_alives(packets) == [keep_alive, padded]
+
+
+def test_the_first_hop_is_the_shipped_example_with_switches_and_users() -> None:
+    """What is on in the machine is what users take a # off; users stand there by H(A1) alone."""
+    text = kamailio(("WITH_TLS",), {"alice": "0123"})
+
+    assert "\n#!define WITH_TLS\n" in text
+    assert "\n##!define WITH_IPSEC\n" in text
+    assert f"!_ACCESS4_!{EDGE[4]}!g" in text
+    assert '$sht(sad_users=>alice@example.org) = "0123";' in text
+    assert "192.0.2.1" not in text
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def watchdog(world: World) -> None:
     assert world.phones.call("message", ue="alice", to="alice")["received"]
     wait_until(lambda: edge.restarts() > restarts, "systemd ends and starts sad")
     edge.wait_ready()
-    assert "result 'watchdog'" in edge.journal(f"--after-cursor={cursor}", "--identifier=systemd")
+    assert "result 'watchdog'" in edge.journal(f"--cursor={cursor}", "--identifier=systemd")
     assert _kernel(world) == before
     assert world.phones.call("register", ue="alice")["status"] == 200
     world.assert_protected()
