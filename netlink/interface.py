@@ -4,7 +4,7 @@
 ones. Fakes may stand in for them in tests; one suite of promises holds for both of each.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,7 +32,7 @@ class Kernel(Protocol):
     def port_id(self) -> int:
         """Netlink port under which our own changes appear in notices."""
 
-    async def commit(self, operations: Sequence[Operation]) -> tuple[KernelError | None, ...]:
+    def commit(self, operations: Sequence[Operation]) -> Awaitable[tuple[KernelError | None, ...]]:
         """Apply operations in order; one outcome for each, an error stops none of the others.
 
         Raises OutcomeUnknown if answers were lost: some operations may have been applied, so

@@ -52,9 +52,11 @@ class KernelIpsec:
         """Netlink port under which our own changes appear in notices."""
         return self._requests.port_id
 
-    async def commit(self, operations: Sequence[Operation]) -> tuple[KernelError | None, ...]:
+    def commit(
+        self, operations: Sequence[Operation]
+    ) -> asyncio.Future[tuple[KernelError | None, ...]]:
         """Apply operations in order; one outcome for each."""
-        return await self._requests.submit(operations)
+        return self._requests.submit(operations)
 
     async def dump_sas(self) -> list[ObservedSa]:
         """Return the SAD."""

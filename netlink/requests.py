@@ -65,15 +65,26 @@ class RequestSocket:
         """Open one in the network namespace of this thread. Raises OSError."""
         return cls(open_socket(receive_buffer))
 
-    async def submit(self, requests: Sequence[Request]) -> Outcomes:
-        """Return one outcome for each request; the contract is that of ``Kernel.commit``."""
+    def submit(self, requests: Sequence[Request]) -> asyncio.Future[Outcomes]:
+        """Return one outcome for each request; the contract is that of ``Kernel.commit``.
+
+        A future and no coroutine: who submits for many needs no task for each.
+        """
+        submission = Submission(requests, None)
         if self._closed:
-            raise KernelClosed
-        if not requests:
-            return ()
-        if len(requests) * LARGEST_MESSAGE > self._chunk_bytes:
-            check(requests)  # it may take several sends, and none may go before an error is found
-        return await self._enqueue(Submission(requests, None))
+            submission.fail(KernelClosed())
+        elif not requests:
+            submission.finish()
+        else:
+            try:
+                if len(requests) * LARGEST_MESSAGE > self._chunk_bytes:
+                    # It may take several sends, and none may go before an error is found.
+                    check(requests)
+            except Exception as error:  # noqa: BLE001 - the caller's, when he awaits
+                submission.fail(error)
+            else:
+                self._enqueue(submission)
+        return submission.future
 
     async def ask(self, request: Request, decoder: Decoder[T]) -> T:
         """Return the decoded reply to one GET request.

@@ -81,7 +81,7 @@ async def test_xfrm_small_send_buffers_need_more_sends(xfrm: XfrmWorld, size: in
 async def test_xfrm_cancelled_caller_of_a_long_commit_stops_it(xfrm: XfrmWorld) -> None:
     """A commit of many chunks ends where its caller left, and harms nobody behind it."""
     operations = [AddPolicy(policy(port)) for port in range(1, 5001)]
-    leaver = asyncio.create_task(xfrm.kernel.commit(operations))
+    leaver = xfrm.kernel.commit(operations)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -107,10 +107,7 @@ async def test_xfrm_without_the_capability_everything_is_refused(xfrm: XfrmWorld
     """Without CAP_NET_ADMIN each operation is EPERM, as are questions and dumps; opening works."""
     with xfrm.namespace.enter(), as_nobody():
         powerless = await KernelIpsec.open()
-        commit = asyncio.create_task(
-            powerless.commit([add_sa(security_association()), AddPolicy(policy())])
-        )
-        outcomes = await commit
+        outcomes = await powerless.commit([add_sa(security_association()), AddPolicy(policy())])
         assert names(outcomes) == ["EPERM", "EPERM"]
         for request in (
             powerless.dump_sas(),

@@ -67,7 +67,7 @@ async def test_requests_of_a_large_submission_let_others_have_their_turn() -> No
     """One chunk a turn: the loop runs between the sends."""
     scripted = ScriptedSocket()
     seen: list[int] = []
-    task = asyncio.create_task(opened(scripted).submit(policies(2000)))
+    task = opened(scripted).submit(policies(2000))
     while not task.done():
         await asyncio.sleep(0)
         seen.append(len(scripted.sent))

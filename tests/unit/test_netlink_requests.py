@@ -264,9 +264,8 @@ async def test_requests_of_a_cancelled_caller_are_withdrawn_before_the_send() ->
     """Who leaves in the turn of his request sends nothing; the others are served."""
     scripted = ScriptedSocket()
     requests = opened(scripted)
-    leaver = asyncio.create_task(requests.submit(deletions(2)))
-    stayer = asyncio.create_task(requests.submit(deletions(1, first=9)))
-    await asyncio.sleep(0)  # both have asked, nothing was sent
+    leaver = requests.submit(deletions(2))
+    stayer = requests.submit(deletions(1, first=9))
     assert scripted.sent == []
     leaver.cancel()
 
@@ -280,8 +279,7 @@ async def test_requests_wait_for_nobody_after_close() -> None:
     """What waits gets KernelClosed, as does who comes later; closing twice is harmless."""
     scripted = ScriptedSocket()
     requests = opened(scripted)
-    waiting = asyncio.create_task(requests.submit(deletions(2)))
-    await asyncio.sleep(0)
+    waiting = requests.submit(deletions(2))
     requests.close()
     requests.close()
 
