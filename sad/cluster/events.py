@@ -87,6 +87,11 @@ class TakenOut:
     """Its sets are out of the kernel."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Released:
+    """The owner key was given back, or may have been: the answer did not come."""
+
+
 Event: TypeAlias = (
     Seen
     | Renewed
@@ -100,6 +105,7 @@ Event: TypeAlias = (
     | ClaimLost
     | Installed
     | TakenOut
+    | Released
 )
 
 

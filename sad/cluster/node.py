@@ -22,6 +22,7 @@ from sad.cluster.events import (
     Install,
     Installed,
     LeaseLost,
+    Released,
     Renewed,
     Silent,
     StartedBlind,
@@ -35,6 +36,7 @@ from sad.cluster.memory import Memory
 from sad.cluster.ownership import Lease
 from sad.cluster.parts import Clock, NodeSettings, Sets, Timer
 from sad.cluster.ports import Delete, Etcd, EtcdError, EtcdGone, Put
+from sad.cluster.replicator import Fenced
 from sad.model.cluster import OwnershipState
 
 log = logging.getLogger(__name__)
@@ -314,6 +316,9 @@ class ClusterNode:
             except EtcdError as error:
                 self.failed(error)
                 await asyncio.sleep(_AGAIN_SECONDS)
+            except Fenced:  # the next answer of etcd says whose it is
+                self._wake.set()
+                await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 break
         if self.machine[endpoint].state in (OwnershipState.TAKING, OwnershipState.YIELDING):
@@ -330,6 +335,7 @@ class ClusterNode:
             await self._claims.release(endpoint, ownership.seen.epoch, leased=ownership.leased)
         except EtcdError as error:  # whoever asked may say that this node is cut off
             self.failed(error)
+        self.machine.feed(endpoint, Released())
         self._wake.set()
 
     # --- etcd's health ---------------------------------------------------------------------------

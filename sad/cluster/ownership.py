@@ -29,6 +29,7 @@ from sad.cluster.events import (
     Install,
     Installed,
     LeaseLost,
+    Released,
     Renewed,
     Seen,
     Silent,
@@ -104,7 +105,8 @@ TRANSITIONS: Final[dict[OwnershipState, dict[type, frozenset[OwnershipState]]]] 
         Installed: frozenset({YIELDING}),  # it began before the yielding, and goes out with it
         ClaimWon: frozenset({YIELDING}),
         ClaimLost: frozenset({YIELDING}),
-        TakenOut: frozenset({STANDBY}),
+        TakenOut: frozenset({STANDBY, YIELDING}),  # until it is given back, where it is asked for
+        Released: frozenset({STANDBY}),
     },
 }
 
@@ -216,13 +218,21 @@ def _step(o: Ownership, event: Event, lease: Lease, now: float) -> Step:
                 return o, ()
             return dataclasses.replace(o, state=OWNER, wanted=False), ()
         case TakenOut():
-            actions = (Do.RELEASE,) if o.releasing else ()
-            forget = () if _nobody_since(o) else (Do.FORGET,)
-            epoch = o.epoch if _nobody_since(o) else 0
-            after = dataclasses.replace(
-                o, state=STANDBY, claimed=False, releasing=False, epoch=epoch
-            )
-            return after, (*actions, *forget)
+            if o.releasing:
+                return o, (Do.RELEASE,)
+            return _stand_by(o, mine=_nobody_since(o))
+        case Released():
+            # Nothing of this epoch may be gone on with: a release whose answer was lost may yet be
+            # done, and would give away what was claimed again under it.
+            return _stand_by(o, mine=False)
+
+
+def _stand_by(o: Ownership, *, mine: bool) -> Step:
+    """Everything is out; ``mine``: nobody else has owned it since, so what was set aside stays."""
+    after = dataclasses.replace(
+        o, state=STANDBY, claimed=False, releasing=False, epoch=o.epoch if mine else 0
+    )
+    return after, () if mine else (Do.FORGET,)
 
 
 def _see(o: Ownership, seen: Seen) -> Step:

@@ -49,7 +49,7 @@ class Sets(Protocol):
         """Let its packets pass again."""
 
     async def put_in(self, endpoint: str, *, set_aside: bool, may: Callable[[], bool]) -> None:
-        """Put its sets into the kernel, as long as ``may`` says so. Raises EtcdError, SadError."""
+        """Put its sets into the kernel, as long as ``may`` says so. Raises EtcdError, Fenced."""
 
     async def take_out(self, endpoint: str, *, give: bool) -> None:
         """Take them out and set them aside; with ``give`` etcd is told all before."""

@@ -209,7 +209,10 @@ class Population:
     # --- put in ----------------------------------------------------------------------------------
 
     async def put_in(self, endpoint: str, *, set_aside: bool, may: Callable[[], bool]) -> None:
-        """Put the sets of an endpoint into the kernel, each all or nothing. Raises EtcdError."""
+        """Put the sets of an endpoint into the kernel, each all or nothing.
+
+        Raises EtcdError, or Fenced if another node owns it by now: then nothing was put in.
+        """
         clock = self._shared.clock
         begun = clock.boottime()
         stored = await (self._stored_aside(endpoint) if set_aside else self._stored(endpoint))
@@ -225,10 +228,10 @@ class Population:
         try:
             # First etcd: numbers that were used once are never used again, whoever dies here.
             await self._replicator.write_counters(endpoint, [counters for _, counters in going])
-        except Fenced:
+        except BaseException:
             for one, _ in going:
                 one.keys.wipe()
-            return  # it is asked whose it is
+            raise
         restored = await self._restoring.restore(going, may)
         if not may():
             return

@@ -18,6 +18,7 @@ from sad.cluster.events import (
     Install,
     Installed,
     LeaseLost,
+    Released,
     Renewed,
     Seen,
     Silent,
@@ -111,7 +112,17 @@ def test_an_owner_that_is_asked_gives_it_after_its_sets_are_out() -> None:
     seen = Seen(owner="a", epoch=5, asked_by="b")
     yielding, actions = step(owning(), seen, LEASE, 0.0)
     assert actions == (Do.TAKE_OUT,)
-    assert step(yielding, TakenOut(), LEASE, 0.0)[1] == (Do.RELEASE,)
+    out, actions = step(yielding, TakenOut(), LEASE, 0.0)
+    assert (out.state, actions) == (YIELDING, (Do.RELEASE,))
+    assert step(out, Seen(owner="a", epoch=5), LEASE, 0.0)[1] == ()
+    standby, actions = step(out, Released(), LEASE, 0.0)
+    assert (standby.state, standby.epoch, actions) == (STANDBY, 0, (Do.FORGET,))
+
+
+def test_what_may_have_been_released_is_claimed_anew() -> None:
+    """A release whose answer was lost may be done later: it compares the epoch of before."""
+    standby = after(owning(), Seen(owner="a", epoch=5, asked_by="b"), TakenOut(), Released())
+    assert step(standby, Seen(owner="a", epoch=5), LEASE, 0.0)[1] == (Claim(expected=5),)
 
 
 def test_a_lease_ends_at_the_owner_first() -> None:
@@ -199,6 +210,8 @@ class Cluster(RuleBasedStateMachine):
         self.held_seen = dict.fromkeys(NODES, 0)
         self.deeds: dict[str, list[Action]] = {n: [] for n in NODES}
         self.renewals: dict[str, float] = {}
+        self.releases: list[tuple[str, int]] = []
+        self.late = False
 
     def feed(self, node: str, event: Event) -> None:
         self.nodes[node], actions = step(self.nodes[node], event, LEASE, self.now)
@@ -297,11 +310,23 @@ class Cluster(RuleBasedStateMachine):
             case Do.TAKE_OUT:
                 self.feed(node, TakenOut())
             case _:
-                if self.etcd.epoch == self.nodes[node].seen.epoch:
-                    self.etcd.revision += 1
-                    self.etcd.owner, self.etcd.epoch = "", self.etcd.revision
-                    if self.nodes[node].leased and self.etcd.held == node:
-                        self.etcd.held, self.etcd.held_revision = "", 0
+                self.releases.append((node, self.nodes[node].seen.epoch))
+                if not self.late:
+                    self.a_release_arrives()
+                self.feed(node, Released())
+                self.late = not self.late
+
+    @rule()
+    def a_release_arrives(self) -> None:
+        """Maybe long after its node has given up waiting for the answer."""
+        if not self.releases:
+            return
+        node, epoch = self.releases.pop()
+        if self.etcd.epoch == epoch:
+            self.etcd.revision += 1
+            self.etcd.owner, self.etcd.epoch = "", self.etcd.revision
+            if self.mode is AUTOMATIC and self.etcd.held == node:
+                self.etcd.held, self.etcd.held_revision = "", 0
 
     @rule(node=st.sampled_from(NODES))
     def somebody_wants_it(self, node: str) -> None:
