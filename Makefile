@@ -19,8 +19,11 @@ RUN := $(VENV)/bin/python -m
 ACCEPTANCE_PACKAGES := [ $(PACKAGES) = by-hand ] || \
 	.ci/apt-install $$(awk '!/^\#/ && NF { print $$1 }' .ci/packages-acceptance)
 
+CLEAN_PACKAGES := [ $(PACKAGES) = by-hand ] || \
+	.ci/apt-install $$(awk '!/^\#/ && NF { print $$1 }' .ci/packages-newcomer)
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint unit kernel soak fuzz bench demo commands acceptance install deb deb-trial wheel uninstall clean distclean
+.PHONY: help setup test lint unit kernel soak varlinkctl fuzz bench demo commands acceptance newcomer install \
+	practice phone practice-end deb deb-trial wheel uninstall clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +53,10 @@ soak: export SAD_LANE_TIMEOUT = $(shell expr $(SECONDS) + 7200)
 soak: $(READY) ## long proofs on a kernel with ESP: crowds, crashes, random lives (SECONDS=600)
 	@$(RUN) tests.suite --lane $(LANE) soak -- $(ARGS)
 
+varlinkctl: $(READY) ## the socket with systemd's own client, that of Debian 13 where there is none
+	@command -v varlinkctl >/dev/null || [ $(PACKAGES) = by-hand ] || .ci/apt-install mmdebstrap
+	@$(RUN) tests.suite varlinkctl -- $(ARGS)
+
 fuzz: $(READY) ## look for headers that break the agreement, guided by coverage (SECONDS=600)
 	@$(RUN) pip install --quiet --constraint .ci/constraints.txt --editable '.[fuzz]' || \
 		echo "fuzz: atheris cannot be installed here, so hypothesis will do"
@@ -70,15 +77,29 @@ acceptance: $(READY) ## the service in two Vagrant machines, from nothing to a t
 	@$(ACCEPTANCE_PACKAGES)
 	@$(RUN) tests.acceptance $(ARGS)
 
+newcomer: $(READY) ## follow the README on a clean Debian in a guest, to a protected registration
+	@$(CLEAN_PACKAGES)
+	@$(RUN) tests.newcomer page
+
 install: ## as a systemd service: PREFIX=/opt/sad, DESTDIR; an upgrade keeps associations
 	@.ci/install install
+
+practice: ## the examples' addresses on this machine, a phone and a core behind them (root)
+	@tests/practice/run network
+
+phone: ## register the phone of the practice through the installed sad and Kamailio (root)
+	@tests/practice/run phone
+
+practice-end: ## remove the practice network (root)
+	@tests/practice/run end
 
 deb: ## the Debian package, into build/; lintian looks at it
 	@.ci/apt-install $$(awk '!/^\#/ && NF { print $$1 }' .ci/packages-deb)
 	@.ci/deb
 
-deb-trial: ## install, start, upgrade, remove and purge it in a guest with its own systemd (root)
-	@.ci/deb-trial
+deb-trial: $(READY) ## the same way with the package, then its upgrade under a phone, removal, purge
+	@$(CLEAN_PACKAGES)
+	@$(RUN) tests.newcomer package
 
 wheel: $(READY) ## the package sip_hooks alone, into build/
 	@.ci/wheel

@@ -74,12 +74,12 @@ def write_all(descriptor: int, data: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def follow(relay: Relay, timeout: float) -> int:
+def follow(relay: Relay, timeout: float, *, boot_seconds: float = BOOT_SECONDS) -> int:
     """Relay until the command has ended and return its exit status.
 
     Raise LaneError for a guest that dies, or does not come to its command at all.
     """
-    deadline = time.monotonic() + BOOT_SECONDS
+    deadline = time.monotonic() + boot_seconds
     booting = True
     while relay.status is None:
         if booting and relay.ready:
@@ -87,7 +87,7 @@ def follow(relay: Relay, timeout: float) -> int:
         left = deadline - time.monotonic()
         if left <= 0:
             if booting:
-                raise LaneError(f"the guest did not boot in {BOOT_SECONDS:g} s")
+                raise LaneError(f"the guest did not boot in {boot_seconds:g} s")
             write_all(2, f"lane: the command took more than {timeout:g} s\n".encode())
             return EX_TIMEOUT
         if not relay.step(left):
