@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import secrets
@@ -11,7 +10,7 @@ import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netlink.addresses import OwnAddresses
 from netlink.connection_events import ConnectionEvents
@@ -26,7 +25,6 @@ from sad.api.listening import ListeningSocket, adopt_listening_socket, make_list
 from sad.api.methods import Methods
 from sad.api.server import Server
 from sad.app_ike import Ike
-from sad.app_metrics import Metrics
 from sad.app_nat import NatTraversal, by_kind
 from sad.app_operating import operations_of
 from sad.app_reload import Reload
@@ -42,7 +40,7 @@ from sad.mechanisms.tls import Tls
 from sad.model.algorithms import modules_of
 from sad.model.association import Association
 from sad.model.errors import JournalUnavailable
-from sad.runtime import state
+from sad.runtime import collector, state
 from sad.runtime.endings import Endings
 from sad.runtime.gate import circumstances_of
 from sad.runtime.key_keeper import KeyKeeper
@@ -58,6 +56,9 @@ from sad.store.journal import Journal, JournalUnreadable, move_aside
 from sad.store.key_uses import KeyUses
 from sad.store.recovery import salvage
 from sad.store.sealed import JournalWithRecords, open_records
+
+if TYPE_CHECKING:
+    from sad.app_metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +89,9 @@ async def run(
         )
         if records is not None:
             stack.callback(records.close)
-        metrics = Metrics()
-        kernel = metrics.counted(await _open_kernel(settings))
+        metrics = _metrics(settings)
+        opened = await _open_kernel(settings)
+        kernel = opened if metrics is None else metrics.counted(opened)
         stack.callback(kernel.close)
         connections = KernelConnections.open()
         stack.callback(connections.close)
@@ -132,7 +134,8 @@ async def run(
             keepers=[ipsec_3gpp, ike.driver, tls],
             credentials=credentials,
         )
-        shared.observer = metrics.meters
+        if metrics is not None:
+            shared.observer = metrics.meters
         shared.expiries.append(credentials.expiries)
         nat = NatTraversal(stack, shared, datagrams)
         endings = Endings(shared)
@@ -249,10 +252,7 @@ async def run(
         timer = BoottimeTimer(endings.expire_due)
         stack.callback(timer.close)
         shared.deadlines.attach(timer)
-        # What was adopted lives long: the collector of garbage need not walk it again and again
-        # (a tenth of a second and more for 20 000 sets, in which nobody is served).
-        gc.collect()
-        gc.freeze()
+        collector.settle()
         reload = Reload(
             settings,
             wanted=reload_wanted,
@@ -268,13 +268,8 @@ async def run(
             credentials=load_credentials,
             watch=lambda parts: connection_events.watch(parts.tls_ports),
         )
-        await metrics.serve(
-            stack,
-            settings.metrics,
-            shared=shared,
-            status=service.status,
-            statistics=server.statistics,
-        )
+        if metrics is not None:
+            await metrics.serve(stack, settings.metrics, shared, service.status, server.statistics)
         starting.cancel()
         manager.ready()
         log.info(
@@ -295,10 +290,9 @@ async def run(
 
 def _listen(settings: Settings, handed_over: list[socket.socket]) -> ListeningSocket:
     if handed_over:
-        first, *others = handed_over
-        for other in others:
+        for other in handed_over[1:]:
             other.close()
-        return adopt_listening_socket(first.detach())
+        return adopt_listening_socket(handed_over[0].detach())
     group = settings.socket_group
     gid = None if group is None else next(iter(to_gids([group])))
     return make_listening_socket(Path(settings.socket_path), settings.socket_mode, gid)
@@ -313,6 +307,15 @@ def _serve(settings: Settings, listening: ListeningSocket, methods: Methods) -> 
     server = Server(listening.socket, methods, limits)
     server.start()
     return server
+
+
+def _metrics(settings: Settings) -> "Metrics | None":
+    """Return what counts, if anybody reads it: its library takes long to import."""
+    if settings.metrics.listen or settings.metrics.textfile:
+        from sad import app_metrics  # noqa: PLC0415 - as above
+
+        return app_metrics.Metrics()
+    return None
 
 
 async def _open_kernel(settings: Settings) -> KernelIpsec:
@@ -392,5 +395,4 @@ async def _tell(manager: ServiceManager, shared: state.Shared) -> None:
 def _counts(shared: state.Shared) -> str:
     in_state = Counter(str(a.state) for a in shared.table)
     details = ", ".join(f"{count} {name}" for name, count in sorted(in_state.items()))
-    total = f"{len(shared.table)} associations"
-    return f"{total}: {details}" if details else total
+    return f"{len(shared.table)} associations" + (f": {details}" if details else "")

@@ -36,7 +36,6 @@ class Metrics:
         self,
         stack: contextlib.AsyncExitStack,
         settings: MetricsSettings,
-        *,
         shared: Shared,
         status: Callable[[], Status],
         statistics: Callable[[], ServerStatistics],

@@ -77,6 +77,8 @@ def plan_policies(
     """Return the policy operations between two states of a registration: add, update, delete."""
     if not before and len(after) == 1:
         return [AddPolicy(p) for p in policies_of_set(after[0], layout, lifetimes)]
+    if not after and len(before) == 1:
+        return [DeletePolicy(p.id) for p in policies_of_set(before[0], layout, lifetimes)]
     if settle_policies(before) == settle_policies(after):
         return []
     was = policies_of(before, layout, lifetimes)

@@ -22,7 +22,7 @@ from netlink.model import (
     UpdatePolicy,
 )
 from netlink.uapi import IPPROTO_ESP
-from sad.core.desired import NamedSa, policies_of, sas_of
+from sad.core.desired import NamedSa, policies_of, policies_of_set, sas_of
 from sad.core.table import AssociationTable
 from sad.model.association import XFRM_MECHANISMS, Association, Phase, RegistrationKey
 from sad.model.rules import Layout, Lifetimes
@@ -99,10 +99,9 @@ class Comparison:
         self._standing = standing
         self._layout = layout
         self._lifetimes = lifetimes
+        # What was dumped and not asked for yet: what is left at the end belongs to nobody.
         self._sas: dict[SaId, ObservedSa] = {}
         self._policies: dict[PolicyId, ObservedPolicy] = {}
-        self._stray_sas: set[SaId] = set()
-        self._stray_policies: set[PolicyId] = set()
 
     def take(
         self, sas: Iterable[ObservedSa], policies: Iterable[ObservedPolicy]
@@ -119,8 +118,6 @@ class Comparison:
                 self._policies[policy.id] = policy
             if count % _PIECE == 0:
                 yield
-        self._stray_sas.update(self._sas)
-        self._stray_policies.update(self._policies)
 
     def registrations(self) -> tuple[RegistrationKey, ...]:
         """Return the registrations of this instant that have SAs, to be judged one by one."""
@@ -128,51 +125,54 @@ class Comparison:
 
     def judge_standing(self) -> Findings:
         """Judge the endpoints' block policies."""
-        self._stray_policies.difference_update(self._standing)
-        return Findings(repairs=tuple(self._repairs(self._standing)))
+        return Findings(repairs=tuple(self._repairs(self._standing.values())))
 
     def judge(self, registration: RegistrationKey, at: Instant) -> Findings:
-        """Judge one registration.
+        """Judge one registration, once.
 
         Associations that are installing or being removed are under somebody's hands, and so are
         the policies of busy registrations: their objects are neither missed nor stray.
         """
         sets = self._table.of_registration(registration)
         pieces = [self._judge_set(a, at) for a in sets]
-        wanted = policies_of(sets, self._layout, self._lifetimes)
-        self._stray_policies.difference_update(wanted)
+        if len(sets) == 1:  # nothing is shared, so nothing is there twice
+            wanted = tuple(policies_of_set(sets[0], self._layout, self._lifetimes))
+        else:
+            wanted = tuple(policies_of(sets, self._layout, self._lifetimes).values())
+        repairs = tuple(self._repairs(wanted, self._lasting(sets, at)))
         if registration not in at.busy and all(a.phase is Phase.INSTALLED for a in sets):
-            needed = max((a.deadline_at for a in sets), default=at.now) - at.now
-            limit = at.realtime + needed + self._lifetimes.backstop
-            pieces.append(Findings(repairs=tuple(self._repairs(wanted, limit))))
+            pieces.append(Findings(repairs=repairs))
         else:
             pieces.append(Findings(unjudged=(registration,)))
         return Findings.together(pieces)
 
+    def _lasting(self, sets: Sequence[Association], at: Instant) -> float:
+        """Return until when the policies of sets must last, in real time."""
+        needed = max((a.deadline_at for a in sets), default=at.now) - at.now
+        return at.realtime + needed + self._lifetimes.backstop
+
     def _judge_set(self, association: Association, at: Instant) -> Findings:
         named = sas_of(association, self._layout, self._lifetimes, at.now)
-        self._stray_sas.difference_update(n.sa.id for n in named)
+        found = [(n, self._sas.pop(n.sa.id, None)) for n in named]
         if association.phase is not Phase.INSTALLED:
             return _NOTHING
         if association.deadline_at <= at.now:
             return Findings(overdue=(association.id,))
-        missing = tuple(n.name for n in named if not _is_the_sa(n, self._sas.get(n.sa.id)))
+        missing = tuple([n.name for n, observed in found if not _is_the_sa(n, observed)])
         if missing:
             return Findings(lost={association.id: missing})
         limit = at.realtime + (association.deadline_at - at.now) + self._lifetimes.backstop
         differs = any(
-            _limit_differs(self._sas[n.sa.id], limit)
-            or self._sas[n.sa.id].encapsulation != n.sa.encapsulation
-            for n in named
+            observed is not None
+            and (_limit_differs(observed, limit) or observed.encapsulation != n.sa.encapsulation)
+            for n, observed in found
         )
         return Findings(adopted=(association.id,), mislimited=(association.id,) if differs else ())
 
-    def _repairs(
-        self, wanted: Mapping[PolicyId, Policy], limit: float = 0.0
-    ) -> Iterator[Operation]:
+    def _repairs(self, wanted: Iterable[Policy], limit: float = 0.0) -> Iterator[Operation]:
         """Yield what brings the policies about, and to last until ``limit`` (real time)."""
-        for policy_id, policy in wanted.items():
-            found = self._policies.get(policy_id)
+        for policy in wanted:
+            found = self._policies.pop(policy.id, None)
             if found is None:
                 yield AddPolicy(policy)
             elif (
@@ -187,7 +187,7 @@ class Comparison:
 
         Each is judged again when its piece is asked for: it may have found an owner since.
         """
-        sas, policies = tuple(self._stray_sas), tuple(self._stray_policies)
+        sas, policies = tuple(self._sas), tuple(self._policies)
         for start in range(0, len(sas), _PIECE):
             yield Findings(
                 removals=tuple(

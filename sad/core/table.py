@@ -175,17 +175,21 @@ class AssociationTable:
         """The sets of a registration that are in force, oldest first."""
         return tuple(a for a in self.of_registration(key) if a.phase is Phase.INSTALLED)
 
-    def matching(self, wanted: ListFilter) -> tuple[Association, ...]:
-        """Return a snapshot of the installed associations that match every field given."""
+    def matching(self, wanted: ListFilter) -> Iterator[Association]:
+        """Return the installed associations that match every field given, as of this instant.
+
+        What is there is noted at once, and looked at when it is asked for: nobody waits for a
+        walk over all of them.
+        """
         if wanted.private_identity is not None:
-            candidates: Iterator[Association] = iter(self.of_identity(wanted.private_identity))
+            noted = self.of_identity(wanted.private_identity)
         elif wanted.peer_address is not None:
-            candidates = iter(self.of_peer(wanted.peer_address))
+            noted = self.of_peer(wanted.peer_address)
         else:
-            candidates = iter(self)
-        return tuple(
+            noted = tuple(self._by_id.values())
+        return (
             a
-            for a in candidates
+            for a in noted
             if a.phase is Phase.INSTALLED
             and wanted.endpoint in (None, a.endpoint)
             and wanted.peer_address in (None, a.path.peer_address)

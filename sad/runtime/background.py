@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from sad.model.errors import SadError
@@ -21,11 +22,13 @@ class Background:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run to the end whatever becomes of the caller."""
+    def start(
+        self, coroutine: Coroutine[Any, Any, T], *, ended: Callable[[], None] | None = None
+    ) -> asyncio.Task[T]:
+        """Run to the end whatever becomes of the caller; ``ended`` is called then."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._done if ended is None else partial(self._done, ended=ended))
         return task
 
     async def finish(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -37,8 +40,10 @@ class Background:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    def _done(self, task: asyncio.Task[Any], *, ended: Callable[[], None] | None = None) -> None:
         self._tasks.discard(task)
+        if ended is not None:
+            ended()
         if task.cancelled():
             return
         error = task.exception()

@@ -9,10 +9,10 @@ R = TypeVar("R")
 
 #: What one slice may take, in seconds: whoever asks meanwhile waits for a few of its turns of the
 #: loop, so 20 000 pieces of work at one instant are no pause for the others.
-SLICE_SECONDS: Final = 0.02
+SLICE_SECONDS: Final = 0.01
 #: Pieces of work in one slice: the first and least, and the most (they share journal transactions
 #: and netlink sends).
-SMALLEST_SLICE: Final = 8
+SMALLEST_SLICE: Final = 4
 LARGEST_SLICE: Final = 256
 
 

@@ -108,9 +108,7 @@ class Turns:
 
     def begin(self, turn: Turn, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begin ``work`` in a turn that was taken; its end gives the turn back."""
-        task = self._background.start(work)
-        task.add_done_callback(lambda _: self.give_back(turn))
-        return task
+        return self._background.start(work, ended=lambda: self.give_back(turn))
 
     async def finish(
         self, caller: Caller, work: Callable[[], Coroutine[Any, Any, T]], *, urgent: bool

@@ -46,12 +46,13 @@ class Watch:
     ) -> AsyncIterator[WatchEvent]:
         """Yield what ``present()`` gives, READY, then changes for ever; closing it unsubscribes.
 
-        ``present`` is asked after the subscription stands: nothing falls between the two.
+        ``present`` is asked after the subscription stands, and notes what is there when it is
+        asked: nothing falls between the two.
         """
         subscriber = _Subscriber()
         self._subscribers.add(subscriber)
         try:
-            for association in tuple(present()):
+            for association in present():
                 yield WatchEvent(WatchKind.PRESENT, association)
             yield WatchEvent(WatchKind.READY, None)
             while True:

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
-import operator
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,8 +38,8 @@ class Batches:
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         try:
-            for sql, alike in itertools.groupby(statements, key=operator.itemgetter(0)):
-                self._connection.executemany(sql, [values for _, values in alike])
+            for sql, values in statements:
+                execute(sql, values)
             execute("COMMIT")
         except Exception:
             with contextlib.suppress(sqlite3.Error):  # a full disk may have rolled back itself

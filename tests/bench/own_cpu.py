@@ -7,6 +7,7 @@ time of its process in user mode: time inside system calls is the kernel's.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import secrets
@@ -33,10 +34,11 @@ from sad.metrics.counting import CountingKernel
 from sad.metrics.meters import Meters
 from sad.model.rules import Limits
 from sad.model.views import DaemonState
+from sad.runtime import collector
 from sad.runtime.endings import Endings
 from sad.runtime.reconciler import Reconciler
 from sad.runtime.service import AssociationService
-from sad.runtime.service_manager import configure_logging
+from sad.runtime.service_manager import JournalHandler, SecretFilter
 from sad.runtime.state import Settings, Shared
 from sad.runtime.status import StatusPage
 from sad.runtime.timer import BoottimeTimer, SystemClock
@@ -130,15 +132,18 @@ class HostDaemon:
 
 @contextlib.asynccontextmanager
 async def host_daemon(folder: Path) -> AsyncIterator[HostDaemon]:
-    """Give a daemon in this process, its log written to a file."""
-    with (folder / "sad.log").open("w") as log:
-        configure_logging("info", stream=log)
-        daemon = HostDaemon(folder, KernelStandIn())
-        try:
-            yield daemon
-        finally:
-            await daemon.close()
-            logging.basicConfig(force=True)
+    """Give a daemon in this process; its log goes where journald would be."""
+    handler = JournalHandler()
+    handler.addFilter(SecretFilter())
+    logging.basicConfig(level="INFO", handlers=[handler], force=True)
+    daemon = HostDaemon(folder, KernelStandIn())
+    collector.settle()
+    try:
+        yield daemon
+    finally:
+        gc.unfreeze()
+        await daemon.close()
+        logging.basicConfig(force=True)
 
 
 async def registered(daemon: HostDaemon, first: int, count: int, *arguments: str) -> None:

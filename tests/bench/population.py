@@ -1,16 +1,14 @@
-"""Rows 8, 9, 11 and 13: a daemon with 100 000 registrations: its start, its memory, their end.
+"""Rows 8, 9 and 11: a daemon with 100 000 registrations: its start, its memory, their end.
 
 One life for all of them: the sets are laid past the daemon and written into its journal, as an
-earlier life would have left them; it starts and adopts them; ``sadctl`` lists them; then all of
-them reach their deadline at one instant, while a SIP server goes on asking.
+earlier life would have left them; it starts and adopts them; then all of them reach their deadline
+at one instant, while a SIP server goes on asking.
 """
 
 import asyncio
 import gc
 import re
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -55,7 +53,7 @@ def rows(world: World) -> Iterator[Row]:
             asyncio.run(_live(daemon, sets(size, deadline_at=deadline, first=first)))
             gc.collect()
         world.say(f"{count} sets laid in {time.monotonic() - begun:.0f} s")
-        raw = [raw_dump_seconds(daemon.namespace) for _ in range(2)]
+        raw = [raw_dump_seconds(daemon.namespace, count) for _ in range(2)]
         world.say(f"raw dump: {min(raw):.1f} s")
         daemon.spawn()
         begun = time.monotonic()
@@ -88,7 +86,6 @@ def rows(world: World) -> Iterator[Row]:
             trials=1,
             at_most=2.5,
         )
-        yield from _listing(world, daemon, count, layout)
         yield from _ending(world, daemon, kept, deadline, count, layout)
 
 
@@ -113,69 +110,26 @@ def resident_kilobytes_of_empty(daemon: Daemon) -> float:
     return kilobytes
 
 
-def raw_dump_seconds(namespace: Namespace) -> float:
+def raw_dump_seconds(namespace: Namespace, count: int) -> float:
     """Fetch both tables and look at nothing but where the end is."""
     with namespace.enter():
         opened = open_socket(_BUFFER)
     buffer = bytearray(1 << 16)
+    sizes = []
     begun = time.monotonic()
     for number, table in enumerate((XFRM_MSG_GETSA, XFRM_MSG_GETPOLICY), 1):
         opened.send(dump_request(table, number))
-        while next(iter(messages(buffer, opened.recv_into(buffer)))).type != NLMSG_DONE:
-            pass
+        sizes.append(0)
+        while True:
+            size = opened.recv_into(buffer)
+            if next(iter(messages(buffer, size))).type == NLMSG_DONE:
+                break
+            sizes[-1] += size
     took = time.monotonic() - begun
     opened.close()
+    assert sizes[0] > count * 4 * 400, "not all SAs were dumped"
+    assert sizes[1] > count * 10 * 200, "not all policies were dumped"
     return took
-
-
-# --- sadctl list ---------------------------------------------------------------------------------
-
-
-def _listing(world: World, daemon: Daemon, count: int, layout: str) -> Iterator[Row]:
-    """Have sadctl list all of them into a pipe."""
-    firsts, wholes, peaks = [], [], []
-    for _ in range(2):
-        before = resident_kilobytes(daemon)
-        begun = time.monotonic()
-        listing = daemon.namespace.popen(
-            [sys.executable, "-m", "sad.ctl", "--socket", str(daemon.socket), "list"],
-            stdout=subprocess.PIPE,
-        )
-        assert listing.stdout is not None
-        firsts.append(_seconds_to_first_line(listing.stdout, begun))
-        lines = 1 + sum(1 for _ in listing.stdout)
-        peaks.append(resident_kilobytes(daemon) - before)
-        wholes.append(time.monotonic() - begun)
-        assert listing.wait() == 0
-        assert lines == count + 1, lines
-    grown = max(peaks) / 1024
-    world.say(f"list: first line {min(firsts):.2f} s, all {min(wholes):.1f} s, +{grown:.1f} MiB")
-    yield Row(
-        number=13,
-        what="sadctl list of all: seconds to its first line (its own start included)",
-        layout=layout,
-        unit="s",
-        best=min(firsts),
-        median=statistics.median(firsts),
-        trials=len(firsts),
-        at_most=0.3,
-    )
-    yield Row(
-        number=13,
-        what="sadctl list of all: what the daemon grew by meanwhile",
-        layout=layout,
-        unit="MiB",
-        best=grown,
-        median=grown,
-        trials=len(firsts),
-        at_most=16.0,
-    )
-
-
-def _seconds_to_first_line(stream: object, begun: float) -> float:
-    readline = stream.readline  # type: ignore[attr-defined]  # a pipe of text
-    assert readline(), "nothing was listed"
-    return time.monotonic() - begun
 
 
 # --- all end at once -----------------------------------------------------------------------------

@@ -79,9 +79,21 @@ FAMILIES: Final = (
         where=(Where.HERE,),
     ),
     Family(
+        module="latency",
+        rows=(10,),
+        what="how long an Offer waits under load",
+        where=(Where.HERE,),
+    ),
+    Family(
+        module="listing",
+        rows=(13,),
+        what="sadctl list of 100 000",
+        where=(Where.HERE,),
+    ),
+    Family(
         module="population",
-        rows=(8, 9, 11, 13),
-        what="100 000 registrations: start, memory, list, and their end at one instant",
+        rows=(8, 9, 11),
+        what="100 000 registrations: start, memory, and their end at one instant",
         memory="8192M",
     ),
     Family(

@@ -319,7 +319,7 @@ async def test_looking_tells_of_installed_ones_only() -> None:
         await until(lambda: shell.kernel.waiting == 1)
         with pytest.raises(UnknownFlow):
             shell.service.find(USER, flow)
-        assert shell.service.list_associations(USER, ListFilter()) == ()
+        assert not list(shell.service.list_associations(USER, ListFilter()))
         (unfinished,) = shell.shared.table
         with pytest.raises(NoSuchAssociation):
             await shell.service.get(USER, unfinished.id)

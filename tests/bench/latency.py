@@ -1,0 +1,276 @@
+"""Row 10: how long an Offer waits under load, and the longest time that the loop sees nobody.
+
+First a closed loop, one Offer after the other; then all connections as deep as they go, which
+tells the most that the daemon takes; then Offers at random instants (Poisson) at half of that. The
+wait of each counts from the instant at which it was due, so a daemon that holds its caller up pays
+for it. The daemon is that of :mod:`tests.bench.own_cpu`, in a process of its own.
+
+The loop's longest stretch is counted in CPU time, which a busy machine does not lengthen, and
+compared with that of one flush of 24 sets to the netlink socket.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from netlink.model import Operation, SaKeys
+from netlink.requests import RequestSocket
+from netlink.secret import Secret
+from sad.core.planning import plan_install
+from sad.model.algorithms import AlgorithmPair, derive_keys
+from tests.bench.caller import ASSOCIATIONS, Line, UserAgent, register
+from tests.bench.figures import Curve, Row, summary
+from tests.bench.own_cpu import host_daemon
+from tests.bench.stand_in import KernelStandIn
+from tests.bench.world import World
+from tests.support.make import CK, IK, LAYOUT, LIFETIMES
+from tests.support.many_sets import boottime, sets
+
+LINES: Final = 16
+CLOSED: Final = 400
+OPEN_SECONDS: Final = 4.0
+LOADS: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
+GATED: Final = 0.5
+MOST_TRIALS: Final = 3
+SETS_IN_A_SEND: Final = 24
+
+
+class Stretches:
+    """The longest callback of a loop in CPU seconds."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Look at every callback inside: there is no other place where all of them pass."""
+        run = asyncio.events.Handle._run
+
+        def timed(handle: asyncio.events.Handle) -> None:
+            begun = time.thread_time()
+            run(handle)
+            self.longest = max(self.longest, time.thread_time() - begun)
+
+        asyncio.events.Handle._run = timed  # type: ignore[method-assign,assignment]  # for all
+        try:
+            yield
+        finally:
+            asyncio.events.Handle._run = run  # type: ignore[method-assign]  # as it was
+
+
+async def serve(folder: Path) -> None:
+    """Be the daemon until standard input ends; then say how long the longest stretch was."""
+    async with host_daemon(folder) as daemon:
+        print(daemon.path, flush=True)
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+        )
+        await reader.readline()  # it is warm
+        stretches = Stretches()
+        with stretches.watched():
+            await reader.read()
+    print(stretches.longest, flush=True)
+
+
+def closed_loop(line: Line, agents: Sequence[UserAgent]) -> list[float]:
+    """Return the seconds of Offers that follow one another."""
+    waits = []
+    for agent in agents:
+        begun = time.monotonic()
+        line.ask("Offer", [agent.offer()])
+        line.answers(1)
+        waits.append(time.monotonic() - begun)
+    return waits
+
+
+class OpenLoop:
+    """Offers at instants that were drawn before; each on the line that has fewest before it."""
+
+    def __init__(self, path: str) -> None:
+        self._sockets = [socket.socket(socket.AF_UNIX) for _ in range(LINES)]
+        for opened in self._sockets:
+            opened.connect(path)
+            opened.setblocking(False)
+        self._due: list[list[float]] = [[] for _ in self._sockets]
+        self.waits: list[float] = []
+
+    def run(self, agents: Sequence[UserAgent], rate: float, seed: int) -> list[float]:
+        """Return the seconds of each from the instant at which it was due."""
+        drawn = random.Random(seed)
+        calls = [_call(agent) for agent in agents]
+        due = time.monotonic() + 0.05
+        for call in calls:
+            due += drawn.expovariate(rate)
+            while time.monotonic() < due:
+                self._read()
+            number = min(range(LINES), key=lambda n: len(self._due[n]))
+            self._sockets[number].send(call)
+            self._due[number].append(due)
+        while any(self._due):
+            self._read()
+        waits, self.waits = self.waits, []
+        return waits
+
+    def _read(self) -> None:
+        for opened, due in zip(self._sockets, self._due, strict=True):
+            if due:
+                try:
+                    data = opened.recv(1 << 16)
+                except BlockingIOError:
+                    continue
+                assert b'"error"' not in data, data
+                now = time.monotonic()
+                for _ in range(data.count(0)):
+                    self.waits.append(now - due.pop(0))
+
+    def close(self) -> None:
+        for opened in self._sockets:
+            opened.close()
+
+
+def _call(agent: UserAgent) -> bytes:
+    call: dict[str, Any] = {"method": f"{ASSOCIATIONS}.Offer", "parameters": agent.offer()}
+    return json.dumps(call).encode() + b"\0"
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """Return the value below which this part of all lies."""
+    return sorted(values)[min(len(values) - 1, int(part * len(values)))]
+
+
+async def flush_seconds() -> float:
+    """Return the CPU seconds of one flush of 24 sets to a netlink socket that takes everything."""
+    requests = RequestSocket(KernelStandIn().as_socket())
+    crowd = sets(SETS_IN_A_SEND, deadline_at=boottime() + 3600)
+
+    def plans() -> list[Sequence[Operation]]:
+        return [plan_install((), a, _keys(), LAYOUT, LIFETIMES, boottime()) for a in crowd]
+
+    spans = []
+    for _ in range(5):  # the first compiles what it sends
+        stretches, planned = Stretches(), plans()
+        with stretches.watched():
+            await asyncio.gather(*map(requests.submit, planned))
+        spans.append(stretches.longest)
+    return statistics.median(spans)
+
+
+def _keys() -> SaKeys:
+    return derive_keys(AlgorithmPair("hmac-sha-1-96", "null"), Secret(IK), Secret(CK))
+
+
+@contextlib.contextmanager
+def daemon_process(folder: Path) -> Iterator[tuple[str, list[float]]]:
+    """Run a daemon; afterwards the list holds its longest stretch in CPU seconds."""
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.latency", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert daemon.stdin is not None
+    assert daemon.stdout is not None
+    path, longest = daemon.stdout.readline().strip(), list[float]()
+    register([Line(path) for _ in range(LINES)], [UserAgent(1_000_000 + n) for n in range(400)])
+    daemon.stdin.write("\n")
+    daemon.stdin.flush()
+    yield path, longest
+    daemon.stdin.close()
+    longest.append(float(daemon.stdout.read()))
+    assert daemon.wait() == 0
+
+
+def most_a_second(path: str, agents: Sequence[UserAgent]) -> float:
+    """Return the rate of Offers that all lines bring at once, eight deep."""
+    lines = [Line(path) for _ in range(LINES)]
+    begun = time.monotonic()
+    for first in range(0, len(agents), 8 * LINES):
+        piece = agents[first : first + 8 * LINES]
+        shares = [piece[n::LINES] for n in range(LINES)]
+        for line, share in zip(lines, shares, strict=True):
+            line.ask("Offer", [agent.offer() for agent in share])
+        for line, share in zip(lines, shares, strict=True):
+            line.answers(len(share))
+    return len(agents) / (time.monotonic() - begun)
+
+
+def rows(world: World) -> Iterator[Row | Curve]:
+    """Measure the wait of an Offer at several loads."""
+    numbers = itertools.count()
+
+    def agents(count: int) -> list[UserAgent]:
+        return [UserAgent(n) for n in itertools.islice(numbers, count)]
+
+    factors: list[float] = []
+    p99s: dict[float, list[float]] = {load: [] for load in LOADS}
+    p50s: dict[float, list[float]] = {load: [] for load in LOADS}
+    trials = min(world.repeat, MOST_TRIALS)
+    with (
+        tempfile.TemporaryDirectory(dir=world.folder) as folder,
+        daemon_process(Path(folder)) as (path, longest),
+    ):
+        for number in range(trials):
+            alone = statistics.median(closed_loop(Line(path), agents(CLOSED)))
+            most = most_a_second(path, agents(2000))
+            opened = OpenLoop(path)
+            for load in LOADS:
+                count = max(100, int(load * most * OPEN_SECONDS * min(1.0, world.scale)))
+                waits = opened.run(agents(count), load * most, seed=number)
+                p50s[load].append(1000 * percentile(waits, 0.5))
+                p99s[load].append(1000 * percentile(waits, 0.99))
+            opened.close()
+            factors.append(p99s[GATED][-1] / 1000 / alone)
+            world.say(
+                f"trial {number + 1}: alone {1e6 * alone:.0f} µs, at most {most:.0f}/s, "
+                f"p99 at half of it {p99s[GATED][-1]:.1f} ms"
+            )
+    best, median = summary(factors, most=False)
+    layout = "Offer with journal, metrics and log, 16 connections, no kernel"
+    yield Row(
+        number=10,
+        what="p99 of Offer at 50 % load against the median of one after the other",
+        layout=layout,
+        unit="times",
+        best=best,
+        median=median,
+        trials=trials,
+        at_most=20.0,
+    )
+    ratio = longest[0] / asyncio.run(flush_seconds())
+    yield Row(
+        number=10,
+        what="longest stretch of the loop against one flush of 24 sets, in CPU time",
+        layout=layout,
+        unit="times",
+        best=ratio,
+        median=ratio,
+        trials=1,
+        at_most=1.0,
+    )
+    lines = {
+        name: [(100 * load, statistics.median(values[load])) for load in LOADS]
+        for name, values in (("p50", p50s), ("p99", p99s))
+    }
+    yield Curve(
+        name="latency",
+        title="Wait of an Offer",
+        across="load, % of the most",
+        up="ms",
+        lines=lines,
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1])))
