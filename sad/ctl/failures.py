@@ -59,7 +59,7 @@ _VERSIONS: Final = "sad and sadctl are of different versions: restart sad or upd
 
 _OF_SAD: Final[Mapping[str, _Sentence]] = {
     "NoSuchEndpoint": _Sentence('there is no endpoint "{endpoint}"'),
-    "NotOwner": _Sentence('another node owns endpoint "{endpoint}": {owner}'),
+    "NotOwner": _Sentence('endpoint "{endpoint}" is not this node\'s, its owner is {owner}'),
     "TakeoverRefused": _Sentence(
         'endpoint "{endpoint}" was not taken over from {owner}: {reason}'
     ),

@@ -362,5 +362,5 @@ class ByHand(Cluster):
 TestAutomatic = Cluster.TestCase
 TestManual = ByHand.TestCase
 TestAutomatic.settings = TestManual.settings = hypothesis_settings(
-    max_examples=80, stateful_step_count=40, deadline=None
+    max_examples=40, stateful_step_count=40, deadline=None
 )
