@@ -12,7 +12,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,7 +57,7 @@ off
 
 
 class NoQemu(Exception):
-    """This machine cannot run such a guest; the text says what is missing."""
+    """This machine cannot run such a guest, or not in time; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +197,7 @@ def run(
         try:
             guest.wait(timeout)
         except subprocess.TimeoutExpired:
-            print(f"qemu: the guest took more than {timeout:g} s", file=sys.stderr)
+            raise NoQemu(f"the guest took more than {timeout:g} s") from None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(guest.pid, signal.SIGKILL)

@@ -96,4 +96,4 @@ def replace_between(path: Path, text: str) -> None:
     pattern = re.compile(f"(?<={re.escape(BEGIN)}\n).*(?={re.escape(END)})", re.DOTALL)
     if not pattern.search(page):
         raise ValueError(f"{path} has no place for what was measured: {BEGIN}")
-    path.write_text(pattern.sub(lambda _: text.rstrip("\n") + "\n", page), encoding="utf-8")
+    path.write_text(pattern.sub(lambda _: text.rstrip("\n") + "\n\n", page), encoding="utf-8")
