@@ -73,7 +73,7 @@ commands: $(READY) ## write sad/docs/commands.md anew: what each command prints 
 	@$(RUN) tests.lane --lane $(LANE) -- $(RUN) tests.face >build/commands.md
 	@mv build/commands.md sad/docs/commands.md
 
-acceptance: $(READY) ## the service in two Vagrant machines, from nothing to a table (20 minutes)
+acceptance: $(READY) ## the service in two Vagrant machines, from nothing to a table (half an hour)
 	@$(ACCEPTANCE_PACKAGES)
 	@$(RUN) tests.acceptance $(ARGS)
 
