@@ -248,6 +248,7 @@ class KeyKeeper:
         """
         if not self.collection.holds(key_set):
             raise Busy(retry_after_milliseconds=RETRY_REPLACED_MILLISECONDS, reason=_REPLACED)
+        self._shared.cluster.require(key_set.endpoint)  # no use is counted for nothing
         new = decide_pair(
             key_set,
             self._shared.table,
