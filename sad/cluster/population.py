@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 Rewrite: TypeAlias = Callable[[Mapping[PolicyId, Policy]], Awaitable[None]]
 
 _AGAIN_SECONDS: Final = 0.2
+_ROWS_IN_A_TURN: Final = 64
 #: How long an owner that was asked to give an endpoint tells etcd the rest before it goes.
 _GIVE_SECONDS: Final = 20.0
 
@@ -218,7 +219,9 @@ class Population:
         stored = await (self._stored_aside(endpoint) if set_aside else self._stored(endpoint))
         going = []
         used_up = 0
-        for one in stored:
+        for number, one in enumerate(stored):
+            if number % _ROWS_IN_A_TURN == 0:
+                await asyncio.sleep(0)
             counters = advance(one, clock.realtime())
             if counters is None:
                 used_up += 1
@@ -254,7 +257,9 @@ class Population:
         at = self._now()
         found = []
         reqids: dict[int, int] = {}
-        for rows in await self._store.of_endpoint(endpoint):
+        for number, rows in enumerate(await self._store.of_endpoint(endpoint)):
+            if number % _ROWS_IN_A_TURN == 0:
+                await asyncio.sleep(0)  # the lease is renewed meanwhile
             association = association_of(rows.record, self._shared.settings.lifetimes, at)
             if association.ipsec_3gpp is None or rows.sealed_keys is None:
                 continue  # its mechanism begins anew with this node

@@ -1,9 +1,11 @@
 """What etcd knows of associations, opened: for a takeover, and for ``sadctl --cluster list``."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sad.cluster.keyspace import Keyspace
 from sad.cluster.ports import Etcd
@@ -22,6 +24,8 @@ from sad.model.cluster import CounterSnapshot
 from sad.model.key_record import KeyRecord
 
 log = logging.getLogger(__name__)
+
+_ROWS_IN_A_TURN: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,9 @@ class Store:
         counters = await self._values(self._keyspace.counters(endpoint))
         records = await self._values(self._keyspace.associations(endpoint))
         found = []
-        for association_id, record in self._records(endpoint, records):
+        for number, (association_id, record) in enumerate(self._records(endpoint, records)):
+            if number % _ROWS_IN_A_TURN == 0:
+                await asyncio.sleep(0)  # the lease is renewed meanwhile
             with contextlib.suppress(_Shut):
                 found.append(
                     StoredRows(

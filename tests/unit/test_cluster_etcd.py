@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -78,8 +77,11 @@ async def test_a_member_that_is_gone_is_told_and_the_next_one_is_asked(cluster: 
 
 async def test_a_silent_member_is_given_up_after_the_time_of_a_call(cluster: Cluster) -> None:
     """A member that takes the connection and does not answer: EtcdGone, and it may come back."""
-    made = GrpcEtcd(EtcdAddress(members=cluster.targets, timeout_seconds=0.5))
-    lease, _ = await made.grant(60)
+    patient, made = (
+        GrpcEtcd(EtcdAddress(members=cluster.targets, timeout_seconds=seconds))
+        for seconds in (60.0, 0.5)
+    )
+    lease, _ = await patient.grant(600)
     cluster.members[0].freeze()
     try:
         for call in (made.read("/x/"), made.renew(lease), made.transact([], [Put("/x/y", b"")])):
@@ -87,14 +89,9 @@ async def test_a_silent_member_is_given_up_after_the_time_of_a_call(cluster: Clu
                 await call
     finally:
         cluster.members[0].thaw()
-    until = time.monotonic() + 60
-    while True:
-        try:
-            assert await made.renew(lease) == 60
-            break
-        except EtcdGone:
-            assert time.monotonic() < until
+    assert await patient.renew(lease) == 600
     await made.close()
+    await patient.close()
 
 
 async def test_a_full_etcd_is_told_by_its_name_and_goes_on_when_there_is_room(
@@ -103,12 +100,12 @@ async def test_a_full_etcd_is_told_by_its_name_and_goes_on_when_there_is_room(
     """NOSPACE: EtcdFull with the way out; reads and renewals go on meanwhile."""
     with etcd(tmp_path_factory.mktemp("small"), more=["--quota-backend-bytes=1000000"]) as small:
         made = GrpcEtcd(EtcdAddress(members=small.targets, timeout_seconds=30.0))
-        lease, _ = await made.grant(60)
+        lease, _ = await made.grant(600)
         with pytest.raises(EtcdFull) as raised:
             for number in range(100):
                 await made.transact([], [Put(f"/fill/{number}", bytes(100_000))])
         assert "compact" in raised.value.hint
-        assert await made.renew(lease) == 60
+        assert await made.renew(lease) == 600
         page = await made.read("/fill/", keys_only=True)
         assert page.found
         await made.close()
