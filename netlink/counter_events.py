@@ -1,7 +1,8 @@
 """The kernel's notices of counters (group AEVENTS), so that another node can go on from there.
 
 Why notices and no dumps: a dump of 100 000 sets reads 400 000 SAs, moved or not, while a notice
-is of an SA that has carried packets. The kernel tells of an SA at its first packet after a quiet
+is of an SA that has carried packets; a dump costs as much CPU as two notices of each SA that it
+reads (tests/bench/counters.py). The kernel tells of an SA at its first packet after a quiet
 while, and then at most once in ``net.core.xfrm_aevent_etime`` (in 100 ms; 10 as it comes, so once
 a second), for those SAs that were added with ``tell_counters``; of all others also at every other
 packet (``net.core.xfrm_aevent_rseqth``), which a flood makes dear. Nobody is told while nobody

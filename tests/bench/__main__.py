@@ -26,6 +26,7 @@ A row is measured anew by ``make bench ARGS="--row 6"``, a module by ``ARGS="--m
 ``own_cpu``       what the daemon itself works for a registration (row 4)
 ``stand_in``      what answers its netlink messages there
 ``caller``        a SIP server's side of many registrations
+``counters``      sequence numbers read for another node, by notices and by dumps
 ``replication``   what a cluster costs a registration
 ``latency``       how long an Offer waits under load (row 10)
 ``listing``       sadctl list of 100 000 (row 13)

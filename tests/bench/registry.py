@@ -97,6 +97,11 @@ FAMILIES: Final = (
         memory="8192M",
     ),
     Family(
+        module="counters",
+        rows=(0,),
+        what="sequence numbers of 100 000 SAs, by notices and by dumps",
+    ),
+    Family(
         module="replication",
         rows=(0,),
         what="registrations of a node in a cluster, beside one that is alone",
