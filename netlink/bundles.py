@@ -34,14 +34,23 @@ class BundleForm:
     ``codes`` are the ``struct`` codes of the values in their order: ``4s``, ``16s``, ``I``.
     """
 
-    __slots__ = ("_constants", "_pack_into", "_pick", "_sizes", "count", "last_start", "size")
+    __slots__ = (
+        "_constants",
+        "_pack_into",
+        "_pick",
+        "_sizes",
+        "_texts",
+        "count",
+        "last_start",
+        "size",
+    )
 
     def __init__(
         self,
         layout: str,
         constants: tuple[bytes, ...],
         picked: Sequence[int],
-        sizes: tuple[int, ...],
+        codes: Sequence[str],
         starts: Sequence[int],
     ) -> None:
         compiled = struct.Struct(layout)
@@ -51,7 +60,10 @@ class BundleForm:
         self._pack_into = compiled.pack_into
         self._constants = constants
         self._pick = operator.itemgetter(*picked)
-        self._sizes = sizes
+        texts = [index for index, code in enumerate(codes) if code[-1] == "s"]
+        self._texts: Callable[[tuple[WireValue, ...]], tuple[bytes, ...]]
+        self._texts = operator.itemgetter(*texts, texts[-1])  # two at least: a tuple in any case
+        self._sizes = tuple(struct.calcsize(f"={codes[index]}") for index in (*texts, texts[-1]))
 
     def encode_into(
         self,
@@ -73,7 +85,7 @@ class BundleForm:
                 raise ValueError("a key of zeros: it was wiped before it was used")
         given = (*values, *revealed)
         # struct would cut or pad bytes in silence.
-        if tuple([len(v) if v.__class__ is bytes else 0 for v in given]) != self._sizes:
+        if tuple(map(len, self._texts(given))) != self._sizes:
             raise ValueError("a value's length is not that of its field")
         numbered = range(sequence, sequence + self.count)
         try:
@@ -171,8 +183,7 @@ def learn_form(codes: Sequence[str], expand: Expand) -> BundleForm:
             layout += place.code
             picked.append(place.source)
         end = place.start + struct.calcsize(f"={place.code}")
-    sizes = tuple(struct.calcsize(f"={code}") if code[-1] == "s" else 0 for code in codes)
-    return BundleForm(layout, tuple(constants), picked, sizes, starts)
+    return BundleForm(layout, tuple(constants), picked, codes, starts)
 
 
 def _samples(codes: Sequence[str]) -> list[WireValue]:

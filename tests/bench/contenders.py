@@ -45,9 +45,9 @@ class Product:
         try:
             begun = time.perf_counter()
             for start in range(0, len(self._sets), AT_ONCE):
-                piece = self._sets[start : start + AT_ONCE]
-                for outcomes in await asyncio.gather(*map(kernel.commit, piece)):
-                    assert not any(outcomes), "the kernel refused a part of a set"
+                under_way = [kernel.commit(o) for o in self._sets[start : start + AT_ONCE]]
+                for commit in under_way:
+                    assert not any(await commit), "the kernel refused a part of a set"
             return time.perf_counter() - begun
         finally:
             kernel.close()
