@@ -243,6 +243,7 @@ async def run(
             manager.status("asking etcd whose the endpoints are")
             rows = await cluster.start(rows)
         report = await restore(shared, reconciler, rows)
+        del rows  # they would live as long as the daemon, changed as they may be by then
         if cluster is not None:
             cluster.attach(stack, kernel.port_id)
         keeper.drop_unknown()

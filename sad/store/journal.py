@@ -120,7 +120,7 @@ class Journal:
     def load(self) -> list[Association]:
         """Return every row. Raises JournalUnreadable for a row this version cannot read."""
         try:
-            rows = self._connection.execute("SELECT body FROM association").fetchall()
+            rows = self._connection.execute("SELECT body FROM association")
             return [_sharing(self._decoder.decode(body)) for (body,) in rows]
         except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
             raise JournalUnreadable(

@@ -32,7 +32,7 @@ LAYOUT: Final = "4 SAs and 10 policies a set, hmac-sha-1-96/null"
 
 #: Until the deadline of all: what laying, starting and listing may take, in seconds.
 _HEAD_START: Final = 60.0
-_SECONDS_EACH: Final = 0.0024
+_SECONDS_EACH: Final = 0.003
 _KEPT: Final = 900_000
 _PATIENCE: Final = 900.0
 _BUFFER: Final = 4 << 20
