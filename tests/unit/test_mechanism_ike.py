@@ -46,7 +46,7 @@ SECRET = b"a secret of some length"
 class World:
     """A driver, the charon that it drives, and the kernel beside them."""
 
-    def __init__(self, folder: Path, peers: int) -> None:
+    def __init__(self, folder: Path, peers: int, patience: float = 3.0) -> None:
         self.folder = folder
         self.charon = FakeCharon(folder / "charon.vici")
         self.tables = FakeTables(time.time)
@@ -70,8 +70,8 @@ class World:
         self.endpoint: Endpoint = endpoint(profile=Profile.RFC3329, ike=profile)
         service = IkeService(
             socket_path=str(self.charon.socket),
-            connect=1.0,
-            command=1.0,
+            connect=patience,
+            command=patience,
             start=5.0,
             terminate=0.2,
             check=10.0,
@@ -401,7 +401,7 @@ async def test_ike_end_reason_of_the_lost_is_ikes(world: World) -> None:
 
 async def test_ike_five_hundred_are_listed_and_compared(tmp_path: Path) -> None:
     """A comparison costs about as much as two listings, whatever the machine."""
-    world = World(tmp_path, peers=500)
+    world = World(tmp_path, peers=500, patience=30.0)
     await world.charon.start()
     try:
         associations = [world.association(n, port=6000 + n) for n in range(500)]
