@@ -30,7 +30,7 @@ A row is measured anew by ``make bench ARGS="--row 6"``, a module by ``ARGS="--m
 ``replication``   what a cluster costs a registration
 ``latency``       how long an Offer waits under load (row 10)
 ``listing``       sadctl list of 100 000 (row 13)
-``population``    the life of a daemon with 100 000 registrations (rows 8, 9, 11)
+``population``    the life of a daemon with very many registrations (rows 8, 9, 11)
 ``connections``   TLS connections bound and ended, beside ``ss -K``
 ================  ===============================================================================
 

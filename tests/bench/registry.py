@@ -93,7 +93,7 @@ FAMILIES: Final = (
     Family(
         module="population",
         rows=(8, 9, 11),
-        what="100 000 registrations: start, memory, and their end at one instant",
+        what="very many registrations: start, memory, and their end at one instant",
         memory="8192M",
     ),
     Family(
