@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -306,3 +307,5 @@ class TakeoverMachine(RuleBasedStateMachine):
 
 
 TestTakeovers = TakeoverMachine.TestCase
+#: A life is long: more of them would take half a minute where examples are many.
+TestTakeovers.settings = hypothesis_settings(max_examples=60, deadline=None)
