@@ -8,7 +8,7 @@ wakes that one; one for each endpoint does its deeds. The end of a lease is a ti
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 #: etcd is asked again after so long without an occasion, and after a failure.
 _ASK_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 0.3
+_AFTER_DEFECT_SECONDS: Final = 2.0
 #: How often a node says what its clock shows.
 _CARD_SECONDS: Final = 10.0
 
@@ -301,7 +302,10 @@ class ClusterNode:
                 case Install():
                     await self._put_in(endpoint, sets, set_aside=deed.set_aside)
                 case Do.TAKE_OUT:
-                    await sets.take_out(endpoint, give=self.machine[endpoint].releasing)
+                    await self._until_done(
+                        f"the sets of endpoint {endpoint} could not be taken out",
+                        lambda: sets.take_out(endpoint, give=self.machine[endpoint].releasing),
+                    )
                     self.machine.feed(endpoint, TakenOut())
                 case _:
                     await self._release(endpoint)
@@ -310,17 +314,11 @@ class ClusterNode:
         def may() -> bool:
             return self.machine.may_restore(endpoint)
 
-        while may():
-            try:
-                await sets.put_in(endpoint, set_aside=set_aside, may=may)
-            except EtcdError as error:
-                self.failed(error)
-                await asyncio.sleep(_AGAIN_SECONDS)
-            except Fenced:  # the next answer of etcd says whose it is
-                self._wake.set()
-                await asyncio.sleep(_AGAIN_SECONDS)
-            else:
-                break
+        await self._until_done(
+            f"the sets of endpoint {endpoint} could not be put in",
+            lambda: sets.put_in(endpoint, set_aside=set_aside, may=may),
+            may,
+        )
         if self.machine[endpoint].state in (OwnershipState.TAKING, OwnershipState.YIELDING):
             self.machine.feed(endpoint, Installed())
         if self.machine.may_serve(endpoint):
@@ -328,6 +326,33 @@ class ClusterNode:
             if self.machine.may_serve(endpoint):
                 self.machine.opened(endpoint)
                 sets.compare(endpoint)
+
+    async def _until_done(
+        self,
+        trouble: str,
+        deed: Callable[[], Awaitable[None]],
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Do a deed, again after whatever came between, as long as it is wanted.
+
+        Meanwhile the endpoint is blocked, and everything else is served.
+        """
+        while wanted():
+            try:
+                await deed()
+            except EtcdError as error:
+                self.failed(error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+            except Fenced:  # the next answer of etcd says whose it is
+                self._wake.set()
+                await asyncio.sleep(_AGAIN_SECONDS)
+            except Exception as error:  # noqa: BLE001 - one endpoint's trouble ends no other's service
+                self._tell_problem(
+                    f"{trouble}: {type(error).__name__}", "a defect of sad: please report it"
+                )
+                await asyncio.sleep(_AFTER_DEFECT_SECONDS)
+            else:
+                return
 
     async def _release(self, endpoint: str) -> None:
         ownership = self.machine[endpoint]

@@ -1,6 +1,7 @@
 """Two nodes, an etcd in memory: sets go from one to the other, and are never at both."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,33 @@ async def test_an_operator_takes_an_endpoint_over(a: Node, b: Node) -> None:
         with pytest.raises(NotOwner):
             await a.shell.install(ue_request(9))
         await b.shell.install(ue_request(9))
+
+
+async def test_a_defect_of_one_takeover_ends_nothing_else(
+    a: Node, b: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint stays blocked, it is told, and tried again; the daemon serves on."""
+    monkeypatch.setattr("sad.cluster.node._AFTER_DEFECT_SECONDS", 0.0)
+    async with a.life(), b.life():
+        await a.until(OWNER)
+        await a.shell.install(ue_request(1))
+        put_in, tries = b.cluster.population.put_in, 0
+
+        async def fails_once(endpoint: str, **how: Any) -> None:
+            nonlocal tries
+            tries += 1
+            if tries == 1:
+                assert b.is_blocked
+                raise TypeError
+            await put_in(endpoint, **how)
+
+        monkeypatch.setattr(b.cluster.population, "put_in", fails_once)
+
+        report = await b.cluster.operated.take_over(ENDPOINT, fenced=False)
+
+        assert (report.restored, tries, b.is_blocked) == (1, 2, False)
+        assert b.shell.shared.problem is not None
+        assert "could not be put in: TypeError" in b.shell.shared.problem[0]
 
 
 async def test_a_node_that_died_is_fenced_and_its_sets_go_on(a: Node, b: Node) -> None:
