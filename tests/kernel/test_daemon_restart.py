@@ -21,7 +21,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 def test_a_killed_daemon_leaves_working_limited_sas_that_the_next_adopts(pair: Pair) -> None:
     """Design 8: traffic goes on without the daemon; the next start adopts, timers resumed."""
-    edge, _ = pair.install(lifetime=15)
+    edge, _ = pair.install(lifetime=20)
     source, destination = pair.port_pairs(edge)[0]
     ends_at = time.time() + edge["secondsLeft"]
 
@@ -37,7 +37,7 @@ def test_a_killed_daemon_leaves_working_limited_sas_that_the_next_adopts(pair: P
     assert pair.udp(source, destination, b"MESSAGE after the restart")
 
     wait_until(lambda: not pair.edge_daemon.associations(), "it ends at its old deadline")
-    assert time.time() == pytest.approx(ends_at, abs=2)
+    assert time.time() == pytest.approx(ends_at, abs=4)
     assert eye.states(pair.edge) == []
     wait_until(lambda: not pair.ue_daemon.associations(), "the UE's set is over too")
 
