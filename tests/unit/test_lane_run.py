@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.lane import relay as relay_module
 from tests.lane.confinement import Confinement, confinement_argv
 from tests.lane.decision import EX_TIMEOUT, Lane, LaneError
 from tests.lane.environment import hides, inner_environment, seconds_from
@@ -82,11 +81,10 @@ def test_lane_relay_ends_a_command_that_takes_too_long(
     assert process.returncode is not None
 
 
-def test_lane_relay_ends_a_guest_that_does_not_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lane_relay_ends_a_guest_that_does_not_boot() -> None:
     """No sign of the command within the time for booting is the lane's failure."""
-    monkeypatch.setattr(relay_module, "BOOT_SECONDS", 0.2)
     with guest("exec sleep 1000") as (_, relay), pytest.raises(LaneError, match="did not boot"):
-        follow(relay, 1000)
+        follow(relay, 1000, boot_seconds=0.2)
 
 
 def test_lane_environment_is_the_callers_but_for_the_contract() -> None:
