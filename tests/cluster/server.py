@@ -14,19 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster.net import Machine
+from tests.support.ports import free_ports
 
 #: An election must not hang on a loaded machine, nor a lease's least time be long: etcd's least
 #: time to live is 1.5 elections.
 _HEARTBEAT, _ELECTION = "100", "1000"
 _START_SECONDS = 60.0
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Member:
@@ -110,10 +103,13 @@ class Cluster:
         self.members = [
             Member(f"m{i}", directory / f"m{i}", 2379, 2380, more, machine=machine)
             for i, machine in enumerate(machines)
-        ] or [
-            Member(f"m{i}", directory / f"m{i}", free_port(), free_port(), more)
-            for i in range(size)
         ]
+        if not machines:
+            ports = iter(free_ports("127.0.0.1", 2 * size))
+            self.members = [
+                Member(f"m{i}", directory / f"m{i}", next(ports), next(ports), more)
+                for i in range(size)
+            ]
         self._enter = machines[0].enter if machines else contextlib.nullcontext
         self._initial = ",".join(f"{m.name}=http://{m.host}:{m.peer}" for m in self.members)
 

@@ -5,17 +5,16 @@ The counterpart of the namespaces of the integration tests: no IPsec, no P-CSCF,
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
+from tests.support.ports import free_ports
 from tests.ue import home
 from tests.ue.flow import HostPort
 from tests.ue.pcscf import Pcscf
 from tests.ue.registrar import RegistrarSettings
 from tests.ue.scscf import Scscf
 from tests.ue.transaction import Timers
-from tests.ue.transport import bound_socket
 from tests.ue.ue import Ue
 from tests.ue.xfrm import NoXfrm
 
@@ -23,14 +22,6 @@ TIMERS = Timers(t1=0.05)
 PROTECTED_PORTS = (10000, 29999)  # below the range the kernel chooses from
 CLIENT_PORTS = 4
 _T = TypeVar("_T")
-
-
-def free_ports(address: str, count: int) -> list[int]:
-    """Return ports outside the UEs' range that nobody holds (the kernel's choice)."""
-    with contextlib.ExitStack() as stack:
-        local = HostPort(address, 0)
-        socks = [stack.enter_context(bound_socket(socket.SOCK_DGRAM, local)) for _ in range(count)]
-        return [int(sock.getsockname()[1]) for sock in socks]
 
 
 async def within(seconds: float, work: Awaitable[_T]) -> _T:
