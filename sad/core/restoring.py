@@ -31,10 +31,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from netlink.counters import ObservedCounters
-from netlink.model import AddSa, CurrentLifetime, Operation, ReplayState, SaKeys
+from netlink.model import Operation, SaKeys
 from sad.core.nonces import BLOCK
 from sad.core.planning import plan_install
 from sad.core.rebuilding import most_leaps
+from sad.core.set_bundle import Standing, first_install, going_on
 from sad.model.algorithms import AlgorithmPair
 from sad.model.association import Association
 from sad.model.cluster import CounterSnapshot, StoredSet
@@ -127,28 +128,14 @@ def plan_restore(
     lifetimes: Lifetimes,
     now: float,
     realtime: float,
-) -> tuple[Operation, ...]:
+) -> Sequence[Operation]:
     """Return the operations that add a set which goes on from advanced counters.
 
     As :func:`~sad.core.planning.plan_install`; each SA with its numbers, and with its limit
     counted from this instant, ``now`` (BOOTTIME) and ``realtime``, however long it waits to be
     sent.
     """
-    s = new.xfrm
-    received = dict(zip(s.local_spis, counters.received, strict=True))
-    sent = dict(zip(s.peer_spis, counters.sent, strict=True))
-    origin = CurrentLifetime(bytes=0, packets=0, add_time=int(realtime), use_time=0)
-
-    def going_on(operation: AddSa) -> AddSa:
-        sa_id = operation.sa.id
-        replay = (
-            ReplayState(received=received[sa_id.spi])
-            if sa_id.destination == s.local_address
-            else ReplayState(sent=sent[sa_id.spi])
-        )
-        return dataclasses.replace(operation, replay=replay, current=origin)
-
-    return tuple(
-        going_on(o) if isinstance(o, AddSa) else o
-        for o in plan_install(siblings, new, keys, layout, lifetimes, now)
-    )
+    standing = Standing(sent=counters.sent, received=counters.received, add_time=int(realtime))
+    if not siblings:
+        return first_install(new, keys, layout, lifetimes, now, standing)
+    return going_on(plan_install(siblings, new, keys, layout, lifetimes, now), new, standing)

@@ -1,18 +1,29 @@
 """The install of a registration's first SA set as one bundle: what almost every install is.
 
+So is what a takeover installs, whose SAs go on where they stood at another node.
+
 The operations are those of :mod:`sad.core.desired`. The bundle knows where the values of a set lie
 in them, and has them made when somebody looks: to take back, or to name an error.
 """
 
+import dataclasses
 import functools
 import ipaddress
 import math
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from netlink.bundles import Bundle, BundleForm, WireValue, learn_form
-from netlink.model import AddPolicy, AddSa, Operation, SaKeys, packed_address
+from netlink.model import (
+    AddPolicy,
+    AddSa,
+    CurrentLifetime,
+    Operation,
+    ReplayState,
+    SaKeys,
+    packed_address,
+)
 from netlink.secret import Secret
 from sad.core.desired import policies_of, sas_of
 from sad.model.algorithms import AlgorithmPair
@@ -23,18 +34,42 @@ from sad.model.sa_set import SaSetParameters
 
 _NUMBERS: Final = struct.Struct(">4I4H")
 _CUT: Final = struct.Struct("4s4s4s4s2s2s2s2s")
-_SPI, _PORT, _WORD = "4s", "2s", "I"
+_SPI, _PORT, _WORD, _LONG = "4s", "2s", "I", "Q"
+
+
+class Standing(NamedTuple):
+    """Where the SAs of a set stand that goes on: sequence numbers, and since when limits count.
+
+    ``sent`` are those of ``peer_spis``, ``received`` of ``local_spis``; ``add_time`` is in
+    real-time seconds.
+    """
+
+    sent: tuple[int, ...]
+    received: tuple[int, ...]
+    add_time: int
 
 
 def first_install(
-    new: Association, keys: SaKeys, layout: Layout, lifetimes: Lifetimes, now: float
+    new: Association,
+    keys: SaKeys,
+    layout: Layout,
+    lifetimes: Lifetimes,
+    now: float,
+    standing: Standing | None = None,
 ) -> Sequence[Operation]:
     """Return the operations that add the first set of a registration: SAs first, then policies."""
     s = new.ipsec_3gpp
     if s is None or not _is_plain(s):
-        return operations_of(new, keys, layout, lifetimes, now)
+        return operations_of(new, keys, layout, lifetimes, now, standing)
     ue, pcscf = packed_address(s.ue_address), packed_address(s.pcscf_address)
-    form = _form(s.role, s.integrity_algorithm, s.encryption_algorithm, len(ue), layout, lifetimes)
+    form = _form(
+        s.role,
+        AlgorithmPair(s.integrity_algorithm, s.encryption_algorithm),
+        len(ue),
+        layout,
+        lifetimes,
+        goes_on=standing is not None,
+    )
     numbers = _NUMBERS.pack(
         s.spi_uc, s.spi_us, s.spi_pc, s.spi_ps, s.port_uc, s.port_us, s.port_pc, s.port_ps
     )
@@ -46,24 +81,52 @@ def first_install(
         new.reqid_in,
         *new.reqid_out,
     )
+    if standing is not None:
+        values = (*values, *standing.sent, *standing.received, standing.add_time)
     return Bundle(
         form,
         values,
         (keys.integrity, keys.encryption),
-        functools.partial(operations_of, new, keys, layout, lifetimes, now),
+        functools.partial(operations_of, new, keys, layout, lifetimes, now, standing),
     )
 
 
 def operations_of(
-    new: Association, keys: SaKeys, layout: Layout, lifetimes: Lifetimes, now: float
+    new: Association,
+    keys: SaKeys,
+    layout: Layout,
+    lifetimes: Lifetimes,
+    now: float,
+    standing: Standing | None = None,
 ) -> Sequence[Operation]:
     """Return the same as plain operations."""
     tell = layout.tell_counters
     named = sas_of(new, layout, lifetimes, now)
-    return (
-        *(AddSa(sa=n.sa, keys=keys, tell_counters=tell) for n in named),
-        *map(AddPolicy, policies_of((new,), layout, lifetimes).values()),
-    )
+    sas: Sequence[Operation] = [AddSa(sa=n.sa, keys=keys, tell_counters=tell) for n in named]
+    if standing is not None:
+        sas = going_on(sas, new, standing)
+    return (*sas, *map(AddPolicy, policies_of((new,), layout, lifetimes).values()))
+
+
+def going_on(
+    operations: Sequence[Operation], new: Association, standing: Standing
+) -> list[Operation]:
+    """Return the same operations, with SAs that go on from where they stood."""
+    s = new.xfrm
+    replay = {
+        (s.peer_address, spi): ReplayState(sent=number)
+        for spi, number in zip(s.peer_spis, standing.sent, strict=True)
+    } | {
+        (s.local_address, spi): ReplayState(received=number)
+        for spi, number in zip(s.local_spis, standing.received, strict=True)
+    }
+    origin = CurrentLifetime(bytes=0, packets=0, add_time=standing.add_time, use_time=0)
+    return [
+        dataclasses.replace(o, replay=replay[o.sa.id.destination, o.sa.id.spi], current=origin)
+        if isinstance(o, AddSa)
+        else o
+        for o in operations
+    ]
 
 
 def _is_plain(s: SaSetParameters) -> bool:
@@ -84,16 +147,23 @@ def _hard_seconds(new: Association, lifetimes: Lifetimes, now: float) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _form(
-    role: Role, integrity: str, encryption: str, size: int, layout: Layout, lifetimes: Lifetimes
+    role: Role,
+    pair: AlgorithmPair,
+    size: int,
+    layout: Layout,
+    lifetimes: Lifetimes,
+    *,
+    goes_on: bool,
 ) -> BundleForm:
     """Learn where the values lie: some milliseconds, once for each pair of algorithms."""
 
     def expand(values: Sequence[WireValue]) -> Sequence[Operation]:
         return _operations_of_values(values, role, pair, layout, lifetimes)
 
-    pair = AlgorithmPair(integrity, encryption)
     of_integrity, of_encryption = pair.transforms
     codes = [f"{size}s"] * 2 + [_SPI] * 4 + [_PORT] * 4 + [_WORD] * 4
+    if goes_on:
+        codes += [*[_WORD] * 4, _LONG]
     codes.append(f"{0 if of_integrity is None else of_integrity.key_bits // 8}s")
     codes.append(f"{of_encryption.key_bits // 8}s")
     return learn_form(codes, expand)
@@ -109,8 +179,9 @@ def _operations_of_values(
     """Return the operations of a set with these values; the way back of :func:`first_install`."""
     texts = [ipaddress.ip_address(value).compressed for value in values[:2]]
     numbers = [int.from_bytes(v, "big") for v in values[2:10] if isinstance(v, bytes)]
-    hard, reqid_in, *reqid_out = (int(v) for v in values[10:14] if isinstance(v, int))
-    integrity, encryption = (Secret(v) for v in values[14:] if isinstance(v, bytes))
+    hard, reqid_in, *rest = (int(v) for v in values[10:] if isinstance(v, int))
+    reqid_out, numbers_told = tuple(rest[:2]), rest[2:]
+    integrity, encryption = (Secret(v) for v in values[10:] if isinstance(v, bytes))
     spi_uc, spi_us, spi_pc, spi_ps, port_uc, port_us, port_pc, port_ps = numbers
     sa_set = SaSetParameters(
         role=role,
@@ -136,7 +207,7 @@ def _operations_of_values(
         state=AssociationState.TEMPORARY,
         phase=Phase.INSTALLING,
         reqid_in=reqid_in,
-        reqid_out=tuple(reqid_out),
+        reqid_out=reqid_out,
         created_at=0.0,
         confirmed_at=0.0,
         # A quarter below, for what is rounded up is a sum of floats.
@@ -145,4 +216,8 @@ def _operations_of_values(
         ipsec_3gpp=sa_set,
     )
     keys = SaKeys(integrity=integrity, encryption=encryption)
-    return operations_of(association, keys, layout, lifetimes, 0.0)
+    standing = None
+    if numbers_told:
+        *told, add_time = numbers_told
+        standing = Standing(sent=tuple(told[:2]), received=tuple(told[2:]), add_time=add_time)
+    return operations_of(association, keys, layout, lifetimes, 0.0, standing)

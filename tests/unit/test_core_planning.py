@@ -23,7 +23,7 @@ from netlink.reference import encode_reference
 from netlink.secret import Secret
 from sad.core.desired import policies_of, sas_of
 from sad.core.planning import describe, plan_install, plan_policies, plan_remove, undo_of
-from sad.core.set_bundle import operations_of
+from sad.core.set_bundle import Standing, first_install, operations_of
 from sad.model.algorithms import AlgorithmPair, derive_keys
 from sad.model.association import Association, AssociationState
 from sad.model.encapsulation import UdpEncapsulation
@@ -170,8 +170,15 @@ def test_errors_name_the_row_and_never_a_key() -> None:
     ids=["edge", "ue"],
 )
 @pytest.mark.parametrize("pair", ALL_PAIRS, ids="/".join)
+@pytest.mark.parametrize(
+    "standing", [None, Standing((1 << 24, 7), (0, 4711), 1_800_000_000)], ids=["new", "goes on"]
+)
 def test_the_first_set_of_a_registration_is_one_bundle(
-    pair: tuple[str, str], addresses: tuple[str, str], layout: Layout, role: Role
+    standing: Standing | None,
+    pair: tuple[str, str],
+    addresses: tuple[str, str],
+    layout: Layout,
+    role: Role,
 ) -> None:
     """It is sent as the bytes of exactly those operations, whatever its algorithms."""
     new = association(
@@ -185,10 +192,10 @@ def test_the_first_set_of_a_registration_is_one_bundle(
     )
     keys = derive_keys(AlgorithmPair(*pair), Secret(IK), Secret(CK))
 
-    planned = plan_install((), new, keys, layout, LIFETIMES, 7.25)
+    planned = first_install(new, keys, layout, LIFETIMES, 7.25, standing)
 
     assert isinstance(planned, Bundle)
-    plain = operations_of(new, keys, layout, LIFETIMES, 7.25)
+    plain = operations_of(new, keys, layout, LIFETIMES, 7.25, standing)
     assert tuple(planned) == tuple(plain)
     buffer = bytearray(planned.form.size)
     planned.encode_into(buffer, 0, 9, 5)
