@@ -155,6 +155,11 @@ class Cluster:
         """Keep the keys of a set that is about to be installed, sealed."""
         self.replicator.seal_keys(association, integrity_key, cipher_key)
 
+    def leapt(self, association: Association, lives: int) -> None:
+        """Tell etcd of numbers that a rebuild leaps over, ahead of the kernel's own word."""
+        if association.ipsec_3gpp is not None and self.node.machine.settled(association.endpoint):
+            self.replicator.count(association.endpoint, [self._book.leap(association, lives)])
+
     def status(self) -> ClusterStatus:
         """Return this node's place in the cluster."""
         return self._view.status(self._settings.node_name)

@@ -12,6 +12,8 @@ key                      lease       value
 ``associations/EP/ID``   none        the association, sealed
 ``keys/EP/ID``           none        IK and CK of its set, sealed; written once
 ``counters/EP/ID``       none        sequence numbers of its SAs, sealed
+``floors/EP/NUMBER``     none        where sets went on at the last takeover, some hundred in each,
+                                     sealed; below it no number is fresh
 ``limits/NAME/NODE``     its node    sets of a private identity; NAME is a keyed hash of it
 =======================  ==========  ==============================================================
 """
@@ -75,6 +77,14 @@ class Keyspace:
     def counters(self, endpoint: str) -> str:
         """The sequence numbers of an endpoint's sets."""
         return f"{self.root}counters/{endpoint}/"
+
+    def floors(self, endpoint: str) -> str:
+        """Where the sets of an endpoint went on at the last takeover."""
+        return f"{self.root}floors/{endpoint}/"
+
+    def floor(self, endpoint: str, number: int) -> str:
+        """Where some of them did."""
+        return f"{self.floors(endpoint)}{number}"
 
     @property
     def limits(self) -> str:

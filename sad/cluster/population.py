@@ -44,6 +44,9 @@ _GIVE_SECONDS: Final = 20.0
 class Counters(Protocol):
     """Where the sequence numbers of sets stand (:class:`sad.runtime.counters.CounterBook`)."""
 
+    def known(self, association_id: str) -> CounterSnapshot | None:
+        """Return the last word of a set; None: there was none."""
+
     async def read(self, endpoint: str | None = None) -> Mapping[str, tuple[CounterSnapshot, ...]]:
         """Ask the kernel. Raises KernelError, DumpInterrupted."""
 
@@ -96,6 +99,10 @@ class Population:
     def ids(self, endpoint: str) -> Collection[str]:
         """Return the ids of all on an endpoint."""
         return [a.id for a in self._shared.table if a.endpoint == endpoint]
+
+    def counters(self, association_id: str) -> CounterSnapshot | None:
+        """Return where a set stands as far as the kernel was heard, None if it was not."""
+        return self._counters.known(association_id)
 
     def set_aside(self, endpoint: str) -> int:
         """Return how many sets of an endpoint are set aside."""
@@ -230,7 +237,9 @@ class Population:
                 going.append((one, counters))
         try:
             # First etcd: numbers that were used once are never used again, whoever dies here.
-            await self._replicator.write_counters(endpoint, [counters for _, counters in going])
+            await self._replicator.write_floors(
+                endpoint, clock.realtime(), [counters for _, counters in going]
+            )
         except BaseException:
             for one, _ in going:
                 one.keys.wipe()

@@ -7,6 +7,7 @@ behind so much later, which the peer does not mind: its own lifetime is over.
 
 import dataclasses
 import struct
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -21,8 +22,11 @@ from sad.model.rules import Lifetimes
 ASSOCIATIONS: Final = "associations"
 KEYS: Final = "keys"
 COUNTERS: Final = "counters"
+FLOORS: Final = "floors"
 
 _COUNTERS_HEAD: Final = struct.Struct(">dIBB")  # read_at, lives, how many sent, how many received
+_FLOORS_HEAD: Final = struct.Struct(">d")  # read_at of all
+_FLOOR: Final = struct.Struct(">IB")  # lives, length of the id behind it
 _KEYS_HEAD: Final = struct.Struct(">B")  # length of IK
 
 
@@ -140,3 +144,29 @@ def decode_counters(association_id: str, body: bytes) -> CounterSnapshot:
         received=numbers[sent:],
         lives=lives,
     )
+
+
+def encode_floors(read_at: float, lives: Mapping[str, int]) -> bytes:
+    """Return the body of a row: the ``lives`` of many sets, by id, as of one instant."""
+    parts = [_FLOORS_HEAD.pack(read_at)]
+    for association_id, number in lives.items():
+        name = association_id.encode()
+        parts += [_FLOOR.pack(number, len(name)), name]
+    return b"".join(parts)
+
+
+def decode_floors(body: bytes) -> tuple[float, dict[str, int]]:
+    """Return what :func:`encode_floors` was given. Raises Unreadable."""
+    try:
+        (read_at,) = _FLOORS_HEAD.unpack_from(body)
+        lives: dict[str, int] = {}
+        at = _FLOORS_HEAD.size
+        while at < len(body):
+            number, size = _FLOOR.unpack_from(body, at)
+            at += _FLOOR.size + size
+            if at > len(body):
+                raise Unreadable("too short")
+            lives[body[at - size : at].decode()] = number
+    except (struct.error, UnicodeDecodeError):
+        raise Unreadable("of another form") from None
+    return read_at, lives

@@ -27,10 +27,12 @@ from sad.cluster.queue import Batch, Queue
 from sad.cluster.records import (
     ASSOCIATIONS,
     COUNTERS,
+    FLOORS,
     KEYS,
     Instant,
     encode_association,
     encode_counters,
+    encode_floors,
     encode_keys,
     record_of,
 )
@@ -40,9 +42,11 @@ from sad.model.cluster import CounterSnapshot
 
 log = logging.getLogger(__name__)
 
-#: An association takes two operations of a transaction, or three deletes.
+#: An association takes three operations of a transaction.
 _BATCH: Final = MOST_OPERATIONS // 3
 _PAUSE_SECONDS: Final = 0.2
+#: Some 20 KiB; etcd takes 1.5 MiB in a request.
+_FLOORS_IN_A_ROW: Final = 1024
 
 
 class Source(Protocol):
@@ -53,6 +57,9 @@ class Source(Protocol):
 
     def ids(self, endpoint: str) -> Iterable[str]:
         """Return the ids of all on an endpoint."""
+
+    def counters(self, association_id: str) -> CounterSnapshot | None:
+        """Return where a set stands as far as this node has heard, None if it has not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +241,8 @@ class Replicator:
         records = await self._etcd.read(self._keyspace.associations(endpoint), keys_only=True)
         counters = await self._etcd.read(self._keyspace.counters(endpoint))
         keys = await self._etcd.read(self._keyspace.keys(endpoint))
-        for kind, page in ((COUNTERS, counters), (KEYS, keys)):
+        floors = await self._etcd.read(self._keyspace.floors(endpoint))
+        for kind, page in ((COUNTERS, counters), (KEYS, keys), (FLOORS, floors)):
             await self._reseal(endpoint, kind, page.found)
         ours = set(self._source.ids(endpoint))
         with_keys = {id_of(kv.key): kv.value for kv in keys.found}
@@ -251,7 +259,9 @@ class Replicator:
         every = sorted(ours.union(found))
         for start in range(0, len(every), _BATCH):
             piece = every[start : start + _BATCH]
-            await self._write(Batch(endpoint, dict.fromkeys(piece, 0.0), {}))
+            # What a set has sent is told anew, too: etcd may have gone back behind it.
+            known = {i: c for i in piece if (c := self._source.counters(i)) is not None}
+            await self._write(Batch(endpoint, dict.fromkeys(piece, 0.0), known))
 
     async def _reseal(self, endpoint: str, kind: str, found: Iterable[KeyValue]) -> None:
         """Seal rows anew that were sealed with the other key; what was written since stays."""
@@ -285,36 +295,53 @@ class Replicator:
             self._queue.give_back(batch)
             raise
 
-    async def write_counters(self, endpoint: str, snapshots: Sequence[CounterSnapshot]) -> None:
-        """Write sequence numbers past the queue, before they are used.
+    async def write_floors(
+        self, endpoint: str, read_at: float, snapshots: Sequence[CounterSnapshot]
+    ) -> None:
+        """Write where sets go on, past the queue and before they do: many in each row.
 
-        Raises EtcdError, Fenced.
+        Whoever takes them over from here begins above, whether or not their own rows say so by
+        then. Raises EtcdError, Fenced.
         """
-        for start in range(0, len(snapshots), MOST_OPERATIONS):
-            piece = {s.association_id: s for s in snapshots[start : start + MOST_OPERATIONS]}
-            await self._write(Batch(endpoint, {}, piece))
+        async with self._writing:
+            for number, start in enumerate(range(0, len(snapshots), _FLOORS_IN_A_ROW)):
+                piece = snapshots[start : start + _FLOORS_IN_A_ROW]
+                body = encode_floors(read_at, {s.association_id: s.lives for s in piece})
+                epoch = self._epoch_of(endpoint)
+                sealed = self._seal(Row(FLOORS, endpoint, str(number)), epoch, body)
+                await self._transact(
+                    endpoint, epoch, [Put(self._keyspace.floor(endpoint, number), sealed)]
+                )
 
     async def _write(self, batch: Batch) -> None:
         """Write what is true of a batch now: what is newest, whatever it was when it was noted."""
         async with self._writing:
-            endpoint = batch.endpoint
-            epoch = self._epoch(endpoint)
-            if epoch is None:
-                raise Fenced(endpoint)
+            epoch = self._epoch_of(batch.endpoint)
             operations, told, gone = self._operations(batch, epoch)
             if not operations:
                 return
-            outcome = await self._etcd.transact(
-                [Unchanged(self._keyspace.owner(endpoint), epoch)], operations
-            )
-            if not outcome.succeeded:
-                raise Fenced(endpoint)
-            self._wrote()
+            await self._transact(batch.endpoint, epoch, operations)
             self._keys_told |= told
-            self.written += len(operations)
             for association_id in gone:
                 if self._source.get(association_id) is None:
                     self._forget_keys(association_id)
+
+    def _epoch_of(self, endpoint: str) -> int:
+        """Return the epoch under which this node may write now. Raises Fenced."""
+        epoch = self._epoch(endpoint)
+        if epoch is None:
+            raise Fenced(endpoint)
+        return epoch
+
+    async def _transact(self, endpoint: str, epoch: int, operations: Sequence[Operation]) -> None:
+        """Write if the endpoint is still of this epoch. Raises EtcdError, Fenced."""
+        outcome = await self._etcd.transact(
+            [Unchanged(self._keyspace.owner(endpoint), epoch)], operations
+        )
+        if not outcome.succeeded:
+            raise Fenced(endpoint)
+        self._wrote()
+        self.written += len(operations)
 
     def _operations(self, batch: Batch, epoch: int) -> tuple[list[Operation], set[str], list[str]]:
         """Return what is to be written, whose keys are among it, and what is deleted."""
@@ -346,6 +373,8 @@ class Replicator:
                 operations.append(Put(keyspace.key(endpoint, association_id), keys))
                 told.add(association_id)
         for association_id, snapshot in batch.counters.items():
+            if association_id in gone:
+                continue  # etcd takes no key twice in a transaction
             row = Row(COUNTERS, endpoint, association_id)
             sealed = self._seal(row, epoch, encode_counters(snapshot))
             operations.append(Put(keyspace.counter(endpoint, association_id), sealed))

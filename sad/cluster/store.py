@@ -12,14 +12,17 @@ from sad.cluster.ports import Etcd
 from sad.cluster.records import (
     ASSOCIATIONS,
     COUNTERS,
+    FLOORS,
     KEYS,
     AssociationRecord,
     Unreadable,
     decode_association,
     decode_counters,
+    decode_floors,
     decode_keys,
 )
 from sad.cluster.sealing import Row, Sealer, Unopenable
+from sad.core.restoring import raised
 from sad.model.cluster import CounterSnapshot
 from sad.model.key_record import KeyRecord
 
@@ -51,20 +54,25 @@ class Store:
 
     async def of_endpoint(self, endpoint: str) -> list[StoredRows]:
         """Return everything of an endpoint; what does not open or read is told and left out."""
-        keys = await self._values(self._keyspace.keys(endpoint))
-        counters = await self._values(self._keyspace.counters(endpoint))
-        records = await self._values(self._keyspace.associations(endpoint))
+        keys, counters, floors, records = await asyncio.gather(
+            self._values(self._keyspace.keys(endpoint)),
+            self._values(self._keyspace.counters(endpoint)),
+            self._values(self._keyspace.floors(endpoint)),
+            self._values(self._keyspace.associations(endpoint)),
+        )
+        floor_of = self._floors(endpoint, floors)
+        if floor_of is None:
+            return []
         found = []
         for number, (association_id, record) in enumerate(self._records(endpoint, records)):
             if number % _ROWS_IN_A_TURN == 0:
                 await asyncio.sleep(0)  # the lease is renewed meanwhile
             with contextlib.suppress(_Shut):
+                known = self._counters(endpoint, association_id, counters)
+                if association_id in floor_of:
+                    known = raised(record.association, known, *floor_of[association_id])
                 found.append(
-                    StoredRows(
-                        record=record,
-                        sealed_keys=keys.get(association_id),
-                        counters=self._counters(endpoint, association_id, counters),
-                    )
+                    StoredRows(record=record, sealed_keys=keys.get(association_id), counters=known)
                 )
         return found
 
@@ -102,6 +110,24 @@ class Store:
                 yield association_id, decode_association(body)
             except (Unopenable, Unreadable) as error:
                 log.error("the record of association %s does not open: %s", association_id, error)  # noqa: TRY400 - no trace
+
+    def _floors(
+        self, endpoint: str, values: Mapping[str, bytes]
+    ) -> dict[str, tuple[float, int]] | None:
+        """Return when each set went on, and in which of its lives; None: nobody knows."""
+        floor_of: dict[str, tuple[float, int]] = {}
+        for number, sealed in values.items():
+            try:
+                _, body = self._sealer.open(Row(FLOORS, endpoint, number), sealed)
+                read_at, lives = decode_floors(body)
+            except (Unopenable, Unreadable) as error:
+                # As below, of hundreds of sets, and it is not known of which.
+                log.error("floors %s of endpoint %s do not open: %s", number, endpoint, error)  # noqa: TRY400 - no trace
+                return None
+            for association_id, life in lives.items():
+                if life > floor_of.get(association_id, (0.0, 0))[1]:
+                    floor_of[association_id] = read_at, life
+        return floor_of
 
     def _counters(
         self, endpoint: str, association_id: str, values: Mapping[str, bytes]

@@ -61,6 +61,22 @@ def never_read(association: Association) -> CounterSnapshot:
     )
 
 
+def raised(
+    association: Association, known: CounterSnapshot | None, read_at: float, lives: int
+) -> CounterSnapshot | None:
+    """Return what is known of a set that went on with a number of ``lives`` at an instant.
+
+    The same as before if it is known that it did, and None if nothing is. What it has received is
+    as it was known.
+    """
+    base = known or never_read(association)
+    if lives <= base.lives:
+        return known
+    return dataclasses.replace(
+        base, read_at=read_at, sent=(lives * BLOCK,) * len(base.sent), lives=lives
+    )
+
+
 def hear(
     known: CounterSnapshot, association: Association, told: ObservedCounters
 ) -> CounterSnapshot:

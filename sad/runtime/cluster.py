@@ -21,6 +21,9 @@ class ClusterPort(Protocol):
     ) -> None:
         """Keep the keys of a set that is about to be installed, sealed; they are not wiped."""
 
+    def leapt(self, association: Association, lives: int) -> None:
+        """Hear that SAs of a set were made again here, in which of its lives."""
+
     def status(self) -> ClusterStatus | None:
         """Return this node's place in it; None: it is alone."""
 
@@ -38,6 +41,9 @@ class Alone:
         self, association: Association, integrity_key: Secret, cipher_key: Secret | None
     ) -> None:
         """Keep nothing."""
+
+    def leapt(self, association: Association, lives: int) -> None:
+        """Nobody else needs to know."""
 
     def status(self) -> ClusterStatus | None:
         """Return None."""

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from netlink.counters import ObservedCounters
 from netlink.errors import DumpInterrupted, KernelError
 from netlink.model import Overrun
-from sad.core.restoring import hear, never_read
+from sad.core.restoring import hear, never_read, raised
 from sad.core.table import AssociationTable
 from sad.model.association import Association, Phase
 from sad.model.cluster import CounterSnapshot
@@ -55,9 +55,20 @@ class CounterBook:
         else:
             self._take(told, self._clock.realtime())
 
+    def leap(self, association: Association, lives: int) -> CounterSnapshot:
+        """Take over that SAs of a set were made again here; return where it stands now."""
+        known = self._known.get(association.id) or never_read(association)
+        leapt = raised(association, known, self._clock.realtime(), lives) or known
+        self._known[association.id] = leapt
+        return leapt
+
     def note(self, snapshot: CounterSnapshot) -> None:
         """Take over where a set begins that has come from another node."""
         self._known[snapshot.association_id] = snapshot
+
+    def known(self, association_id: str) -> CounterSnapshot | None:
+        """Return the last word of a set; None: there was none. Its age is that of the word."""
+        return self._known.get(association_id)
 
     def forget(self, association: Association) -> None:
         """Forget a set that has ended."""

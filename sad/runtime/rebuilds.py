@@ -108,6 +108,7 @@ class Rebuilds:
             return False
         # First the record: numbers that were used once are never used again, whoever dies here.
         await records.put(association, following)
+        self._shared.cluster.leapt(association, following.leaps)
         mechanism = self._shared.mechanisms[association.mechanism]
         rebuilt = await mechanism.rebuild(association, following)
         if rebuilt:

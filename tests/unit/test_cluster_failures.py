@@ -239,6 +239,7 @@ async def test_a_fenced_node_writes_nothing(a: Node, b: Node, store: FakeStore) 
         a.etcd.fails = GONE
         await b.cluster.operated.take_over(ENDPOINT, fenced=True)
         await a.shell.install(ue_request(2))  # cut off, and serving
+        await b.told()
         before = dict(store.keys)
         a.etcd.fails = None
         await a.until(STANDBY)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from sad.cluster.ports import EtcdGone
+from sad.cluster.ports import EtcdGone, Put
+from sad.core.nonces import BLOCK
 from sad.model.cluster import OwnershipMode
 from sad.model.errors import NotOwner
 from tests.cluster.fake import FakeEtcd, FakeStore
@@ -168,3 +169,80 @@ async def test_an_automatic_owner_goes_on_when_nobody_was_in_between(
         assert len(a.sas) == 8
         assert len(a.associations) == 2
         assert a.ownership.epoch == epoch
+
+
+def numbers_sent(node: Node) -> set[int]:
+    """Behind which numbers its outbound SAs go on."""
+    local = {a.sa_set.local_address for a in node.associations}
+    return {
+        s.replay.sent
+        for i, s in node.tables.sas.items()
+        if i.destination not in local and s.replay is not None
+    }
+
+
+async def test_owners_that_die_before_they_tell_anything_use_no_number_twice(
+    a: Node, b: Node, store: FakeStore
+) -> None:
+    """RFC 4303 3.3.3: what a takeover wrote before it holds, whatever its owner wrote after."""
+    async with a.life():
+        await a.until(OWNER)
+        await a.shell.install(ue_request(1))
+        await a.told()
+    begun = set()
+    kept = {k: v for k, v in store.keys.items() if "/counters/" in k}
+    for number in range(4):
+        node = (b, a)[number % 2]
+        async with node.life():
+            await node.cluster.operated.take_over(ENDPOINT, fenced=True)
+            (start,) = numbers_sent(node)
+            assert start not in begun
+            begun.add(start)
+            await node.told()
+        # As if it had died before it could tell: its rows of counters are as before.
+        for key in [k for k in store.keys if "/counters/" in k]:
+            del store.keys[key]
+        store.keys |= kept
+        node.tables.sas.clear()
+        node.tables.policies.clear()
+        node.journal.rows.clear()
+    assert min(begun) >= BLOCK
+    assert len(begun) == 4
+
+
+async def test_floors_that_do_not_open_let_nothing_go_on(
+    a: Node, b: Node, store: FakeStore
+) -> None:
+    """Which numbers were used is not known of any of them: they register again."""
+    async with a.life():
+        await a.until(OWNER)
+        await a.shell.install(ue_request(1))
+        await a.told()
+    async with b.life():
+        await b.cluster.operated.take_over(ENDPOINT, fenced=True)
+        assert len(b.sas) == 4
+        await b.told()
+    (key,) = (k for k in store.keys if "/floors/" in k)
+    await FakeEtcd(store).transact([], [Put(key, b"spoilt")])
+    async with a.life():
+        report = await a.cluster.operated.take_over(ENDPOINT, fenced=True)
+        assert report.restored == 0
+        assert not a.sas
+
+
+async def test_an_owner_tells_all_anew_to_an_etcd_that_went_back(
+    a: Node, store: FakeStore
+) -> None:
+    """Rows of counters that a backup lacks are there again: they bound what was sent."""
+    async with a.life():
+        await a.until(OWNER)
+        one = await a.shell.install(ue_request(1))
+        a.cluster.leapt(one, 2)
+        await a.told()
+        key = a.cluster._keyspace.counter(ENDPOINT, one.id)
+        assert key in store.keys
+        del store.keys[key]
+        a.cluster.population.compare(ENDPOINT)
+        await a.told()
+        stored = await a.cluster.store.of_endpoint(ENDPOINT)
+        assert [r.counters.lives for r in stored if r.counters] == [2]

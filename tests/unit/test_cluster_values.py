@@ -18,9 +18,11 @@ from sad.cluster.records import (
     association_of,
     decode_association,
     decode_counters,
+    decode_floors,
     decode_keys,
     encode_association,
     encode_counters,
+    encode_floors,
     encode_keys,
     record_of,
 )
@@ -121,6 +123,12 @@ def test_counters_go_over_as_they_are(numbers: list[int], lives: int, read_at: f
     assert decode_counters("1", encode_counters(snapshot)) == snapshot
 
 
+@given(lives=st.dictionaries(st.text(max_size=40), st.integers(0, 2**32 - 1), max_size=9))
+def test_floors_go_over_as_they_are(lives: dict[str, int]) -> None:
+    """Every set's, under its id."""
+    assert decode_floors(encode_floors(7.25, lives)) == (7.25, lives)
+
+
 @pytest.mark.parametrize("cipher", [None, Secret(CK)])
 def test_keys_go_over_as_they_are(cipher: Secret | None) -> None:
     """With CK and without."""
@@ -132,7 +140,12 @@ def test_keys_go_over_as_they_are(cipher: Secret | None) -> None:
 @given(st.binary(max_size=200))
 def test_what_cannot_be_read_is_told_by_its_type(body: bytes) -> None:
     """Of another version, or cut off: Unreadable, and nothing else."""
-    for decode in (decode_association, decode_keys, lambda b: decode_counters("1", b)):
+    for decode in (
+        decode_association,
+        decode_keys,
+        decode_floors,
+        lambda b: decode_counters("1", b),
+    ):
         try:
             decode(body)
         except Unreadable:

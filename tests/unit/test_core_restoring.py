@@ -30,6 +30,7 @@ from sad.core.restoring import (
     hear,
     never_read,
     plan_restore,
+    raised,
     record_of,
 )
 from sad.model.algorithms import AlgorithmPair, derive_keys
@@ -309,3 +310,26 @@ class TakeoverMachine(RuleBasedStateMachine):
 TestTakeovers = TakeoverMachine.TestCase
 #: A life is long: more of them would take half a minute where examples are many.
 TestTakeovers.settings = hypothesis_settings(max_examples=60, deadline=None)
+
+
+@pytest.mark.parametrize("known", [None, snapshot(sent=(900, 12), received=(5, 6))])
+def test_a_floor_counts_as_what_was_sent_when_nobody_told_of_it(
+    known: CounterSnapshot | None,
+) -> None:
+    """RFC 4303 3.3.3: a takeover whose owner died at once is one that has used its block."""
+    one = association(created_at=REALTIME - 10)
+    standing = raised(one, known, REALTIME, 3)
+
+    goes_on = advance(stored(one, standing), REALTIME + 5)
+
+    assert goes_on is not None
+    assert goes_on.lives == 4
+    assert goes_on.sent == (4 * BLOCK, 4 * BLOCK)
+    assert goes_on.received == ((0, 0) if known is None else known.received)
+
+
+def test_a_floor_below_what_is_known_says_nothing() -> None:
+    """What was told since is newer."""
+    known = snapshot(sent=(3 * BLOCK + 17, 3 * BLOCK), lives=3)
+    assert raised(association(), known, REALTIME, 3) is known
+    assert raised(association(), None, REALTIME, 0) is None
