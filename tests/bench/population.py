@@ -1,7 +1,7 @@
 """Rows 8, 9 and 11: a daemon with very many registrations: its start, its memory, their end.
 
-All 100 000 of the rows take some ten minutes; ``make bench ARGS="--module population --scale 0.1"``
-is a look at a tenth of them.
+All 100 000 of the rows take some ten minutes. ``make bench ARGS="--module population --scale
+0.1"`` is a look at a tenth of them.
 
 One life for all of them: the sets are laid past the daemon and written into its journal, as an
 earlier life would have left them; it starts and adopts them; then all of them reach their deadline

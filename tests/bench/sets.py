@@ -1,6 +1,5 @@
 """Sets to install: what the daemon's own planner makes of associations, for every contender."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
@@ -12,7 +11,7 @@ from sad.model.algorithms import AlgorithmPair, derive_keys
 from sad.model.association import Association
 from tests.bench.baselines import Image
 from tests.support.make import CK, IK, LAYOUT, LIFETIMES, association, sa_set
-from tests.support.many_sets import address_of, boottime
+from tests.support.many_sets import address_of, boottime, strewn_reqids, strewn_spis
 
 #: Encryption by the name that rows use.
 CIPHERS: Final = {"null": "null", "cbc": "aes-cbc"}
@@ -30,10 +29,8 @@ def layout_of(cipher: str, count: int) -> str:
 def associations(
     count: int, cipher: str, *, first: int = 0, address: Sequence[str] | None = None
 ) -> list[Association]:
-    """Return established associations, SPIs and reqids drawn as the daemon draws them."""
-    drawn = random.Random(first)
-    spis = drawn.sample(range(65536, 0x7FFF_FFFF), 4 * count)
-    reqids = drawn.sample(range(*LAYOUT.reqid_range), 3 * count)
+    """Return established associations, SPIs and reqids strewn as if drawn."""
+    spis, reqids = strewn_spis(first, count), strewn_reqids(first, count)
     ends_at = boottime() + LIFETIME
     until = ends_at + LIFETIMES.longest_registration
     return [

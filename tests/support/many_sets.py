@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import hashlib
-import random
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -29,6 +28,10 @@ from tests.support.namespaces import Namespace
 _AT_ONCE: Final = 64
 _PAIR: Final = AlgorithmPair("hmac-sha-1-96", "null")
 _DUMP_BUFFER: Final = 4 << 20
+_LEAST_SPI: Final = 65536
+#: A permutation of the numbers below a prime (Park and Miller), and of those below what it
+#: does not divide.
+_FACTOR, _PRIME = 48271, 2**31 - 1
 
 
 def boottime() -> float:
@@ -37,10 +40,8 @@ def boottime() -> float:
 
 
 def sets(count: int, *, deadline_at: float, first: int = 0) -> list[Association]:
-    """Return the confirmed sets of so many user agents, SPIs and reqids drawn at random."""
-    drawn = random.Random(first)
-    spis = drawn.sample(range(65536, 0x7FFF_FFFF), 4 * count)
-    reqids = drawn.sample(range(*LAYOUT.reqid_range), 3 * count)
+    """Return the confirmed sets of so many user agents, SPIs and reqids strewn as if drawn."""
+    spis, reqids = strewn_spis(first, count), strewn_reqids(first, count)
     return [
         association(
             id=f"{first + n:032x}",
@@ -59,6 +60,23 @@ def sets(count: int, *, deadline_at: float, first: int = 0) -> list[Association]
         )
         for n in range(count)
     ]
+
+
+def strewn_spis(first: int, count: int) -> list[int]:
+    """Return four SPIs for each of so many user agents from a first one on.
+
+    None comes twice, whatever is asked for with other numbers: of 100 000 sets that were drawn
+    apart from each other some would.
+    """
+    numbers = range(4 * first + 1, 4 * (first + count) + 1)
+    return [_LEAST_SPI + number * _FACTOR % _PRIME for number in numbers]
+
+
+def strewn_reqids(first: int, count: int) -> list[int]:
+    """Return three reqids for each of them, none twice."""
+    low, high = LAYOUT.reqid_range
+    numbers = range(3 * first, 3 * (first + count))
+    return [low + number * _FACTOR % (high - low) for number in numbers]
 
 
 def address_of(number: int) -> str:
