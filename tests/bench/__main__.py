@@ -54,6 +54,7 @@ from tests.bench.figures import Measured, from_json
 from tests.bench.registry import Family, Where, chosen
 from tests.bench.report import brief_table, curves_of, replace_between, rows_of, table
 from tests.bench.world import compile_programs, python_version
+from tests.lane import host
 from tests.lane.__main__ import scratch_folder
 from tests.lane.decision import Lane
 from tests.lane.environment import inner_environment
@@ -88,6 +89,15 @@ def measure(
     return [from_json(json.loads(line)) for line in lines], status
 
 
+def require_maps(family: Family) -> None:
+    """Raise NoGuest if User-mode Linux would kill what a module starts, half an hour later."""
+    known = int(Path("/proc/sys/vm/max_map_count").read_text())
+    if known < family.maps and not host.probe(ROOT).has_esp:
+        raise qemu.NoGuest(
+            f"vm.max_map_count is {known}: sysctl -w vm.max_map_count={family.maps}"
+        )
+
+
 def run_in(
     where: Where,
     command: Sequence[str],
@@ -95,9 +105,10 @@ def run_in(
     options: argparse.Namespace,
     scratch: Path,
 ) -> int:
-    """Run a command on the kernel that a module needs; return its status. Raises NoQemu."""
+    """Run a command on the kernel that a module needs; return its status. Raises NoGuest."""
     outer = {**os.environ, "SAD_LANE_SCRATCH": str(scratch)}
     if where is Where.ESP:
+        require_maps(family)
         outer.setdefault("SAD_LANE_MEMORY", family.memory)
         lane = [sys.executable, "-m", "tests.lane", "--lane", options.lane, "--"]
         return subprocess.run([*lane, *command], cwd=ROOT, env=outer, check=False).returncode
@@ -138,8 +149,8 @@ def measure_all(
         )
         try:
             rows_there, status = measure(family, where, options)
-        except qemu.NoQemu as error:
-            left_out.append(f"{family.module} in QEMU ({error})")
+        except qemu.NoGuest as error:
+            left_out.append(f"{family.module} ({where}): {error}")
             print(f"    left out: {error}", flush=True)
         else:
             found += rows_there

@@ -56,7 +56,7 @@ off
 """
 
 
-class NoQemu(Exception):
+class NoGuest(Exception):
     """This machine cannot run such a guest, or not in time; the text says why."""
 
 
@@ -70,12 +70,12 @@ class Kernel:
 
 
 def kernel_in(cache: Path) -> Kernel:
-    """Return Debian's kernel, fetched into ``cache`` by apt if it is not there. Raises NoQemu."""
+    """Return Debian's kernel, fetched into ``cache`` by apt if it is not there. Raises NoGuest."""
     for what in (QEMU, "apt-get", "depmod"):
         if shutil.which(what) is None:
-            raise NoQemu(f"{what} is not installed")
+            raise NoGuest(f"{what} is not installed")
     if not VIRTIOFSD.exists() or os.getuid():
-        raise NoQemu("virtiofsd is not installed, or you are not root")
+        raise NoGuest("virtiofsd is not installed, or you are not root")
     if not list(cache.glob("boot/vmlinuz-*")):
         _fetch(cache)
     image = next(cache.glob("boot/vmlinuz-*"))
@@ -88,7 +88,7 @@ def _fetch(cache: Path) -> None:
     ).stdout
     names = [line.split()[-1] for line in depends.splitlines() if "Depends: linux-image" in line]
     if not names:
-        raise NoQemu(f"apt does not know {PACKAGE}: apt-get update")
+        raise NoGuest(f"apt does not know {PACKAGE}: apt-get update")
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             ["apt-get", "--quiet", "download", names[0]],
@@ -99,7 +99,7 @@ def _fetch(cache: Path) -> None:
         )
         archives = list(Path(folder).glob("*.deb"))
         if done.returncode or not archives:
-            raise NoQemu(f"apt did not bring {names[0]}: {done.stderr.strip()}")
+            raise NoGuest(f"apt did not bring {names[0]}: {done.stderr.strip()}")
         cache.mkdir(parents=True, exist_ok=True)
         subprocess.run(["dpkg-deb", "-x", str(archives[0]), str(cache)], check=True)
     release = next(cache.glob("boot/vmlinuz-*")).name.partition("-")[2]
@@ -169,7 +169,7 @@ def run(
     cache: Path,
     timeout: float,
 ) -> int:
-    """Run a command in a fresh guest and return its exit status; raise NoQemu.
+    """Run a command in a fresh guest and return its exit status; raise NoGuest.
 
     What it prints is passed on. ``environment`` is all that it gets.
     """
@@ -197,7 +197,7 @@ def run(
         try:
             guest.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise NoQemu(f"the guest took more than {timeout:g} s") from None
+            raise NoGuest(f"the guest took more than {timeout:g} s") from None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(guest.pid, signal.SIGKILL)

@@ -22,13 +22,18 @@ class Where(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One module of tests.bench. ``memory`` is that of its guest; ``programs`` are C sources."""
+    """One module of tests.bench. ``memory`` is that of its guest; ``programs`` are C sources.
+
+    ``maps`` is the ``vm.max_map_count`` without which User-mode Linux, which maps each page by
+    itself, runs out of memory on it (0: the kernel's own is enough).
+    """
 
     module: str
     rows: tuple[int, ...]
     what: str
     where: tuple[Where, ...] = (Where.ESP,)
     memory: str = "2048M"
+    maps: int = 0
     programs: tuple[str, ...] = ()
 
 
@@ -95,6 +100,7 @@ FAMILIES: Final = (
         rows=(8, 9, 11),
         what="very many registrations: start, memory, and their end at one instant",
         memory="8192M",
+        maps=4_194_304,
     ),
     Family(
         module="counters",

@@ -66,12 +66,9 @@ class Daemon:
 
     def wait_ready(self) -> "Daemon":
         """Wait until a started one is ready; fail with its words if it ended."""
-        assert self._process is not None
-        process = self._process
 
         def ready() -> bool:
-            if process.poll() is not None:
-                raise AssertionError(f"sad ended with {process.returncode}:\n{self.words()}")
+            self.require_alive()
             with contextlib.suppress(Unreachable):
                 return bool(self.status()["state"] == "ready")
             return False
@@ -82,6 +79,12 @@ class Daemon:
             error.add_note(self.words())
             raise
         return self
+
+    def require_alive(self) -> None:
+        """Fail with its words if it has ended."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"sad ended with {self._process.returncode}:\n{self.words()}")
 
     def words(self) -> str:
         """What it has logged."""

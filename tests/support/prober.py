@@ -104,6 +104,7 @@ def first_answers(daemon: Daemon, patience: float = PATIENCE) -> dict[str, list[
     end = time.monotonic() + patience
     with Client(str(daemon.socket), timeout=PATIENCE) as client:
         while time.monotonic() < end:
+            daemon.require_alive()
             with contextlib.suppress(ClientError):
                 said["states"].append(client.call(f"{CONTROL}.GetStatus", {})["state"])
                 if said["states"][-1] == "ready":
