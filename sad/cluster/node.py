@@ -357,7 +357,8 @@ class ClusterNode:
     async def _release(self, endpoint: str) -> None:
         ownership = self.machine[endpoint]
         try:
-            await self._claims.release(endpoint, ownership.seen.epoch, leased=ownership.leased)
+            # By its own epoch, not by what was seen last: that may be another's by now.
+            await self._claims.release(endpoint, ownership.epoch, leased=ownership.leased)
         except EtcdError as error:  # whoever asked may say that this node is cut off
             self.failed(error)
         self.machine.feed(endpoint, Released())

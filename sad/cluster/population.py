@@ -17,7 +17,7 @@ from netlink.model import Policy, PolicyId
 from sad.cluster.ports import EtcdError
 from sad.cluster.records import Instant, association_of
 from sad.cluster.replicator import Fenced, Replicator
-from sad.cluster.store import Store
+from sad.cluster.store import Spoilt, Store
 from sad.core.allocation import RandBelow, choose_reqid
 from sad.core.restoring import advance
 from sad.model.association import Association, AssociationState, EndReason, Phase, RegistrationKey
@@ -223,7 +223,14 @@ class Population:
         """
         clock = self._shared.clock
         begun = clock.boottime()
-        stored = await (self._stored_aside(endpoint) if set_aside else self._stored(endpoint))
+        try:
+            stored = await (self._stored_aside(endpoint) if set_aside else self._stored(endpoint))
+        except Spoilt as error:
+            stored = []
+            self._shared.tell_problem(
+                f"no set of endpoint {endpoint} goes on: {error}",
+                "their user agents register again; look at who else writes to etcd",
+            )
         going = []
         used_up = 0
         for number, one in enumerate(stored):
@@ -266,9 +273,11 @@ class Population:
         at = self._now()
         found = []
         reqids: dict[int, int] = {}
-        for number, rows in enumerate(await self._store.of_endpoint(endpoint)):
+        for number, rows in enumerate((await self._store.of_endpoint(endpoint)).values()):
             if number % _ROWS_IN_A_TURN == 0:
                 await asyncio.sleep(0)  # the lease is renewed meanwhile
+            if rows is None:
+                continue
             association = association_of(rows.record, self._shared.settings.lifetimes, at)
             if association.ipsec_3gpp is None or rows.sealed_keys is None:
                 continue  # its mechanism begins anew with this node
@@ -288,10 +297,12 @@ class Population:
     async def _stored_aside(self, endpoint: str) -> list[StoredSet]:
         """Return the sets that were set aside, with their keys."""
         aside = self._aside.get(endpoint, {})
-        in_etcd = {r.record.association.id: r for r in await self._store.of_endpoint(endpoint)}
+        in_etcd = await self._store.of_endpoint(endpoint)
         found = []
         for association_id, (association, counters) in aside.items():
             rows = in_etcd.get(association_id)
+            if counters is None and rows is None and association_id in in_etcd:
+                continue  # which numbers it has used is not known
             sealed = self._replicator.keys_of(association_id)
             if sealed is None and rows is not None and rows.sealed_keys is not None:
                 sealed = rows.sealed_keys

@@ -40,6 +40,10 @@ class StoredRows:
     counters: CounterSnapshot | None
 
 
+class Spoilt(Exception):
+    """Nobody knows which numbers sets of an endpoint have used: none of them may go on."""
+
+
 class _Shut(Exception):
     """What cannot be opened."""
 
@@ -52,8 +56,11 @@ class Store:
         self._keyspace = keyspace
         self._sealer = sealer
 
-    async def of_endpoint(self, endpoint: str) -> list[StoredRows]:
-        """Return everything of an endpoint; what does not open or read is told and left out."""
+    async def of_endpoint(self, endpoint: str) -> dict[str, StoredRows | None]:
+        """Return everything of an endpoint, by id; None, and told, where it does not open.
+
+        Raises Spoilt.
+        """
         keys, counters, floors, records = await asyncio.gather(
             self._values(self._keyspace.keys(endpoint)),
             self._values(self._keyspace.counters(endpoint)),
@@ -61,9 +68,7 @@ class Store:
             self._values(self._keyspace.associations(endpoint)),
         )
         floor_of = self._floors(endpoint, floors)
-        if floor_of is None:
-            return []
-        found = []
+        found: dict[str, StoredRows | None] = dict.fromkeys(records)
         for number, (association_id, record) in enumerate(self._records(endpoint, records)):
             if number % _ROWS_IN_A_TURN == 0:
                 await asyncio.sleep(0)  # the lease is renewed meanwhile
@@ -71,8 +76,8 @@ class Store:
                 known = self._counters(endpoint, association_id, counters)
                 if association_id in floor_of:
                     known = raised(record.association, known, *floor_of[association_id])
-                found.append(
-                    StoredRows(record=record, sealed_keys=keys.get(association_id), counters=known)
+                found[association_id] = StoredRows(
+                    record=record, sealed_keys=keys.get(association_id), counters=known
                 )
         return found
 
@@ -111,10 +116,8 @@ class Store:
             except (Unopenable, Unreadable) as error:
                 log.error("the record of association %s does not open: %s", association_id, error)  # noqa: TRY400 - no trace
 
-    def _floors(
-        self, endpoint: str, values: Mapping[str, bytes]
-    ) -> dict[str, tuple[float, int]] | None:
-        """Return when each set went on, and in which of its lives; None: nobody knows."""
+    def _floors(self, endpoint: str, values: Mapping[str, bytes]) -> dict[str, tuple[float, int]]:
+        """Return when each set went on, and in which of its lives. Raises Spoilt."""
         floor_of: dict[str, tuple[float, int]] = {}
         for number, sealed in values.items():
             try:
@@ -122,8 +125,7 @@ class Store:
                 read_at, lives = decode_floors(body)
             except (Unopenable, Unreadable) as error:
                 # As below, of hundreds of sets, and it is not known of which.
-                log.error("floors %s of endpoint %s do not open: %s", number, endpoint, error)  # noqa: TRY400 - no trace
-                return None
+                raise Spoilt(f"floors {number} of endpoint {endpoint}: {error}") from None
             for association_id, life in lives.items():
                 if life > floor_of.get(association_id, (0.0, 0))[1]:
                     floor_of[association_id] = read_at, life

@@ -1,5 +1,6 @@
 """Two nodes, an etcd in memory: sets go from one to the other, and are never at both."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from sad.cluster.ports import EtcdGone, Put
 from sad.core.nonces import BLOCK
-from sad.model.cluster import OwnershipMode
+from sad.model.cluster import OwnershipMode, OwnershipState
 from sad.model.errors import NotOwner
 from tests.cluster.fake import FakeEtcd, FakeStore
 from tests.support.cluster_shell import ENDPOINT, OWNER, STANDBY, Node
@@ -104,6 +105,35 @@ async def test_a_node_that_died_is_fenced_and_its_sets_go_on(a: Node, b: Node) -
             assert not a.sas
             assert a.state is STANDBY
             assert not a.journal.rows
+
+
+async def test_a_slow_node_gives_away_its_own_ownership_and_no_other(
+    a: Node, b: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked to give an endpoint, it takes its sets out so slowly that it is fenced meanwhile."""
+    async with a.life(), b.life():
+        await a.until(OWNER)
+        await a.shell.install(ue_request(1))
+        await a.told()
+        take_out, goes_on = a.cluster.population.take_out, asyncio.Event()
+
+        async def slowly(endpoint: str, **how: Any) -> None:
+            await goes_on.wait()
+            await take_out(endpoint, **how)
+
+        monkeypatch.setattr(a.cluster.population, "take_out", slowly)
+        asking = asyncio.ensure_future(b.cluster.operated.take_over(ENDPOINT, fenced=False))
+        await a.until(OwnershipState.YIELDING)
+        await b.cluster.operated.take_over(ENDPOINT, fenced=True)
+        await asking
+        epoch = b.ownership.epoch
+
+        goes_on.set()
+        await a.until(STANDBY)
+
+        page = await FakeEtcd(b.etcd.store).read(b.cluster._keyspace.owner(ENDPOINT))
+        assert [(kv.value, kv.mod_revision) for kv in page.found] == [(b"b", epoch)]
+        assert (b.state, len(b.sas), len(a.sas)) == (OWNER, 4, 0)
 
 
 async def test_a_restarted_owner_adopts_its_sets(a: Node, b: Node) -> None:
@@ -228,6 +258,8 @@ async def test_floors_that_do_not_open_let_nothing_go_on(
         report = await a.cluster.operated.take_over(ENDPOINT, fenced=True)
         assert report.restored == 0
         assert not a.sas
+        assert a.shell.shared.problem is not None
+        assert "goes on: floors 0" in a.shell.shared.problem[0]
 
 
 async def test_an_owner_tells_all_anew_to_an_etcd_that_went_back(
@@ -245,4 +277,4 @@ async def test_an_owner_tells_all_anew_to_an_etcd_that_went_back(
         a.cluster.population.compare(ENDPOINT)
         await a.told()
         stored = await a.cluster.store.of_endpoint(ENDPOINT)
-        assert [r.counters.lives for r in stored if r.counters] == [2]
+        assert [r.counters.lives for r in stored.values() if r and r.counters] == [2]

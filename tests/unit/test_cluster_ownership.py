@@ -310,7 +310,7 @@ class Cluster(RuleBasedStateMachine):
             case Do.TAKE_OUT:
                 self.feed(node, TakenOut())
             case _:
-                self.releases.append((node, self.nodes[node].seen.epoch))
+                self.releases.append((node, self.nodes[node].epoch))
                 if not self.late:
                     self.a_release_arrives()
                 self.feed(node, Released())
