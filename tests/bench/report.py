@@ -14,7 +14,7 @@ from tests.bench.figures import Curve, Measured, Row
 BEGIN: Final = "<!-- measured by make bench -->"
 END: Final = "<!-- end of what make bench measured -->"
 _HEAD: Final = ("#", "what", "layout", "at least or most", "best", "median", "where", "met")
-_BRIEF_HEAD: Final = ("what", "wanted", "best", "median", "where", "with")
+_BRIEF_HEAD: Final = ("what", "layout", "wanted", "best", "median", "where", "with")
 
 
 def rows_of(measured: Iterable[Measured]) -> list[tuple[Row, Measured]]:
@@ -66,6 +66,7 @@ def brief_table(measured: Sequence[Measured]) -> str:
     lines += [
         (
             row.what,
+            row.layout,
             row.limit,
             number_text(row.best, row.unit),
             number_text(row.median, row.unit),
