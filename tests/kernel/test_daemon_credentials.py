@@ -1,5 +1,6 @@
 """TLS credential sets of a living daemon: files, memfds, reload; the key is nowhere else."""
 
+import contextlib
 import json
 import os
 import stat
@@ -62,7 +63,10 @@ class World:
     def descriptors(self) -> int:
         """How many the daemon has of sets."""
         folder = Path(f"/proc/{self.daemon.pid}/fd")
-        links = [os.readlink(entry) for entry in folder.iterdir()]  # noqa: PTH115 - no paths
+        links = []
+        for entry in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                links.append(os.readlink(entry))  # noqa: PTH115 - no paths
         return sum("memfd:sad" in link for link in links)
 
     def calls(self) -> int:
