@@ -12,7 +12,7 @@ key                      lease       value
 ``associations/EP/ID``   none        the association, sealed
 ``keys/EP/ID``           none        IK and CK of its set, sealed; written once
 ``counters/EP/ID``       none        sequence numbers of its SAs, sealed
-``floors/EP/NUMBER``     none        where sets went on at the last takeover, some hundred in each,
+``floors/EP/NUMBER``     none        where sets went on at the last takeover, a thousand in each,
                                      sealed; below it no number is fresh
 ``limits/NAME/NODE``     its node    sets of a private identity; NAME is a keyed hash of it
 =======================  ==========  ==============================================================

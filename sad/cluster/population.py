@@ -224,21 +224,22 @@ class Population:
         clock = self._shared.clock
         begun = clock.boottime()
         try:
-            stored = await (self._stored_aside(endpoint) if set_aside else self._stored(endpoint))
+            stored, left = await (
+                self._stored_aside(endpoint) if set_aside else self._stored(endpoint)
+            )
         except Spoilt as error:
-            stored = []
-            self._shared.tell_problem(
-                f"no set of endpoint {endpoint} goes on: {error}",
-                "their user agents register again; look at who else writes to etcd",
+            # Nothing of them may be taken for true by a later owner either.
+            stored, left = [], await self._replicator.clear(endpoint)
+            log.error(  # noqa: TRY400 - no trace
+                "endpoint %s: no set goes on, look at who else writes to etcd: %s", endpoint, error
             )
         going = []
-        used_up = 0
         for number, one in enumerate(stored):
             if number % _ROWS_IN_A_TURN == 0:
                 await asyncio.sleep(0)
             counters = advance(one, clock.realtime())
             if counters is None:
-                used_up += 1
+                left += 1
                 one.keys.wipe()
             else:
                 going.append((one, counters))
@@ -257,32 +258,39 @@ class Population:
         aside = self._aside.pop(endpoint, {})
         kept = set(restored.in_force)
         await self._shared.record_tolerant(*(Forget(i) for i in aside if i not in kept))
-        lost = used_up + len(restored.refused) + len(restored.expired)
+        left += len(restored.refused)
         self.takeovers[endpoint] = TakeoverReport(
-            restored=len(restored.in_force), lost=lost, seconds=clock.boottime() - begun
+            restored=len(restored.in_force),
+            lost=left + len(restored.expired),
+            seconds=clock.boottime() - begun,
         )
-        if used_up or restored.refused:
+        if left:
             self._shared.tell_problem(
-                f"endpoint {endpoint}: {used_up + len(restored.refused)} sets could not be taken "
-                "over",
+                f"endpoint {endpoint}: {left} sets could not be taken over",
                 "journalctl -u sad says why of each; their user agents register again",
             )
 
-    async def _stored(self, endpoint: str) -> list[StoredSet]:
-        """Return the sets of an endpoint as etcd has them."""
+    async def _stored(self, endpoint: str) -> tuple[list[StoredSet], int]:
+        """Return the sets of an endpoint as etcd has them, and how many do not open.
+
+        Raises EtcdError, Spoilt.
+        """
         at = self._now()
         found = []
+        shut = 0
         reqids: dict[int, int] = {}
         for number, rows in enumerate((await self._store.of_endpoint(endpoint)).values()):
             if number % _ROWS_IN_A_TURN == 0:
                 await asyncio.sleep(0)  # the lease is renewed meanwhile
             if rows is None:
+                shut += 1
                 continue
             association = association_of(rows.record, self._shared.settings.lifetimes, at)
             if association.ipsec_3gpp is None or rows.sealed_keys is None:
                 continue  # its mechanism begins anew with this node
             keys = self._store.keys_of(endpoint, association.id, rows.sealed_keys)
             if keys is None:
+                shut += 1
                 continue
             self._replicator.adopt_keys(association.id, rows.sealed_keys, told=True)
             found.append(
@@ -292,10 +300,13 @@ class Population:
                     counters=rows.counters,
                 )
             )
-        return found
+        return found, shut
 
-    async def _stored_aside(self, endpoint: str) -> list[StoredSet]:
-        """Return the sets that were set aside, with their keys."""
+    async def _stored_aside(self, endpoint: str) -> tuple[list[StoredSet], int]:
+        """Return the sets that were set aside, with their keys, and how many cannot go on.
+
+        Raises EtcdError, Spoilt.
+        """
         aside = self._aside.get(endpoint, {})
         in_etcd = await self._store.of_endpoint(endpoint)
         found = []
@@ -315,7 +326,7 @@ class Population:
                 continue
             known = counters or (rows.counters if rows is not None else None)
             found.append(StoredSet(association=association, keys=keys, counters=known))
-        return found
+        return found, len(aside) - len(found)
 
     def _with_free_reqids(self, association: Association, reqids: dict[int, int]) -> Association:
         """Return the association with reqids that no other here uses; they are of one node."""

@@ -313,6 +313,29 @@ class Replicator:
                     endpoint, epoch, [Put(self._keyspace.floor(endpoint, number), sealed)]
                 )
 
+    async def clear(self, endpoint: str) -> int:
+        """Delete all that etcd has of the sets of an endpoint; return how many there were.
+
+        What bounds their numbers goes last: should this node die before, it still binds the next
+        owner. Raises EtcdError, Fenced.
+        """
+        keyspace = self._keyspace
+        pages = [
+            await self._etcd.read(prefix, keys_only=True)
+            for prefix in (
+                keyspace.associations(endpoint),
+                keyspace.keys(endpoint),
+                keyspace.counters(endpoint),
+                keyspace.floors(endpoint),
+            )
+        ]
+        keys = [kv.key for page in pages for kv in page.found]
+        async with self._writing:
+            for start in range(0, len(keys), MOST_OPERATIONS):
+                piece = keys[start : start + MOST_OPERATIONS]
+                await self._transact(endpoint, self._epoch_of(endpoint), list(map(Delete, piece)))
+        return len(pages[0].found)
+
     async def _write(self, batch: Batch) -> None:
         """Write what is true of a batch now: what is newest, whatever it was when it was noted."""
         async with self._writing:

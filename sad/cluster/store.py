@@ -125,7 +125,7 @@ class Store:
                 read_at, lives = decode_floors(body)
             except (Unopenable, Unreadable) as error:
                 # As below, of hundreds of sets, and it is not known of which.
-                raise Spoilt(f"floors {number} of endpoint {endpoint}: {error}") from None
+                raise Spoilt(f"floors/{endpoint}/{number} does not open: {error}") from None
             for association_id, life in lives.items():
                 if life > floor_of.get(association_id, (0.0, 0))[1]:
                     floor_of[association_id] = read_at, life

@@ -117,7 +117,8 @@ async def stopped(world: EdgeWorld, number: int, step: str) -> None:
         assert await message(ue) == 200  # a call goes on
     world.daemon.start()
     await settled(world, ue, step)
-    assert world.clear() == []
+    clear = world.clear()
+    assert not clear, clear
 
 
 async def hung(world: EdgeWorld, number: int, step: str) -> None:

@@ -37,6 +37,14 @@ def b(store: FakeStore, clock: Clock, tmp_path: Path) -> Node:
     return Node("b", FakeEtcd(store), clock, tmp_path)
 
 
+async def live_with_one_set(node: Node) -> None:
+    """A life of the owner, until etcd knows all of its one set."""
+    async with node.life():
+        await node.until(OWNER)
+        await node.shell.install(ue_request(1))
+        await node.told()
+
+
 async def test_an_operator_takes_an_endpoint_over(a: Node, b: Node) -> None:
     """The owner gives it with all that etcd was not told; the same sets go on at the other."""
     async with a.life(), b.life():
@@ -215,10 +223,7 @@ async def test_owners_that_die_before_they_tell_anything_use_no_number_twice(
     a: Node, b: Node, store: FakeStore
 ) -> None:
     """RFC 4303 3.3.3: what a takeover wrote before it holds, whatever its owner wrote after."""
-    async with a.life():
-        await a.until(OWNER)
-        await a.shell.install(ue_request(1))
-        await a.told()
+    await live_with_one_set(a)
     begun = set()
     kept = {k: v for k, v in store.keys.items() if "/counters/" in k}
     for number in range(4):
@@ -241,13 +246,10 @@ async def test_owners_that_die_before_they_tell_anything_use_no_number_twice(
 
 
 async def test_floors_that_do_not_open_let_nothing_go_on(
-    a: Node, b: Node, store: FakeStore
+    a: Node, b: Node, store: FakeStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Which numbers were used is not known of any of them: they register again."""
-    async with a.life():
-        await a.until(OWNER)
-        await a.shell.install(ue_request(1))
-        await a.told()
+    await live_with_one_set(a)
     async with b.life():
         await b.cluster.operated.take_over(ENDPOINT, fenced=True)
         assert len(b.sas) == 4
@@ -258,8 +260,16 @@ async def test_floors_that_do_not_open_let_nothing_go_on(
         report = await a.cluster.operated.take_over(ENDPOINT, fenced=True)
         assert report.restored == 0
         assert not a.sas
+        assert report.lost == 1
         assert a.shell.shared.problem is not None
-        assert "goes on: floors 0" in a.shell.shared.problem[0]
+        assert "1 sets could not be taken over" in a.shell.shared.problem[0]
+        assert f"floors/{ENDPOINT}/0 does not open" in caplog.text
+        assert not [k for k in store.keys if f"/{ENDPOINT}/" in k and "ownership" not in k]
+        await a.shell.install(ue_request(2))
+        await a.told()
+    async with b.life():
+        report = await b.cluster.operated.take_over(ENDPOINT, fenced=True)
+        assert (report.restored, report.lost) == (1, 0), "it is over with that takeover"
 
 
 async def test_an_owner_tells_all_anew_to_an_etcd_that_went_back(
