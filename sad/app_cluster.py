@@ -15,6 +15,8 @@ from netlink.interface import Kernel
 from netlink.secret import Secret
 from sad import __version__
 from sad.cluster.etcd import EtcdAddress, GrpcEtcd
+from sad.cluster.fencing import Fenced, FencedWriter
+from sad.cluster.floors import Floors
 from sad.cluster.identities import Identities
 from sad.cluster.journal import ReplicatedJournal
 from sad.cluster.keyspace import Keyspace
@@ -25,7 +27,7 @@ from sad.cluster.parts import NodeSettings
 from sad.cluster.population import Population
 from sad.cluster.ports import Etcd, EtcdError
 from sad.cluster.proof import prove
-from sad.cluster.replicator import Fenced, Replicator
+from sad.cluster.replicator import Replicator
 from sad.cluster.sealing import Sealer, open_sealer
 from sad.cluster.store import Store
 from sad.cluster.view import View, card
@@ -98,12 +100,16 @@ class Cluster:
         self._book = CounterBook(shared.table, clock, kernel.dump_counters)
         shared.end_listeners.append(self._book.forget)
         self.store = Store(etcd, self._keyspace, sealer)
+        writer = FencedWriter(
+            etcd, self._keyspace, self.node.machine.epoch, self.node.health.wrote
+        )
         self.population = Population(
             shared,
             endings,
             Restoring(shared, Installs(shared, endings), self._book.note),
             self._book,
             self.store,
+            Floors(etcd, self._keyspace, sealer, writer),
             lambda: self.replicator,
             rewrite=partial(rewrite, kernel),
             randbelow=randbelow,
@@ -114,13 +120,12 @@ class Cluster:
             sealer,
             clock,
             self.population,
+            writer,
             node=settings.node_name,
             limit=settings.max_waiting_changes,
-            epoch=self.node.machine.epoch,
             settled=self.node.machine.settled,
             failed=self.node.failed,
             fenced=self.node.fenced,
-            wrote=self.node.health.wrote,
         )
         self.identities = Identities(
             etcd,

@@ -21,7 +21,9 @@ them, etcd is at the rim. Values that others need are in :mod:`sad.model.cluster
 ``node``            the shell: events in, deeds out
 ``population``      sets put into the kernel, taken out, set aside
 ``journal``         what the journal takes, etcd is told of
-``replicator``      tells etcd, fenced by the epoch
+``fencing``         writes that etcd takes of an owner only, by its epoch
+``floors``          where sets go on, in etcd before they do
+``replicator``      tells etcd what has changed
 ``identities``      how many sets an identity has at all nodes
 ``store``           what etcd knows, opened
 ``view``            what operators see

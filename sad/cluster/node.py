@@ -28,6 +28,7 @@ from sad.cluster.events import (
     StartedBlind,
     TakenOut,
 )
+from sad.cluster.fencing import Fenced
 from sad.cluster.health import Health
 from sad.cluster.keyspace import Keyspace
 from sad.cluster.leasing import LeaseKeeper
@@ -36,7 +37,6 @@ from sad.cluster.memory import Memory
 from sad.cluster.ownership import Lease
 from sad.cluster.parts import Clock, NodeSettings, Sets, Timer
 from sad.cluster.ports import Delete, Etcd, EtcdError, EtcdGone, Put
-from sad.cluster.replicator import Fenced
 from sad.model.cluster import OwnershipState
 
 log = logging.getLogger(__name__)

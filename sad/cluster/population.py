@@ -14,9 +14,11 @@ from msgspec import structs
 
 from netlink.errors import DumpInterrupted, KernelError
 from netlink.model import Policy, PolicyId
+from sad.cluster.fencing import Fenced
+from sad.cluster.floors import Floors
 from sad.cluster.ports import EtcdError
 from sad.cluster.records import Instant, association_of
-from sad.cluster.replicator import Fenced, Replicator
+from sad.cluster.replicator import Replicator
 from sad.cluster.store import Spoilt, Store
 from sad.core.allocation import RandBelow, choose_reqid
 from sad.core.restoring import advance
@@ -64,6 +66,7 @@ class Population:
         restoring: Restoring,
         counters: Counters,
         store: Store,
+        floors: Floors,
         replicator: Callable[[], Replicator],
         *,
         rewrite: Rewrite,
@@ -74,6 +77,7 @@ class Population:
         self._restoring = restoring
         self._counters = counters
         self._store = store
+        self._floors = floors
         self._replicator_of = replicator
         self._rewrite = rewrite
         self._randbelow = randbelow
@@ -229,7 +233,7 @@ class Population:
             )
         except Spoilt as error:
             # Nothing of them may be taken for true by a later owner either.
-            stored, left = [], await self._replicator.clear(endpoint)
+            stored, left = [], await self._floors.clear(endpoint)
             log.error(  # noqa: TRY400 - no trace
                 "endpoint %s: no set goes on, look at who else writes to etcd: %s", endpoint, error
             )
@@ -245,7 +249,7 @@ class Population:
                 going.append((one, counters))
         try:
             # First etcd: numbers that were used once are never used again, whoever dies here.
-            await self._replicator.write_floors(
+            await self._floors.write(
                 endpoint, clock.realtime(), [counters for _, counters in going]
             )
         except BaseException:

@@ -6,11 +6,12 @@ serves waits for it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from netlink.secret import Secret
+from sad.cluster.fencing import Fenced, FencedWriter
 from sad.cluster.keyspace import Keyspace, id_of
 from sad.cluster.parts import Clocks
 from sad.cluster.ports import (
@@ -32,7 +33,6 @@ from sad.cluster.records import (
     Instant,
     encode_association,
     encode_counters,
-    encode_floors,
     encode_keys,
     record_of,
 )
@@ -45,8 +45,6 @@ log = logging.getLogger(__name__)
 #: An association takes three operations of a transaction.
 _BATCH: Final = MOST_OPERATIONS // 3
 _PAUSE_SECONDS: Final = 0.2
-#: Some 20 KiB; etcd takes 1.5 MiB in a request.
-_FLOORS_IN_A_ROW: Final = 1024
 
 
 class Source(Protocol):
@@ -71,17 +69,12 @@ class Lag:
     to_compare: tuple[str, ...]
 
 
-class Fenced(Exception):
-    """The owner key is no longer that of the epoch: another node owns the endpoint."""
-
-
 class Replicator:
     """Keeps the records of the endpoints that this node owns.
 
-    ``epoch`` is that of an endpoint of which this node may write now, None for all others;
-    ``settled`` says whether all that it has of it is in the table: what is not there is deleted.
-    ``failed`` hears of what etcd did not do, ``fenced`` of endpoints that turn out to be
-    another's, ``wrote`` of each write that was done.
+    ``settled`` says whether all that it has of an endpoint is in the table: what is not there is
+    deleted. ``failed`` hears of what etcd did not do, ``fenced`` of endpoints that turn out to be
+    another's.
     """
 
     def __init__(
@@ -91,14 +84,13 @@ class Replicator:
         sealer: Sealer,
         clock: Clocks,
         source: Source,
+        writer: FencedWriter,
         *,
         node: str,
         limit: int,
-        epoch: Callable[[str], int | None],
         settled: Callable[[str], bool],
         failed: Callable[[EtcdError], None],
         fenced: Callable[[str], None],
-        wrote: Callable[[], None] = lambda: None,
     ) -> None:
         self._etcd = etcd
         self._keyspace = keyspace
@@ -106,11 +98,10 @@ class Replicator:
         self._clock = clock
         self._node = node
         self._source = source
-        self._epoch = epoch
+        self._writer = writer
         self._settled = settled
         self._failed = failed
         self._fenced = fenced
-        self._wrote = wrote
         self._queue = Queue(limit)
         self._sealed_keys: dict[str, bytes] = {}
         self._keys_told: set[str] = set()
@@ -119,7 +110,6 @@ class Replicator:
         self._comparing = 0
         #: Sets whose keys this node does not have, and etcd neither: they cannot be taken over.
         self.without_keys: set[str] = set()
-        self.written = 0
 
     # --- what has changed: no await, called by whoever changes it --------------------------------
 
@@ -130,7 +120,7 @@ class Replicator:
         row = Row(KEYS, association.endpoint, association.id)
         body = encode_keys(integrity_key, cipher_key)
         try:
-            sealed = self._sealer.seal(row, self._epoch(association.endpoint) or 0, body)
+            sealed = self._sealer.seal(row, self._writer.epoch(association.endpoint) or 0, body)
         finally:
             body[:] = bytes(len(body))
         self.adopt_keys(association.id, sealed, told=False)
@@ -265,7 +255,7 @@ class Replicator:
 
     async def _reseal(self, endpoint: str, kind: str, found: Iterable[KeyValue]) -> None:
         """Seal rows anew that were sealed with the other key; what was written since stays."""
-        epoch = self._epoch(endpoint)
+        epoch = self._writer.epoch(endpoint)
         for kv in found:
             if epoch is None or self._sealer.is_of_newest_key(kv.value):
                 continue
@@ -295,76 +285,18 @@ class Replicator:
             self._queue.give_back(batch)
             raise
 
-    async def write_floors(
-        self, endpoint: str, read_at: float, snapshots: Sequence[CounterSnapshot]
-    ) -> None:
-        """Write where sets go on, past the queue and before they do: many in each row.
-
-        Whoever takes them over from here begins above, whether or not their own rows say so by
-        then. Raises EtcdError, Fenced.
-        """
-        async with self._writing:
-            for number, start in enumerate(range(0, len(snapshots), _FLOORS_IN_A_ROW)):
-                piece = snapshots[start : start + _FLOORS_IN_A_ROW]
-                body = encode_floors(read_at, {s.association_id: s.lives for s in piece})
-                epoch = self._epoch_of(endpoint)
-                sealed = self._seal(Row(FLOORS, endpoint, str(number)), epoch, body)
-                await self._transact(
-                    endpoint, epoch, [Put(self._keyspace.floor(endpoint, number), sealed)]
-                )
-
-    async def clear(self, endpoint: str) -> int:
-        """Delete all that etcd has of the sets of an endpoint; return how many there were.
-
-        What bounds their numbers goes last: should this node die before, it still binds the next
-        owner. Raises EtcdError, Fenced.
-        """
-        keyspace = self._keyspace
-        pages = [
-            await self._etcd.read(prefix, keys_only=True)
-            for prefix in (
-                keyspace.associations(endpoint),
-                keyspace.keys(endpoint),
-                keyspace.counters(endpoint),
-                keyspace.floors(endpoint),
-            )
-        ]
-        keys = [kv.key for page in pages for kv in page.found]
-        async with self._writing:
-            for start in range(0, len(keys), MOST_OPERATIONS):
-                piece = keys[start : start + MOST_OPERATIONS]
-                await self._transact(endpoint, self._epoch_of(endpoint), list(map(Delete, piece)))
-        return len(pages[0].found)
-
     async def _write(self, batch: Batch) -> None:
         """Write what is true of a batch now: what is newest, whatever it was when it was noted."""
         async with self._writing:
-            epoch = self._epoch_of(batch.endpoint)
+            epoch = self._writer.require(batch.endpoint)
             operations, told, gone = self._operations(batch, epoch)
             if not operations:
                 return
-            await self._transact(batch.endpoint, epoch, operations)
+            await self._writer.transact(batch.endpoint, epoch, operations)
             self._keys_told |= told
             for association_id in gone:
                 if self._source.get(association_id) is None:
                     self._forget_keys(association_id)
-
-    def _epoch_of(self, endpoint: str) -> int:
-        """Return the epoch under which this node may write now. Raises Fenced."""
-        epoch = self._epoch(endpoint)
-        if epoch is None:
-            raise Fenced(endpoint)
-        return epoch
-
-    async def _transact(self, endpoint: str, epoch: int, operations: Sequence[Operation]) -> None:
-        """Write if the endpoint is still of this epoch. Raises EtcdError, Fenced."""
-        outcome = await self._etcd.transact(
-            [Unchanged(self._keyspace.owner(endpoint), epoch)], operations
-        )
-        if not outcome.succeeded:
-            raise Fenced(endpoint)
-        self._wrote()
-        self.written += len(operations)
 
     def _operations(self, batch: Batch, epoch: int) -> tuple[list[Operation], set[str], list[str]]:
         """Return what is to be written, whose keys are among it, and what is deleted."""
