@@ -36,6 +36,7 @@ _FOLDED_ELEMENT: Final = _element_pattern(
 )
 _SKIPPED: Final = re.compile(rf"[ \t]*(?:{_FOLD}[ \t]*)*")
 _TOKEN_ONLY: Final = re.compile(_WORD)
+_PLAIN: Final = re.compile(rf"{_WORD[:-2]},;=]*")
 _VALUE_START: Final = re.compile(rf'{_WORD}|"{_QDTEXT}(?:(?:{_QUOTED_PAIR}|{_FOLD}){_QDTEXT})*"')
 _UNFOLD: Final = re.compile(r"\r?\n[ \t]+")
 _UNESCAPE: Final = re.compile(r"\\([\s\S])")
@@ -56,6 +57,11 @@ def elements_of(row: str) -> re.Pattern[str]:
 def is_token(text: str) -> bool:
     """Whether ``text`` is a token of RFC 3261."""
     return _TOKEN_ONLY.fullmatch(text) is not None
+
+
+def is_plain(text: str) -> bool:
+    """Whether ``text`` has characters of tokens and separators alone: no space, nothing quoted."""
+    return _PLAIN.fullmatch(text) is not None
 
 
 def is_ipv6_reference(text: str) -> bool:

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 from enum import Enum
 from itertools import islice
-from typing import Final, Iterable, List, NamedTuple, Sequence, Tuple, Union
+from typing import Final, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from sip_hooks.secagree.errors import HeaderError
 from sip_hooks.secagree.grammar import (
     RULE_SYNTAX,
     diagnose,
     elements_of,
+    is_plain,
     unquote,
 )
 from sip_hooks.secagree.mechanism import Parameter, SecMechanism, parameter_fault
+
+_Element = Tuple[str, List[Parameter]]
 
 # Parameters with a rule of their own in RFC 3329: q, d-alg, d-qop, d-ver.
 _RULED_INITIALS: Final = frozenset("dDqQ")
@@ -112,8 +115,44 @@ def _check_size(rows: Sequence[str], limits: ParseLimits) -> None:
 
 
 def _parse_row(row: str, index: int, limits: ParseLimits, mechanisms: List[SecMechanism]) -> None:
+    found = _read_plain(row)
+    if found is None:
+        found = _read(row, index)
+    _check_counts(found, row, index, limits, len(mechanisms))
+    # _make skips the checks of SecMechanism(): reading has just made them
+    mechanisms.extend([SecMechanism._make((name, tuple(given))) for name, given in found])
+
+
+def _read_plain(row: str) -> Optional[List[_Element]]:
+    """Return what :func:`_read` does of a row of tokens, as almost all are, in half the time.
+
+    None of any other row, and of one that :func:`_read` refuses.
+    """
+    plain = row.replace(", ", ",").replace("; ", ";")
+    if not is_plain(plain):
+        return None
+    found: List[_Element] = []
+    for element in plain.split(","):
+        name, *fields = element.split(";")
+        if not name or "=" in name:
+            return None
+        parameters: List[Parameter] = []
+        for field in fields:
+            word, equals, value = field.partition("=")
+            if not word or (equals and not value) or "=" in value:
+                return None
+            parameter: Parameter = (word, value or None, False)
+            if word[0] in _RULED_INITIALS and parameter_fault(parameter) is not None:
+                return None
+            parameters.append(parameter)
+        found.append((name, parameters))
+    return found
+
+
+def _read(row: str, index: int) -> List[_Element]:
+    """Return the mechanisms of a row and their parameters. Raises HeaderError."""
     pattern = elements_of(row)
-    found: List[Tuple[str, List[Parameter]]] = []
+    found: List[_Element] = []
     parameters: List[Parameter] = []
     for ordinal, (separator, word, value, unreadable) in enumerate(pattern.findall(f",{row}")):
         if separator == ";":
@@ -136,13 +175,11 @@ def _parse_row(row: str, index: int, limits: ParseLimits, mechanisms: List[SecMe
                 raise HeaderError(at, "a mechanism's name takes no value", RULE_SYNTAX, row=index)
             parameters = []
             found.append((word, parameters))
-    _check_counts(found, row, index, limits, len(mechanisms))
-    # _make skips the checks of SecMechanism(): the pattern has just made them
-    mechanisms.extend([SecMechanism._make((name, tuple(given))) for name, given in found])
+    return found
 
 
 def _check_counts(
-    found: List[Tuple[str, List[Parameter]]],
+    found: List[_Element],
     row: str,
     index: int,
     limits: ParseLimits,

@@ -210,32 +210,33 @@ def _token(parameter: Parameter) -> str:
     return value.lower()
 
 
-def _digits(parameter: Parameter) -> str:
-    name, value, quoted = parameter
-    # A token is ASCII, so these are the decimal digits only.
-    if value is None or quoted or not value.isdigit():
-        text = f"{name} must be a number"
-        raise ParameterError(name, RefusalReason.MALFORMED_PARAMETER, text, "T33-H-a")
-    return value
+def _not_a_number(name: str) -> ParameterError:
+    text = f"{name} must be a number"
+    return ParameterError(name, RefusalReason.MALFORMED_PARAMETER, text, "T33-H-a")
 
 
 def _spi(parameter: Parameter) -> int:
-    digits = _digits(parameter)
+    name, digits, quoted = parameter
+    # A token is ASCII, so these are the decimal digits only.
+    if digits is None or quoted or not digits.isdigit():
+        raise _not_a_number(name)
     # Erratum 3799: 1 to 10 digits, so leading zeros are fine up to there
     number = int(digits) if len(digits) <= 10 else MAXIMUM_SPI + 1
     if 0 < number <= MAXIMUM_SPI:
         return number
-    text = f"{parameter[0]} must be 1 to {MAXIMUM_SPI} in at most ten digits"
+    text = f"{name} must be 1 to {MAXIMUM_SPI} in at most ten digits"
     rule = "R3329-ERR-3799" if number else "IPS-1"
-    raise ParameterError(parameter[0], RefusalReason.SPI_OUT_OF_RANGE, text, rule)
+    raise ParameterError(name, RefusalReason.SPI_OUT_OF_RANGE, text, rule)
 
 
 def _port(parameter: Parameter) -> int:
-    digits = _digits(parameter)
+    name, digits, quoted = parameter
+    if digits is None or quoted or not digits.isdigit():
+        raise _not_a_number(name)
     if len(digits) > 5:  # any number of leading zeros: drop them before they cost a conversion
         digits = digits.lstrip("0") or "0"
     number = int(digits) if len(digits) <= 5 else MAXIMUM_PORT + 1
     if 0 < number <= MAXIMUM_PORT:
         return number
-    text = f"{parameter[0]} must be 1 to {MAXIMUM_PORT}"
-    raise ParameterError(parameter[0], RefusalReason.PORT_OUT_OF_RANGE, text, "T33-H-a")
+    text = f"{name} must be 1 to {MAXIMUM_PORT}"
+    raise ParameterError(name, RefusalReason.PORT_OUT_OF_RANGE, text, "T33-H-a")

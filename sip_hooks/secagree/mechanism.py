@@ -114,8 +114,10 @@ def parameter_fault(parameter: Parameter) -> Optional[Tuple[str, str]]:
     """
     name, value, quoted = parameter
     ruled = name.lower()
-    if ruled == "q" and (quoted or value is None or parse_qvalue(value) is None):
-        return "q must be 0 to 1 with at most three decimals", "R3329-2.2-b"
+    if ruled == "q":
+        if quoted or value is None or parse_qvalue(value) is None:
+            return "q must be 0 to 1 with at most three decimals", "R3329-2.2-b"
+        return None
     if ruled == "d-ver" and not (quoted and value is not None and is_lhex32(value)):
         return "d-ver must be 32 lower-case hex digits in quotes", "R3329-2.2-c"
     if ruled in {"d-alg", "d-qop"} and (quoted or value is None or not is_token(value)):
