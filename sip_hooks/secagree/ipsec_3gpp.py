@@ -9,7 +9,7 @@ port_uc and port_us of TS 33.203 section 7.1, from a P-CSCF spi_pc, spi_ps, port
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Final, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from sip_hooks.secagree.errors import ParameterError, RefusalReason
 from sip_hooks.secagree.grammar import render_qvalue, shorten
@@ -39,6 +39,7 @@ MAXIMUM_PORT: Final = 0xFFFF
 #: Never protected ports (T33-7.1-e).
 SIP_PORTS: Final = frozenset({5060, 5061})
 
+TOKEN_PARAMETERS: Final = frozenset({"alg", "ealg", "prot", "mod"})
 SPI_PARAMETERS: Final = frozenset({"spi", "spi-c", "spi-s"})
 PORT_PARAMETERS: Final = frozenset({"port1", "port2", "port-c", "port-s"})
 
@@ -72,14 +73,46 @@ class Ipsec3gppParameters(NamedTuple):
         return self.alg, self.ealg
 
 
-def read_ipsec_3gpp(mechanism: SecMechanism) -> Ipsec3gppParameters:
+#: The fields by the names that they have in a header.
+_FIELDS: Final = tuple(name.replace("_", "-") for name in Ipsec3gppParameters._fields)
+_DEFAULTS: Final = (None, *Ipsec3gppParameters._field_defaults.values())
+
+
+class ParameterValues(Dict[Parameter, Tuple[str, Union[str, int, None]]]):
+    """Name in lower case and value of each parameter that was read; None of an unknown one.
+
+    A phone repeats its SPIs and ports with each pair of algorithms: they are read once. Raises
+    :class:`ParameterError`.
+    """
+
+    __slots__ = ()
+
+    def __missing__(self, parameter: Parameter) -> Tuple[str, Union[str, int, None]]:
+        written, value, quoted = parameter
+        name = written.lower()
+        read = _READERS.get(name)
+        if read is None:
+            found: Tuple[str, Union[str, int, None]] = (name, None)
+        elif value is None or quoted:
+            raise _malformed(written)
+        else:
+            found = (name, read(written, value))
+        self[parameter] = found
+        return found
+
+
+def read_ipsec_3gpp(
+    mechanism: SecMechanism, known: Optional[ParameterValues] = None
+) -> Ipsec3gppParameters:
     """Return the typed parameters of an ipsec-3gpp element; unknown parameters are let be.
 
-    Raises :class:`ParameterError` for a repeated parameter, a mark of the media plane, a missing
-    alg (R3329-A-a), a token or number in quotes or without a value, and an SPI or port outside its
-    range (R3329-ERR-3799; 0 is never usable).
+    ``known`` is what was read already, for a list whose elements are alike. Raises
+    :class:`ParameterError` for a token or number in quotes or without a value, an SPI or port
+    outside its range (R3329-ERR-3799; 0 is never usable), a repeated parameter, a mark of the
+    media plane and a missing alg (R3329-A-a).
     """
-    found = {parameter[0].lower(): parameter for parameter in mechanism.parameters}
+    value_of = (ParameterValues() if known is None else known).__getitem__
+    found = dict(map(value_of, mechanism.parameters))
     if len(found) != len(mechanism.parameters):
         name = mechanism.repeated_parameter or ""
         text = f"the parameter {shorten(name)} stands twice"
@@ -90,19 +123,8 @@ def read_ipsec_3gpp(mechanism: SecMechanism) -> Ipsec3gppParameters:
         raise ParameterError(
             "alg", RefusalReason.ALGORITHM_MISSING, "alg is mandatory", "R3329-A-a"
         )
-    return Ipsec3gppParameters(
-        _token(found["alg"]),
-        _token(found["ealg"]) if "ealg" in found else "null",
-        _token(found["prot"]) if "prot" in found else "esp",
-        _token(found["mod"]) if "mod" in found else "trans",
-        _spi(found["spi-c"]) if "spi-c" in found else None,
-        _spi(found["spi-s"]) if "spi-s" in found else None,
-        _port(found["port-c"]) if "port-c" in found else None,
-        _port(found["port-s"]) if "port-s" in found else None,
-        _spi(found["spi"]) if "spi" in found else None,
-        _port(found["port1"]) if "port1" in found else None,
-        _port(found["port2"]) if "port2" in found else None,
-    )
+    # What _make does, without a call of Python's for each element of the list
+    return tuple.__new__(Ipsec3gppParameters, map(found.get, _FIELDS, _DEFAULTS))
 
 
 def media_plane_error() -> ParameterError:
@@ -153,30 +175,21 @@ def find_number_fault(
     parameters: Ipsec3gppParameters, *, accept_reserved_spi: bool, accept_sip_port: bool
 ) -> Optional[Fault]:
     """Return why SPIs and ports of a peer make no two pairs of SAs, or None."""
-    fault = _spi_fault(parameters, accept_reserved=accept_reserved_spi)
-    return fault or _port_fault(parameters, accept_sip_port=accept_sip_port)
-
-
-def _spi_fault(given: Ipsec3gppParameters, *, accept_reserved: bool) -> Optional[Fault]:
-    if given.spi_c is None or given.spi_s is None:
+    spi_c, spi_s, port_c, port_s = parameters[4:8]
+    if spi_c is None or spi_s is None:
         text = "spi-c and spi-s are both needed for two pairs of SAs"
         return RefusalReason.SPI_MISSING, text, "T33-H-f"
-    if given.spi_c == given.spi_s:
+    if spi_c == spi_s:
         return RefusalReason.EQUAL_SPIS, "spi-c and spi-s must differ", "T33-7.1-f"
-    lower = min(given.spi_c, given.spi_s)
-    if lower < FIRST_FREE_SPI and not accept_reserved:
-        text = f"SPI {lower} is reserved by IANA (1 to {FIRST_FREE_SPI - 1})"
+    if not accept_reserved_spi and (spi_c < FIRST_FREE_SPI or spi_s < FIRST_FREE_SPI):
+        text = f"SPI {min(spi_c, spi_s)} is reserved by IANA (1 to {FIRST_FREE_SPI - 1})"
         return RefusalReason.RESERVED_SPI, text, "IPS-1"
-    return None
-
-
-def _port_fault(given: Ipsec3gppParameters, *, accept_sip_port: bool) -> Optional[Fault]:
-    if given.port_c is None or given.port_s is None:
+    if port_c is None or port_s is None:
         text = "port-c and port-s are both needed for two pairs of SAs"
         return RefusalReason.PORT_MISSING, text, "T33-H-f"
-    if given.port_c == given.port_s:
+    if port_c == port_s:
         return RefusalReason.EQUAL_PORTS, "port-c and port-s must differ", "T33-7.1-f"
-    if not accept_sip_port and (given.port_c in SIP_PORTS or given.port_s in SIP_PORTS):
+    if not accept_sip_port and (port_c in SIP_PORTS or port_s in SIP_PORTS):
         text = "5060 and 5061 are never protected ports"
         return RefusalReason.SIP_PORT, text, "T33-7.1-e"
     return None
@@ -202,24 +215,19 @@ def arrange_algorithms(
     return tuple(kept)
 
 
-def _token(parameter: Parameter) -> str:
-    name, value, quoted = parameter
-    if value is None or quoted:
-        text = f"{name} must be a token"
-        raise ParameterError(name, RefusalReason.MALFORMED_PARAMETER, text, "T33-H-a")
+def _malformed(written: str) -> ParameterError:
+    wanted = "token" if written.lower() in TOKEN_PARAMETERS else "number"
+    text = f"{written} must be a {wanted}"
+    return ParameterError(written, RefusalReason.MALFORMED_PARAMETER, text, "T33-H-a")
+
+
+def _token(_name: str, value: str) -> str:
     return value.lower()
 
 
-def _not_a_number(name: str) -> ParameterError:
-    text = f"{name} must be a number"
-    return ParameterError(name, RefusalReason.MALFORMED_PARAMETER, text, "T33-H-a")
-
-
-def _spi(parameter: Parameter) -> int:
-    name, digits, quoted = parameter
-    # A token is ASCII, so these are the decimal digits only.
-    if digits is None or quoted or not digits.isdigit():
-        raise _not_a_number(name)
+def _spi(name: str, digits: str) -> int:
+    if not digits.isdigit():  # a token is ASCII, so these are the decimal digits only
+        raise _malformed(name)
     # Erratum 3799: 1 to 10 digits, so leading zeros are fine up to there
     number = int(digits) if len(digits) <= 10 else MAXIMUM_SPI + 1
     if 0 < number <= MAXIMUM_SPI:
@@ -229,10 +237,9 @@ def _spi(parameter: Parameter) -> int:
     raise ParameterError(name, RefusalReason.SPI_OUT_OF_RANGE, text, rule)
 
 
-def _port(parameter: Parameter) -> int:
-    name, digits, quoted = parameter
-    if digits is None or quoted or not digits.isdigit():
-        raise _not_a_number(name)
+def _port(name: str, digits: str) -> int:
+    if not digits.isdigit():
+        raise _malformed(name)
     if len(digits) > 5:  # any number of leading zeros: drop them before they cost a conversion
         digits = digits.lstrip("0") or "0"
     number = int(digits) if len(digits) <= 5 else MAXIMUM_PORT + 1
@@ -240,3 +247,10 @@ def _port(parameter: Parameter) -> int:
         return number
     text = f"{name} must be 1 to {MAXIMUM_PORT}"
     raise ParameterError(name, RefusalReason.PORT_OUT_OF_RANGE, text, "T33-H-a")
+
+
+_READERS: Final[Dict[str, Callable[[str, str], Union[str, int]]]] = {
+    **dict.fromkeys(TOKEN_PARAMETERS, _token),
+    **dict.fromkeys(SPI_PARAMETERS, _spi),
+    **dict.fromkeys(PORT_PARAMETERS, _port),
+}

@@ -8,7 +8,7 @@ sees why a phone ended where it did. Pure: the policy is an argument, nothing is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Final, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Final, NamedTuple, Optional, Sequence, Tuple
 
 from sip_hooks.secagree.errors import ParameterError, PolicyError, RefusalReason
 from sip_hooks.secagree.grammar import shorten
@@ -22,6 +22,7 @@ from sip_hooks.secagree.ipsec_3gpp import (
     AlgorithmPair,
     Fault,
     Ipsec3gppParameters,
+    ParameterValues,
     find_number_fault,
     is_legal_pair,
     media_plane_error,
@@ -133,17 +134,19 @@ def choose_mechanism(offers: Sequence[SecMechanism], policy: ServerPolicy) -> Se
     """
     faults: Dict[int, Fault] = {}
     usable: Dict[AlgorithmPair, Tuple[int, Ipsec3gppParameters]] = {}
+    known = ParameterValues()
+    mode = policy.mode
     for index, mechanism in enumerate(offers):
         try:
-            parameters = _read_offer(mechanism)
+            parameters = _read_offer(mechanism, known)
         except ParameterError as error:
             faults[index] = (error.reason, error.text, error.rule)
             continue
-        fault = _offer_fault(parameters, policy)
+        fault = _offer_fault(parameters, policy, mode)
         if fault is not None:
             faults[index] = fault
         else:
-            usable.setdefault(parameters.algorithms, (index, parameters))
+            usable.setdefault(parameters[:2], (index, parameters))
 
     choice: Optional[Choice] = None
     for pair in policy.algorithms:
@@ -158,17 +161,19 @@ def _refusals(
     offers: Sequence[SecMechanism], faults: Dict[int, Fault], choice: Optional[Choice]
 ) -> Tuple[Refusal, ...]:
     chosen = -1 if choice is None else choice.offer_index
-    result: List[Refusal] = []
-    for index, mechanism in enumerate(offers):
-        if index != chosen:
-            result.append(Refusal(index, mechanism, *faults.get(index, _LOWER_PREFERENCE)))
-    return tuple(result)
+    return tuple(
+        [
+            Refusal(index, mechanism, *faults.get(index, _LOWER_PREFERENCE))
+            for index, mechanism in enumerate(offers)
+            if index != chosen
+        ]
+    )
 
 
-def _read_offer(mechanism: SecMechanism) -> Ipsec3gppParameters:
+def _read_offer(mechanism: SecMechanism, known: ParameterValues) -> Ipsec3gppParameters:
     name = mechanism.name.lower()
     if name == IPSEC_3GPP:
-        return read_ipsec_3gpp(mechanism)
+        return read_ipsec_3gpp(mechanism, known)
     if mechanism.mediasec:
         raise media_plane_error()
     if name in MECHANISMS:
@@ -178,13 +183,13 @@ def _read_offer(mechanism: SecMechanism) -> Ipsec3gppParameters:
     raise ParameterError(name, RefusalReason.UNKNOWN_MECHANISM, text, "R3329-2.2-d")
 
 
-def _offer_fault(offer: Ipsec3gppParameters, policy: ServerPolicy) -> Optional[Fault]:
+def _offer_fault(offer: Ipsec3gppParameters, policy: ServerPolicy, mode: str) -> Optional[Fault]:
     if offer.prot != "esp":
         text = f"prot={shorten(offer.prot)}: only esp protects SIP in IMS"
         return RefusalReason.PROTOCOL_NOT_SUPPORTED, text, "T33-H-d"
-    if offer.mod != policy.mode:
+    if offer.mod != mode:
         return _mode_fault(offer.mod, policy)
-    if offer.algorithms not in policy.algorithms:
+    if offer[:2] not in policy.algorithms:
         return _pair_fault(offer.algorithms, policy)
     return find_number_fault(
         offer,
