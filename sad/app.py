@@ -394,6 +394,8 @@ async def _tell(manager: ServiceManager, shared: state.Shared) -> None:
 
 
 def _counts(shared: state.Shared) -> str:
-    in_state = Counter(str(a.state) for a in shared.table)
+    in_state = Counter[str]()
+    for (_, _, state_), count in shared.table.tally.items():
+        in_state[str(state_)] += count
     details = ", ".join(f"{count} {name}" for name, count in sorted(in_state.items()))
     return f"{len(shared.table)} associations" + (f": {details}" if details else "")

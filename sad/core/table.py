@@ -4,39 +4,16 @@ Mutable, but without I/O. The values are immutable; every change replaces a valu
 an index can never drift from its association.
 """
 
-from collections.abc import Iterator
-from typing import TypeAlias, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
+from sad.core.indexes import Index, PeerIndex, SpiIndex, enter, leave, members
 from sad.core.pending import PendingOffers
 from sad.model.association import Association, AssociationState, Phase, RegistrationKey
 from sad.model.requests import Flow, ListFilter
 
-_SpiKey = tuple[str, int]
-_PortKey = tuple[str, int]
-_K = TypeVar("_K")
-#: Ids in their order. One alone stands for itself: nearly all do, and a dictionary for each takes
-#: more than the association.
-_Index: TypeAlias = dict[_K, str | dict[str, None]]
-
-
-def _enter(index: _Index[_K], key: _K, association_id: str) -> None:
-    known = index.get(key)
-    if known is None:
-        index[key] = association_id
-    elif isinstance(known, str):
-        index[key] = {known: None, association_id: None}
-    else:
-        known[association_id] = None
-
-
-def _leave(index: _Index[_K], key: _K, association_id: str) -> None:
-    known = index[key]
-    if isinstance(known, str):
-        del index[key]
-        return
-    del known[association_id]
-    if len(known) == 1:
-        index[key] = next(iter(known))
+#: Endpoint, mechanism and state of an association.
+TallyKey: TypeAlias = tuple[str, str, AssociationState]
 
 
 class AssociationTable:
@@ -44,12 +21,12 @@ class AssociationTable:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Association] = {}
-        self._by_registration: _Index[RegistrationKey] = {}
-        self._by_identity: _Index[str] = {}
-        self._by_peer: _Index[str] = {}
-        self._by_spi: dict[_SpiKey, str] = {}
-        self._by_peer_port: _Index[_PortKey] = {}
+        self._by_registration: Index[RegistrationKey] = {}
+        self._by_identity: Index[str] = {}
+        self._by_peer = PeerIndex(self._by_id)
+        self._by_spi = SpiIndex(self._by_id)
         self._reqids: dict[int, int] = {}
+        self._tally: dict[TallyKey, int] = {}
         self.pending = PendingOffers()
 
     def __len__(self) -> int:
@@ -70,16 +47,20 @@ class AssociationTable:
                 # In its place: "oldest first" decides who carries what is sent (T24-P-9).
                 self._by_id[association.id] = association
                 self.pending.follow(known, association)
+                if known.state is not association.state:
+                    self._count(known, -1)
+                    self._count(association, 1)
                 return
             self.remove(association.id)
         self._by_id[association.id] = association
-        for index, key in self._set_indexes(association):
-            _enter(index, key, association.id)
-        for spi_key in _spi_keys(association):
-            self._by_spi[spi_key] = association.id
+        enter(self._by_registration, association.registration, association.id)
+        enter(self._by_identity, association.private_identity, association.id)
+        self._by_peer.enter(association)
+        self._by_spi.enter(association)
         for reqid in (association.reqid_in, *association.reqid_out):
             self._reqids[reqid] = self._reqids.get(reqid, 0) + 1
         self.pending.follow(None, association)
+        self._count(association, 1)
 
     def remove(self, association_id: str) -> None:
         """Forget an association; unknown ids are ignored."""
@@ -87,22 +68,31 @@ class AssociationTable:
         if association is None:
             return
         self.pending.follow(association, None)
-        for index, key in self._set_indexes(association):
-            _leave(index, key, association_id)
-        for spi_key in _spi_keys(association):
-            self._by_spi.pop(spi_key, None)
+        self._count(association, -1)
+        leave(self._by_registration, association.registration, association_id)
+        leave(self._by_identity, association.private_identity, association_id)
+        self._by_peer.leave(association)
+        self._by_spi.leave(association)
         for reqid in (association.reqid_in, *association.reqid_out):
             self._reqids[reqid] -= 1
             if not self._reqids[reqid]:
                 del self._reqids[reqid]
 
-    def _set_indexes(self, association: Association) -> Iterator[tuple[_Index[object], object]]:
-        peer = association.path.peer_address
-        yield self._by_registration, association.registration  # type: ignore[misc]  # keys differ, use is uniform
-        yield self._by_identity, association.private_identity  # type: ignore[misc]  # as above
-        yield self._by_peer, peer  # type: ignore[misc]  # as above
-        for port in association.path.peer_ports:
-            yield self._by_peer_port, (peer, port)  # type: ignore[misc]  # as above
+    def _count(self, association: Association, change: int) -> None:
+        key = association.endpoint, association.mechanism, association.state
+        number = self._tally.get(key, 0) + change
+        if number:
+            self._tally[key] = number
+        else:
+            del self._tally[key]
+
+    @property
+    def tally(self) -> Mapping[TallyKey, int]:
+        """How many there are of each endpoint, mechanism and state.
+
+        Kept, for nobody may wait while very many are counted.
+        """
+        return self._tally
 
     def registrations(self) -> tuple[RegistrationKey, ...]:
         """The registrations that own any of it, oldest first."""
@@ -118,22 +108,18 @@ class AssociationTable:
 
     def of_peer(self, address: str) -> tuple[Association, ...]:
         """All associations with a peer address."""
-        return self._members(self._by_peer.get(address))
+        return tuple([self._by_id[i] for i in self._by_peer.of(address)])
 
     def of_peer_port(self, address: str, port: int) -> tuple[Association, ...]:
         """All associations with one of the peer's two protected ports."""
-        return self._members(self._by_peer_port.get((address, port)))
+        return tuple([self._by_id[i] for i in self._by_peer.of_port(address, port)])
 
     def _members(self, ids: str | dict[str, None] | None) -> tuple[Association, ...]:
-        if ids is None:
-            return ()
-        if isinstance(ids, str):
-            return (self._by_id[ids],)
-        return tuple([self._by_id[i] for i in ids])
+        return tuple([self._by_id[i] for i in members(ids)])
 
     def of_spi(self, destination: str, spi: int) -> Association | None:
         """The association that owns an SA of this destination and SPI."""
-        owner = self._by_spi.get((destination, spi))
+        owner = self._by_spi.owner(destination, spi)
         return None if owner is None else self._by_id[owner]
 
     @property
@@ -170,6 +156,12 @@ class AssociationTable:
         sets = self.on_flow(flow)
         confirmed = (a for a in sets if a.state is not AssociationState.TEMPORARY)
         return next(confirmed, sets[0] if sets else None)
+
+    def is_alone(self, association: Association) -> bool:
+        """Whether no other set is of the same registration."""
+        if self._by_peer.is_alone(association.path.peer_address):
+            return True
+        return len(self.of_registration(association.registration)) == 1
 
     def installed_of(self, key: RegistrationKey) -> tuple[Association, ...]:
         """The sets of a registration that are in force, oldest first."""
@@ -226,11 +218,3 @@ def _path_keys(association: Association) -> tuple[object, ...]:
         path.peer_spis,
         association.sa_peer_address,
     )
-
-
-def _spi_keys(association: Association) -> Iterator[_SpiKey]:
-    path = association.path
-    for spi in path.local_spis:
-        yield path.local_address, spi
-    for spi in path.peer_spis:
-        yield association.sa_peer_address, spi

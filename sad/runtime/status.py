@@ -35,8 +35,7 @@ class StatusPage:
     def collect(self) -> Status:
         """Return the status of this instant."""
         shared = self._shared
-        # The one pass over all associations: there can be very many, and everybody waits.
-        counted = Counter((a.endpoint, a.mechanism, a.state) for a in shared.table)
+        counted = shared.table.tally
         on_endpoint = Counter[str]()
         of_mechanism = Counter[tuple[str, str]]()
         for (endpoint, mechanism, state), number in counted.items():

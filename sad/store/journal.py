@@ -121,7 +121,8 @@ class Journal:
         """Return every row. Raises JournalUnreadable for a row this version cannot read."""
         try:
             rows = self._connection.execute("SELECT body FROM association")
-            return [_sharing(self._decoder.decode(body)) for (body,) in rows]
+            shared = _Shared()
+            return [shared.of(self._decoder.decode(body)) for (body,) in rows]
         except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
             raise JournalUnreadable(
                 f"{self._path}: a row is unreadable: {error}", _REBUILD_HINT
@@ -175,22 +176,33 @@ class Journal:
         self._connection.close()
 
 
-def _sharing(association: Association) -> Association:
-    """Return it with the texts that all of an endpoint have held once, not for each row."""
-    sa_set = association.ipsec_3gpp
-    if sa_set is not None:
-        sa_set = structs.replace(
-            sa_set,
-            pcscf_address=sys.intern(sa_set.pcscf_address),
-            integrity_algorithm=sys.intern(sa_set.integrity_algorithm),
-            encryption_algorithm=sys.intern(sa_set.encryption_algorithm),
+class _Shared:
+    """What many associations hold alike, held once: texts of an endpoint, and ports."""
+
+    def __init__(self) -> None:
+        self._ports: dict[int, int] = {}
+
+    def of(self, association: Association) -> Association:
+        """Return an association that has just been read, with what others hold, too."""
+        sa_set = association.ipsec_3gpp
+        if sa_set is not None:
+            port = self._ports.setdefault
+            sa_set = structs.replace(
+                sa_set,
+                pcscf_address=sys.intern(sa_set.pcscf_address),
+                integrity_algorithm=sys.intern(sa_set.integrity_algorithm),
+                encryption_algorithm=sys.intern(sa_set.encryption_algorithm),
+                port_uc=port(sa_set.port_uc, sa_set.port_uc),
+                port_us=port(sa_set.port_us, sa_set.port_us),
+                port_pc=port(sa_set.port_pc, sa_set.port_pc),
+                port_ps=port(sa_set.port_ps, sa_set.port_ps),
+            )
+        return structs.replace(
+            association,
+            endpoint=sys.intern(association.endpoint),
+            mechanism=sys.intern(association.mechanism),
+            ipsec_3gpp=sa_set,
         )
-    return structs.replace(
-        association,
-        endpoint=sys.intern(association.endpoint),
-        mechanism=sys.intern(association.mechanism),
-        ipsec_3gpp=sa_set,
-    )
 
 
 def move_aside(path: Path) -> Path:
