@@ -17,6 +17,7 @@ The map, from pure to edge:
 ``walk``           walking messages and attributes in a buffer
 ``decode``         dumps and error answers by a header walk
 ``decode_events``  ... and notices
+``known``          entries of a dump that are as they were installed, told by their bytes
 ``errors``         what the kernel refused, with errno and its own words
 ``sockets``        opening a netlink socket
 ``requests``       asyncio request socket: coalesced sends, fence, every error to its request

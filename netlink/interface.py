@@ -12,6 +12,7 @@ from netlink.counters import ObservedCounters
 from netlink.errors import KernelError
 from netlink.model import ObservedPolicy, ObservedSa, Operation, PolicyId, SaId
 from netlink.tcp import ConnectionId, ObservedConnection, TcpConnection
+from netlink.walk import Buffer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,16 @@ class Counts:
 
     sas: int
     policies: int
+
+
+class KnownEntries(Protocol):
+    """Tells entries of a dump of which nobody needs a value (:mod:`netlink.known`)."""
+
+    def begin(self) -> None:
+        """The dump begins, or begins anew: what was seen before is void."""
+
+    def holds(self, buffer: Buffer, start: int, end: int) -> bool:
+        """Whether the entry whose body lies there is known."""
 
 
 class Kernel(Protocol):
@@ -40,11 +51,14 @@ class Kernel(Protocol):
         is sent. If the caller is cancelled, none, some or all of it may have been applied.
         """
 
-    async def dump_sas(self) -> list[ObservedSa]:
-        """Return the SAD. Raises KernelError, or DumpInterrupted if it never held still."""
+    async def dump_sas(self, known: KnownEntries | None = None) -> list[ObservedSa]:
+        """Return the SAD, less what is ``known``.
 
-    async def dump_policies(self) -> list[ObservedPolicy]:
-        """Return the SPD without the policies of sockets; raises as :meth:`dump_sas`."""
+        Raises KernelError, or DumpInterrupted if it never held still.
+        """
+
+    async def dump_policies(self, known: KnownEntries | None = None) -> list[ObservedPolicy]:
+        """Return the SPD without the policies of sockets, as :meth:`dump_sas`."""
 
     async def dump_counters(self) -> list[ObservedCounters]:
         """Return where each SA of the SAD stands, anybody's; raises as :meth:`dump_sas`."""

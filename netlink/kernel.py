@@ -13,7 +13,7 @@ from typing import Final, Self
 from netlink import counters, decode
 from netlink.counters import ObservedCounters
 from netlink.errors import KernelError, OutcomeUnknown
-from netlink.interface import Counts
+from netlink.interface import Counts, KnownEntries
 from netlink.model import ObservedPolicy, ObservedSa, Operation, PolicyId, SaId
 from netlink.reference import GetInfo, GetPolicy, GetSa
 from netlink.requests import RECEIVE_BUFFER, RequestSocket
@@ -58,13 +58,13 @@ class KernelIpsec:
         """Apply operations in order; one outcome for each."""
         return self._requests.submit(operations)
 
-    async def dump_sas(self) -> list[ObservedSa]:
-        """Return the SAD."""
-        return await self._tables.read(XFRM_MSG_GETSA, decode.sa)
+    async def dump_sas(self, known: KnownEntries | None = None) -> list[ObservedSa]:
+        """Return the SAD, less what is known."""
+        return await self._tables.read(XFRM_MSG_GETSA, decode.sa, known)
 
-    async def dump_policies(self) -> list[ObservedPolicy]:
-        """Return the SPD without the policies of sockets."""
-        return await self._tables.read(XFRM_MSG_GETPOLICY, decode.policy)
+    async def dump_policies(self, known: KnownEntries | None = None) -> list[ObservedPolicy]:
+        """Return the SPD without the policies of sockets, less what is known."""
+        return await self._tables.read(XFRM_MSG_GETPOLICY, decode.policy, known)
 
     async def dump_counters(self) -> list[ObservedCounters]:
         """Return where each SA of the SAD stands."""

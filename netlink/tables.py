@@ -15,9 +15,11 @@ from typing import Final, TypeVar
 
 from netlink import decode
 from netlink.errors import DumpInterrupted, KernelClosed, KernelError
+from netlink.interface import KnownEntries
 from netlink.reference import dump_request
 from netlink.sockets import open_socket
-from netlink.uapi import NETLINK_XFRM, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR
+from netlink.uapi import NETLINK_XFRM, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN
+from netlink.walk import HEADER, cut_short
 
 T = TypeVar("T")
 
@@ -41,10 +43,24 @@ class TableReader:
         self._buffer = bytearray(_BUFFER_BYTES)
 
     async def read(
-        self, message_type: int, decoder: Callable[[decode.Buffer, int, int], T | None]
+        self,
+        message_type: int,
+        decoder: Callable[[decode.Buffer, int, int], T | None],
+        known: KnownEntries | None = None,
     ) -> list[T]:
-        """Return every entry of a table of XFRM; as :meth:`read_dump`."""
-        return await self.read_dump(lambda number: dump_request(message_type, number), decoder)
+        """Return every entry of a table of XFRM that is not known; as :meth:`read_dump`."""
+        if known is None:
+            return await self.read_dump(lambda number: dump_request(message_type, number), decoder)
+
+        def encode(number: int) -> bytes:
+            known.begin()  # before each attempt: what changed under the last one is void
+            return dump_request(message_type, number)
+
+        def decode_unknown(buffer: decode.Buffer, start: int, end: int) -> T | None:
+            return None if holds(buffer, start, end) else decoder(buffer, start, end)
+
+        holds = known.holds
+        return await self.read_dump(encode, decode_unknown)
 
     async def read_dump(
         self,
@@ -93,21 +109,46 @@ class TableReader:
                 consistent = False
                 continue
             try:
-                for message in decode.messages(self._buffer, size):
-                    if message.flags & NLM_F_DUMP_INTR:
-                        consistent = False
-                    if message.type in (NLMSG_DONE, NLMSG_ERROR):
-                        self._end(message)
-                        break
-                    entry = decoder(self._buffer, message.start, message.end)
-                    if entry is not None:
-                        found.append(entry)
+                consistent &= self._take(size, decoder, found)
             finally:
                 self._buffer[:size] = bytes(size)  # it held keys
             if time.monotonic() >= slice_end:
                 await asyncio.sleep(0)
                 slice_end = time.monotonic() + SLICE_SECONDS
         return found, consistent
+
+    def _take(
+        self,
+        size: int,
+        decoder: Callable[[decode.Buffer, int, int], T | None],
+        found: list[T],
+    ) -> bool:
+        """Add the entries of one datagram; return whether it is part of a consistent dump.
+
+        A walk of its own: that of :mod:`netlink.walk` makes a value of each message, which takes
+        as long as everything else that is done with an entry that is known.
+        """
+        buffer, head_of = self._buffer, HEADER.unpack_from
+        consistent = True
+        offset = 0
+        while offset < size:
+            if size - offset < NLMSG_HDRLEN:
+                raise cut_short(size - offset)
+            length, kind, flags, sequence, port_id = head_of(buffer, offset)
+            end = offset + length
+            if length < NLMSG_HDRLEN or end > size:
+                raise cut_short(size - offset, length)
+            start = offset + NLMSG_HDRLEN
+            if flags & NLM_F_DUMP_INTR:
+                consistent = False
+            if kind in (NLMSG_DONE, NLMSG_ERROR):
+                self._end(decode.Message(kind, flags, sequence, port_id, start, end))
+                break
+            entry = decoder(buffer, start, end)
+            if entry is not None:
+                found.append(entry)
+            offset = (end + 3) & ~3
+        return consistent
 
     def _receive(self) -> int | None:
         """Return the size of the next datagram, None if the kernel lost its place."""

@@ -14,7 +14,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 NLA_TYPE_MASK: Final = 0x3FFF
 
-_HEADER: Final = struct.Struct("=IHHII")
+#: struct nlmsghdr: length, type, flags, sequence, port.
+HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _HEAD_SIZE: Final = 4
 
@@ -37,16 +38,23 @@ class Message(NamedTuple):
     end: int
 
 
+def cut_short(left: int, claimed: int | None = None) -> MalformedMessage:
+    """Return what is wrong with a message of which ``left`` bytes are left in the datagram."""
+    if claimed is None:
+        return MalformedMessage(f"{left} bytes are left where a header should be")
+    return MalformedMessage(f"a message claims {claimed} of {left} bytes")
+
+
 def messages(buffer: Buffer, size: int) -> Iterator[Message]:
     """Walk the messages of one datagram of ``size`` bytes."""
     offset = 0
     while offset < size:
         if size - offset < NLMSG_HDRLEN:
-            raise MalformedMessage(f"{size - offset} bytes are left where a header should be")
-        length, kind, flags, sequence, port_id = _HEADER.unpack_from(buffer, offset)
+            raise cut_short(size - offset)
+        length, kind, flags, sequence, port_id = HEADER.unpack_from(buffer, offset)
         end = offset + length
         if length < NLMSG_HDRLEN or end > size:
-            raise MalformedMessage(f"a message claims {length} of {size - offset} bytes")
+            raise cut_short(size - offset, length)
         yield Message(kind, flags, sequence, port_id, offset + NLMSG_HDRLEN, end)
         offset = (end + 3) & ~3
 

@@ -2,6 +2,7 @@
 
 =================  ==============================================================================
 ``table``          the associations in memory with their indexes: what decisions look at
+``indexes``        ... which cost next to nothing for what stands alone
 ``pending``        the part of the table that counts the temporary sets of Offer
 ``validation``     is an Install request legal? (TS 33.203 7.1, RFC 4303, Annex H)
 ``occupancy``      may its ports and SPIs stand beside those that live? (T33-7.1-p3)
@@ -23,6 +24,7 @@
 ``restoring``      how sets go on at another node: beyond whatever it had not told
 ``key_judgement``  are key sets of ipsec-man good, each and together?
 ``key_material``   the keys that were given -> those of each SA
+``recognition``    which entries of the kernel's tables are as they should be, by their bytes
 ``reconcile``      what should be against what the kernel holds -> findings
 =================  ==============================================================================
 """

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Self
 
+from netlink.known import LIMIT_TOLERANCE_SECONDS
 from netlink.model import (
     AddPolicy,
     DeletePolicy,
@@ -23,6 +24,7 @@ from netlink.model import (
 )
 from netlink.uapi import IPPROTO_ESP
 from sad.core.desired import NamedSa, policies_of, policies_of_set, sas_of
+from sad.core.recognition import NOTHING_SEEN, Recognition, Seen
 from sad.core.table import AssociationTable
 from sad.model.association import XFRM_MECHANISMS, Association, Phase, RegistrationKey
 from sad.model.rules import Layout, Lifetimes
@@ -70,8 +72,6 @@ class Instant:
     busy: AbstractSet[RegistrationKey] = frozenset()
 
 
-#: The kernel counts whole seconds and policies up to one second early (kernel notes, section 4).
-_LIMIT_TOLERANCE_SECONDS: Final = 3.0
 #: Entries of a dump in one piece, and stray objects.
 _PIECE: Final = 128
 
@@ -86,6 +86,7 @@ class Comparison:
     what is to be done about them must be sent before the next. The dumps are older than any
     instant; what they show wrong is asked for again (``lost``) or does no harm when it is done
     for nothing. ``standing`` are the endpoints' block policies; they may change meanwhile, too.
+    ``clock_difference`` is what the real-time clock shows more than BOOTTIME, in seconds.
     """
 
     def __init__(
@@ -94,7 +95,10 @@ class Comparison:
         standing: Mapping[PolicyId, Policy],
         layout: Layout,
         lifetimes: Lifetimes,
+        clock_difference: float,
     ) -> None:
+        #: Tells most entries while the tables are dumped: those are not in the dumps.
+        self.recognition = Recognition(table, layout, lifetimes, clock_difference)
         self._table = table
         self._standing = standing
         self._layout = layout
@@ -127,18 +131,40 @@ class Comparison:
         """Judge the endpoints' block policies."""
         return Findings(repairs=tuple(self._repairs(self._standing.values())))
 
+    def adopt(self, registration: RegistrationKey, at: Instant) -> str | None:
+        """Return the id of a registration's one set if all of it was seen to be as it should be.
+
+        None of all others, which are to be judged.
+        """
+        sets = self._table.of_registration(registration)
+        if len(sets) != 1 or registration in at.busy:
+            return None
+        (association,) = sets
+        if association.phase is not Phase.INSTALLED or association.deadline_at <= at.now:
+            return None
+        seen = self.recognition.seen_of(association)
+        return association.id if seen is not None and seen.whole else None
+
     def judge(self, registration: RegistrationKey, at: Instant) -> Findings:
         """Judge one registration, once.
 
         Associations that are installing or being removed are under somebody's hands, and so are
-        the policies of busy registrations: their objects are neither missed nor stray.
+        the policies of busy registrations: their objects are neither missed nor stray. The same
+        is true of a set that has changed since some of it was seen.
         """
         sets = self._table.of_registration(registration)
-        pieces = [self._judge_set(a, at) for a in sets]
+        seen = [self.recognition.seen_of(a) for a in sets]
+        if None in seen or (len(sets) > 1 and any(one != NOTHING_SEEN for one in seen)):
+            return Findings(unjudged=(registration,))
         if len(sets) == 1:  # nothing is shared, so nothing is there twice
-            wanted = tuple(policies_of_set(sets[0], self._layout, self._lifetimes))
+            of_set = policies_of_set(sets[0], self._layout, self._lifetimes)
+            known = 0 if seen[0] is None else seen[0].policies
+            wanted = tuple([p for n, p in enumerate(of_set) if not known >> n & 1])
         else:
             wanted = tuple(policies_of(sets, self._layout, self._lifetimes).values())
+        pieces = [
+            self._judge_set(a, s or NOTHING_SEEN, at) for a, s in zip(sets, seen, strict=True)
+        ]
         repairs = tuple(self._repairs(wanted, self._lasting(sets, at)))
         if registration not in at.busy and all(a.phase is Phase.INSTALLED for a in sets):
             pieces.append(Findings(repairs=repairs))
@@ -151,9 +177,13 @@ class Comparison:
         needed = max((a.deadline_at for a in sets), default=at.now) - at.now
         return at.realtime + needed + self._lifetimes.backstop
 
-    def _judge_set(self, association: Association, at: Instant) -> Findings:
+    def _judge_set(self, association: Association, seen: Seen, at: Instant) -> Findings:
         named = sas_of(association, self._layout, self._lifetimes, at.now)
-        found = [(n, self._sas.pop(n.sa.id, None)) for n in named]
+        found = [
+            (n, self._sas.pop(n.sa.id, None))
+            for number, n in enumerate(named)
+            if not seen.sas >> number & 1
+        ]
         if association.phase is not Phase.INSTALLED:
             return _NOTHING
         if association.deadline_at <= at.now:
@@ -240,10 +270,10 @@ def _is_the_sa(named: NamedSa, observed: ObservedSa | None) -> bool:
 
 def _limit_differs(observed: ObservedSa, limit: float) -> bool:
     held = observed.current.add_time + observed.hard_add_seconds
-    return observed.hard_add_seconds == 0 or abs(held - limit) > _LIMIT_TOLERANCE_SECONDS
+    return observed.hard_add_seconds == 0 or abs(held - limit) > LIMIT_TOLERANCE_SECONDS
 
 
 def _ends_too_soon(observed: ObservedPolicy, limit: float) -> bool:
     """Whether the kernel ends a policy before its sets, as after a step of the wall clock."""
     held = observed.add_time + observed.hard_add_seconds
-    return observed.hard_add_seconds != 0 and held < limit - _LIMIT_TOLERANCE_SECONDS
+    return observed.hard_add_seconds != 0 and held < limit - LIMIT_TOLERANCE_SECONDS

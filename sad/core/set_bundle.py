@@ -34,7 +34,8 @@ from sad.model.sa_set import SaSetParameters
 
 _NUMBERS: Final = struct.Struct(">4I4H")
 _CUT: Final = struct.Struct("4s4s4s4s2s2s2s2s")
-_SPI, _PORT, _WORD, _LONG = "4s", "2s", "I", "Q"
+#: ``struct`` codes of an SPI, a port, a reqid or limit, and an instant.
+SPI, PORT, WORD, _LONG = "4s", "2s", "I", "Q"
 
 
 class Standing(NamedTuple):
@@ -59,7 +60,7 @@ def first_install(
 ) -> Sequence[Operation]:
     """Return the operations that add the first set of a registration: SAs first, then policies."""
     s = new.ipsec_3gpp
-    if s is None or not _is_plain(s):
+    if s is None or not is_plain(s):
         return operations_of(new, keys, layout, lifetimes, now, standing)
     ue, pcscf = packed_address(s.ue_address), packed_address(s.pcscf_address)
     form = _form(
@@ -129,7 +130,7 @@ def going_on(
     ]
 
 
-def _is_plain(s: SaSetParameters) -> bool:
+def is_plain(s: SaSetParameters) -> bool:
     """Whether all values are apart: where two are the same, policies may be one."""
     return (
         s.encapsulation is None
@@ -158,18 +159,22 @@ def _form(
     """Learn where the values lie: some milliseconds, once for each pair of algorithms."""
 
     def expand(values: Sequence[WireValue]) -> Sequence[Operation]:
-        return _operations_of_values(values, role, pair, layout, lifetimes)
+        return operations_of_values(values, role, pair, layout, lifetimes)
 
-    of_integrity, of_encryption = pair.transforms
-    codes = [f"{size}s"] * 2 + [_SPI] * 4 + [_PORT] * 4 + [_WORD] * 4
+    codes = [f"{size}s"] * 2 + [SPI] * 4 + [PORT] * 4 + [WORD] * 4
     if goes_on:
-        codes += [*[_WORD] * 4, _LONG]
-    codes.append(f"{0 if of_integrity is None else of_integrity.key_bits // 8}s")
-    codes.append(f"{of_encryption.key_bits // 8}s")
+        codes += [*[WORD] * 4, _LONG]
+    codes += [f"{size}s" for size in key_sizes(pair)]
     return learn_form(codes, expand)
 
 
-def _operations_of_values(
+def key_sizes(pair: AlgorithmPair) -> tuple[int, int]:
+    """Return how many bytes the two keys of a pair have; 0 for none."""
+    integrity, encryption = pair.transforms
+    return 0 if integrity is None else integrity.key_bits // 8, encryption.key_bits // 8
+
+
+def operations_of_values(
     values: Sequence[WireValue],
     role: Role,
     pair: AlgorithmPair,

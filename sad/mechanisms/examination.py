@@ -13,6 +13,8 @@ from sad.core.reconcile import Comparison, Findings, Instant
 from sad.mechanisms.refusals import typed_refusals
 
 SLICE_SECONDS: Final = 0.004
+#: Registrations that are adopted between two looks at the clock: a look can cost more than one.
+_ADOPTED_AT_ONCE: Final = 32
 
 
 class _Slice:
@@ -40,22 +42,29 @@ async def examine(
     is sent before the next ``await`` of the receiver that gives the loop a turn.
     """
     with typed_refusals("the dump of SAs and policies"):
-        sas = await kernel.dump_sas()
-        policies = await kernel.dump_policies()
+        sas = await kernel.dump_sas(comparison.recognition.sas)
+        policies = await kernel.dump_policies(comparison.recognition.policies)
     slice_ = _Slice()
     for _ in comparison.take(sas, policies):
         if slice_.over:
             await slice_.end()
     del sas, policies
     pieces = [comparison.judge_standing()]
+    adopted: list[str] = []
     at = instant()
     for registration in comparison.registrations():
-        pieces.append(comparison.judge(registration, at))
+        known = comparison.adopt(registration, at)
+        if known is None:
+            pieces.append(comparison.judge(registration, at))
+        else:
+            adopted.append(known)
+            if len(adopted) % _ADOPTED_AT_ONCE:
+                continue
         if slice_.over:
-            yield Findings.together(pieces)
+            yield Findings.together([Findings(adopted=tuple(adopted)), *pieces])
             await slice_.end()
-            pieces, at = [], instant()
-    yield Findings.together(pieces)
+            pieces, adopted, at = [], [], instant()
+    yield Findings.together([Findings(adopted=tuple(adopted)), *pieces])
     await slice_.end()
     for strays in comparison.strays():
         yield strays

@@ -317,7 +317,8 @@ class XfrmMechanism:
         def instant() -> Instant:
             return Instant(now=self._boottime(), realtime=self._realtime(), busy=busy())
 
-        comparison = Comparison(table, standing, self._layout, self._lifetimes)
+        ahead = self._realtime() - self._boottime()
+        comparison = Comparison(table, standing, self._layout, self._lifetimes, ahead)
         return examine(self._kernel, comparison, instant)
 
     async def is_lost(self, association: Association) -> bool:

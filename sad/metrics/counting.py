@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from netlink.counters import ObservedCounters
 from netlink.errors import KernelError
-from netlink.interface import Counts, Kernel
+from netlink.interface import Counts, Kernel, KnownEntries
 from netlink.model import ObservedPolicy, ObservedSa, Operation, PolicyId, SaId
 
 
@@ -28,13 +28,13 @@ class CountingKernel:
                 self._count(error.name)
         return outcomes
 
-    async def dump_sas(self) -> list[ObservedSa]:
+    async def dump_sas(self, known: KnownEntries | None = None) -> list[ObservedSa]:
         """As the kernel's."""
-        return await self._kernel.dump_sas()
+        return await self._kernel.dump_sas(known)
 
-    async def dump_policies(self) -> list[ObservedPolicy]:
+    async def dump_policies(self, known: KnownEntries | None = None) -> list[ObservedPolicy]:
         """As the kernel's."""
-        return await self._kernel.dump_policies()
+        return await self._kernel.dump_policies(known)
 
     async def dump_counters(self) -> list[ObservedCounters]:
         """As the kernel's."""

@@ -102,7 +102,7 @@ class ParameterValues(Dict[Parameter, Tuple[str, Union[str, int, None]]]):
 
 
 def read_ipsec_3gpp(
-    mechanism: SecMechanism, known: Optional[ParameterValues] = None
+    mechanism: SecMechanism, *, known: Optional[ParameterValues] = None
 ) -> Ipsec3gppParameters:
     """Return the typed parameters of an ipsec-3gpp element; unknown parameters are let be.
 

@@ -173,7 +173,7 @@ def _refusals(
 def _read_offer(mechanism: SecMechanism, known: ParameterValues) -> Ipsec3gppParameters:
     name = mechanism.name.lower()
     if name == IPSEC_3GPP:
-        return read_ipsec_3gpp(mechanism, known)
+        return read_ipsec_3gpp(mechanism, known=known)
     if mechanism.mediasec:
         raise media_plane_error()
     if name in MECHANISMS:

@@ -59,7 +59,7 @@ def microseconds(work: Callable[[], object]) -> tuple[float, float]:
             spans.append(time.perf_counter_ns() - begun_at)
         blocks.append(spans)
         time.sleep(_PAUSE_SECONDS)
-    return min(map(min, blocks)) / 1000, min(map(statistics.median, blocks)) / 1000
+    return min(map(min, blocks)) / 1000, min(statistics.median(b) for b in blocks) / 1000
 
 
 def json_of(value: str) -> str:

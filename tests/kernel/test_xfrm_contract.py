@@ -8,6 +8,7 @@ from netlink.model import KernelEvent
 from tests.support.counters_contract import CountersContract
 from tests.support.encapsulation_contract import EncapsulationContract
 from tests.support.kernel_contract import KernelContract
+from tests.support.recognition_contract import RecognitionContract
 from tests.support.xfrm_world import XfrmWorld
 
 
@@ -33,5 +34,5 @@ def world(xfrm: XfrmWorld) -> RealWorld:
     return RealWorld(xfrm)
 
 
-class TestRealKernel(KernelContract, EncapsulationContract, CountersContract):
+class TestRealKernel(KernelContract, EncapsulationContract, CountersContract, RecognitionContract):
     """The promises of every kernel."""

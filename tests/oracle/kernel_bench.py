@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from netlink.counters import ObservedCounters
 from netlink.errors import KernelError
 from netlink.events import EventStream
-from netlink.interface import Counts
+from netlink.interface import Counts, KnownEntries
 from netlink.kernel import KernelIpsec
 from netlink.model import ObservedPolicy, ObservedSa, Operation, PolicyId, SaId
 from sad.mechanisms.ipsec_3gpp import Ipsec3gpp
@@ -52,15 +52,15 @@ class TurnedKernel:
         await self.turns.wait()
         return await self.kernel.commit(operations)
 
-    async def dump_sas(self) -> list[ObservedSa]:
+    async def dump_sas(self, known: KnownEntries | None = None) -> list[ObservedSa]:
         """Wait, then ask."""
         await self.turns.wait()
-        return await self.kernel.dump_sas()
+        return await self.kernel.dump_sas(known)
 
-    async def dump_policies(self) -> list[ObservedPolicy]:
+    async def dump_policies(self, known: KnownEntries | None = None) -> list[ObservedPolicy]:
         """Wait, then ask."""
         await self.turns.wait()
-        return await self.kernel.dump_policies()
+        return await self.kernel.dump_policies(known)
 
     async def dump_counters(self) -> list[ObservedCounters]:
         """Wait, then ask."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from netlink.counters import ObservedCounters
 from netlink.errors import KernelClosed, KernelError, OutcomeUnknown
-from netlink.interface import Counts
+from netlink.interface import Counts, KnownEntries
 from netlink.model import (
     AddPolicy,
     AddSa,
@@ -46,6 +46,8 @@ from netlink.model import (
 )
 from netlink.templates import check
 from netlink.transforms import Combined
+from netlink.uapi import NLMSG_HDRLEN
+from tests.support.shown import shown_policy, shown_sa
 
 ALGORITHMS: Final = frozenset(
     {
@@ -286,15 +288,17 @@ class FakeKernel:
             raise OutcomeUnknown("answers of the kernel were lost")
         return tuple([self._apply(operation) for operation in operations])
 
-    async def dump_sas(self) -> list[ObservedSa]:
+    async def dump_sas(self, known: KnownEntries | None = None) -> list[ObservedSa]:
         await self._turn()
         self.tables.tick()
-        return [_observe_sa(stored) for stored in self.tables.sas.values()]
+        left_out = _left_out_by(known)
+        return [observe_sa(s) for s in self.tables.sas.values() if not left_out(s)]
 
-    async def dump_policies(self) -> list[ObservedPolicy]:
+    async def dump_policies(self, known: KnownEntries | None = None) -> list[ObservedPolicy]:
         await self._turn()
         self.tables.tick()
-        return [_observe_policy(stored) for stored in self.tables.policies.values()]
+        left_out = _left_out_by(known)
+        return [observe_policy(p) for p in self.tables.policies.values() if not left_out(p)]
 
     async def dump_counters(self) -> list[ObservedCounters]:
         await self._turn()
@@ -316,13 +320,13 @@ class FakeKernel:
 
     def _seen(self, sa_id: SaId) -> ObservedSa | None:
         stored = self.tables.sas.get(sa_id)
-        return None if stored is None else _observe_sa(stored)
+        return None if stored is None else observe_sa(stored)
 
     async def get_policy(self, policy_id: PolicyId) -> ObservedPolicy | None:
         await self._turn()
         self.tables.tick()
         stored = self.tables.policies.get(policy_id)
-        return None if stored is None else _observe_policy(stored)
+        return None if stored is None else observe_policy(stored)
 
     async def count(self) -> Counts:
         await self._turn()
@@ -354,7 +358,24 @@ class FakeKernel:
         return None
 
 
-def _observe_sa(stored: StoredSa) -> ObservedSa:
+def _left_out_by(known: KnownEntries | None) -> Callable[[StoredSa | StoredPolicy], bool]:
+    if known is None:
+        return lambda _stored: False
+    known.begin()
+
+    def is_known(stored: StoredSa | StoredPolicy) -> bool:
+        if isinstance(stored, StoredSa):
+            keys = stored.integrity_key, stored.encryption_key
+            message = shown_sa(stored.sa, *keys, stored.current)
+        else:
+            message = shown_policy(stored.policy, stored.add_time)
+        return known.holds(message, NLMSG_HDRLEN, len(message))
+
+    return is_known
+
+
+def observe_sa(stored: StoredSa) -> ObservedSa:
+    """Return an SA as a dump tells it."""
     sa = stored.sa
     return ObservedSa(
         id=sa.id,
@@ -372,7 +393,8 @@ def _observe_sa(stored: StoredSa) -> ObservedSa:
     )
 
 
-def _observe_policy(stored: StoredPolicy) -> ObservedPolicy:
+def observe_policy(stored: StoredPolicy) -> ObservedPolicy:
+    """Return a policy as a dump tells it."""
     policy = stored.policy
     return ObservedPolicy(
         id=policy.id,

@@ -116,9 +116,9 @@ class GatedKernel(FakeKernel):
             raise self.broken.pop(0)
         await super()._turn()
 
-    async def dump_sas(self) -> Any:
+    async def dump_sas(self, known: Any = None) -> Any:
         self.dumps += 1
-        return await super().dump_sas()
+        return await super().dump_sas(known)
 
 
 class _Access:

@@ -84,7 +84,8 @@ def compare(
 ) -> Iterator[Findings]:
     """Go through a whole comparison, piece by piece, as the daemon does."""
     at = Instant(now=NOW, realtime=REALTIME)
-    comparison = Comparison(table, endpoint_policies(endpoint(), LAYOUT), LAYOUT, LIFETIMES)
+    standing = endpoint_policies(endpoint(), LAYOUT)
+    comparison = Comparison(table, standing, LAYOUT, LIFETIMES, REALTIME - NOW)
     for _ in comparison.take(sas, policies):
         pass
     yield comparison.judge_standing()
@@ -246,7 +247,7 @@ def test_what_has_no_sas_is_not_compared_with_the_kernel() -> None:
         peer_port=40000,
     )
     table.put(association(mechanism="tls", ipsec_3gpp=None, tls=connection, reqid_out=()))
-    comparison = Comparison(table, {}, LAYOUT, LIFETIMES)
+    comparison = Comparison(table, {}, LAYOUT, LIFETIMES, REALTIME - NOW)
     list(comparison.take((), ()))
 
     assert comparison.registrations() == ()

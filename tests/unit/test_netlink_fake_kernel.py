@@ -20,6 +20,7 @@ from tests.support.encapsulation_contract import EncapsulationContract
 from tests.support.event_sink import EventSink
 from tests.support.fake_kernel import FakeKernel, FakeTables
 from tests.support.kernel_contract import KernelContract
+from tests.support.recognition_contract import RecognitionContract
 from tests.support.xfrm_values import AES, SHA1, add_sa, keys_for, policy, security_association
 
 
@@ -58,7 +59,7 @@ async def world() -> FakeWorld:
     return FakeWorld()
 
 
-class TestFakeKernel(KernelContract, EncapsulationContract, CountersContract):
+class TestFakeKernel(KernelContract, EncapsulationContract, CountersContract, RecognitionContract):
     """The promises of every kernel."""
 
 
