@@ -44,7 +44,7 @@ class Ike:
     ) -> None:
         """Have the shell serve the mechanism; settings are its own from here on."""
         self._settings = lambda: shared.settings
-        self._adopted = lambda: any(a.ipsec_ike is not None for a in shared.table)
+        self._adopted = lambda: bool(shared.table.of_mechanism(ike.MECHANISM))
         follower = self._follower = IkeFollower(shared, endings, self.driver, self._owner)
         shared.offer_handlers[ike.MECHANISM] = IkeOffers(
             shared,

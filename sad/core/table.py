@@ -106,6 +106,12 @@ class AssociationTable:
         """All associations of a private identity."""
         return self._members(self._by_identity.get(private_identity))
 
+    def of_mechanism(self, mechanism: str) -> tuple[Association, ...]:
+        """All associations of a mechanism, oldest first; at once where there are none."""
+        if all(mechanism != of_any for _, of_any, _ in self._tally):
+            return ()
+        return tuple([a for a in self._by_id.values() if a.mechanism == mechanism])
+
     def of_peer(self, address: str) -> tuple[Association, ...]:
         """All associations with a peer address."""
         return tuple([self._by_id[i] for i in self._by_peer.of(address)])

@@ -269,7 +269,7 @@ class IpsecIke(PlainMechanism):
     ) -> AsyncIterator[Findings]:
         """Compare the table with charon; with one that is not there, nothing is compared."""
         del standing
-        mine = [a for a in table if a.ipsec_ike is not None]
+        mine = table.of_mechanism(ike.MECHANISM)
         wanted = any(e.ike is not None for e in self._endpoints().values())
         if self.dead or not (mine or wanted):
             return
@@ -279,7 +279,7 @@ class IpsecIke(PlainMechanism):
         except ViciError as error:
             log.info("strongSwan is not compared: %s", error)
             return
-        mine = [a for a in table if a.ipsec_ike is not None]
+        mine = table.of_mechanism(ike.MECHANISM)
         self._connections.note_all(mine)
         under_change = busy()
         found = ike.compare(

@@ -110,7 +110,7 @@ class Tls(PlainMechanism):
     ) -> AsyncIterator[Findings]:
         """Dump the connections of the ports that are in use, and yield what has ended."""
         del standing, busy
-        mine = [a for a in table if a.mechanism == self.name and a.phase is Phase.INSTALLED]
+        mine = [a for a in table.of_mechanism(self.name) if a.phase is Phase.INSTALLED]
         there: set[ConnectionId] = set()
         if self._connections.can_look_up:
             ports = {b.connection.local_port for a in mine if (b := _bound(a)) is not None}

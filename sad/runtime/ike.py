@@ -275,7 +275,7 @@ class IkeFollower:
                 continue
             try:
                 await self._port.ask_version()
-                if any(a.mechanism == ike.MECHANISM for a in self._shared.table):
+                if self._shared.table.of_mechanism(ike.MECHANISM):
                     await self._check_sas()
             except ViciError as error:
                 self._tell_problem(error)
@@ -285,8 +285,8 @@ class IkeFollower:
 
     async def _end_what_is_owed(self) -> None:
         """Try again what charon could not be told."""
-        for association in tuple(self._shared.table):
-            if association.mechanism == ike.MECHANISM and association.phase is Phase.REMOVING:
+        for association in self._shared.table.of_mechanism(ike.MECHANISM):
+            if association.phase is Phase.REMOVING:
                 reason = association.end_reason or EndReason.RELEASED
                 await self._endings.end(association.id, reason)
 
@@ -296,7 +296,7 @@ class IkeFollower:
         except ViciError as error:
             self._tell_problem(error)
             return
-        ours = [a for a in self._shared.table if a.mechanism == ike.MECHANISM]
+        ours = self._shared.table.of_mechanism(ike.MECHANISM)
         for association in ours:
             up = self._port.is_up(association.id)
             if up and association.state is AssociationState.TEMPORARY:
@@ -329,7 +329,7 @@ class IkeFollower:
                 await self._connected.wait()
         except TimeoutError:
             self._port.dead = True
-            ours = [a for a in self._shared.table if a.mechanism == ike.MECHANISM]
+            ours = self._shared.table.of_mechanism(ike.MECHANISM)
             for association in ours:
                 self._reasons.pop(association.id, None)
                 with contextlib.suppress(KernelRefused, SadError):

@@ -161,7 +161,7 @@ class KeyKeeper:
 
     def lives(self) -> tuple[Association, ...]:
         """Return the associations of ``ipsec-man``, oldest first."""
-        return tuple(a for a in self._shared.table if a.mechanism == MECHANISM)
+        return self._shared.table.of_mechanism(MECHANISM)
 
     def _instant(self) -> Instant:
         clock = self._shared.clock

@@ -75,6 +75,9 @@ def _compare(table: AssociationTable, model: Model) -> None:
     everything = tuple(model.all.values())
     assert tuple(table) == everything
     assert dict(table.tally) == Counter((a.endpoint, a.mechanism, a.state) for a in everything)
+    for mechanism in ("ipsec-3gpp", "tls"):
+        of_it = tuple(a for a in everything if a.mechanism == mechanism)
+        assert table.of_mechanism(mechanism) == of_it
     assert set(table.registrations()) == {a.registration for a in everything}
     for address in ADDRESSES:
         here = tuple(a for a in everything if a.path.peer_address == address)
