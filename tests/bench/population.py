@@ -38,6 +38,8 @@ _HEAD_START: Final = 60.0
 _SECONDS_EACH: Final = 0.003
 _KEPT: Final = 900_000
 _PATIENCE: Final = 900.0
+#: Between two questions to a daemon that is starting: it shares its processor with who asks.
+_PAUSE: Final = 0.1
 _BUFFER: Final = 4 << 20
 _AT_ONCE: Final = 5000
 
@@ -60,7 +62,7 @@ def rows(world: World) -> Iterator[Row]:
         world.say(f"raw dump: {min(raw):.1f} s")
         daemon.spawn()
         begun = time.monotonic()
-        said = first_answers(daemon, patience=_PATIENCE)
+        said = first_answers(daemon, patience=_PATIENCE, pause=_PAUSE)
         took = time.monotonic() - begun
         assert "starting" in said["states"], "nobody was answered during the start"
         listed = daemon.status()["associations"]

@@ -95,7 +95,9 @@ def _offer(number: int) -> dict[str, Any]:
     }
 
 
-def first_answers(daemon: Daemon, patience: float = PATIENCE) -> dict[str, list[str]]:
+def first_answers(
+    daemon: Daemon, patience: float = PATIENCE, pause: float = PAUSE_SECONDS
+) -> dict[str, list[str]]:
     """Ask a daemon that is starting for its status and for a call; return what it said.
 
     Until it is ready: the states it named, and the refusals of the call.
@@ -113,5 +115,5 @@ def first_answers(daemon: Daemon, patience: float = PATIENCE) -> dict[str, list[
                     client.call(f"{ASSOCIATIONS}.Get", {"id": "0" * 32})
                 except CallError as refusal:
                     said["refusals"].append(refusal.short_name)
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(pause)
     raise AssertionError(f"not ready in {patience:.0f} s:\n{daemon.words()}")
