@@ -38,7 +38,7 @@ from sad.runtime import collector
 from sad.runtime.endings import Endings
 from sad.runtime.reconciler import Reconciler
 from sad.runtime.service import AssociationService
-from sad.runtime.service_manager import JournalHandler, SecretFilter
+from sad.runtime.service_manager import JournalHandler, use_handler
 from sad.runtime.state import Settings, Shared
 from sad.runtime.status import StatusPage
 from sad.runtime.timer import BoottimeTimer, SystemClock
@@ -133,9 +133,7 @@ class HostDaemon:
 @contextlib.asynccontextmanager
 async def host_daemon(folder: Path) -> AsyncIterator[HostDaemon]:
     """Give a daemon in this process; its log goes where journald would be."""
-    handler = JournalHandler()
-    handler.addFilter(SecretFilter())
-    logging.basicConfig(level="INFO", handlers=[handler], force=True)
+    use_handler(JournalHandler(), "INFO")
     daemon = HostDaemon(folder, KernelStandIn())
     collector.settle()
     try:
