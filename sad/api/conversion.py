@@ -8,8 +8,9 @@ become microseconds of the real-time clock. No error here repeats a value.
 import binascii
 import functools
 import ipaddress
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from netlink.secret import Secret
 from sad.api import cluster_conversion, control_conversion, messages, parameters
@@ -251,8 +252,7 @@ def _optional_address(text: str | None, parameter: str) -> str | None:
     return None if text is None else canonical_address(text, parameter)
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True, gc=False):
     """One instant to look at associations from: BOOTTIME and real-time seconds, read together."""
 
     now: float

@@ -1,11 +1,10 @@
 """From a request to an association, or to its refusal."""
 
-import dataclasses
 import math
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from sad.core.allocation import RandBelow, choose_client_port, choose_reqid, choose_spi
 from sad.core.occupancy import check_against_table
@@ -19,8 +18,7 @@ from sad.model.rules import Layout, Lifetimes, Limits
 from sad.model.sa_set import SaSetParameters
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
+class Circumstances(Struct, frozen=True, kw_only=True, gc=False):
     """What a decision depends on beside the request: settings, node and clock.
 
     ``now`` is CLOCK_BOOTTIME, ``realtime`` the real-time clock, both in seconds.
