@@ -147,7 +147,7 @@ class Offers:
             wipe_keys(request)  # the attempt uses those of its first caller
         attempt.waiting += 1
         try:
-            association = await asyncio.shield(attempt.task)
+            association = await self._turns.outcome(attempt.task)
             attempt.answered = True
         finally:
             attempt.waiting -= 1
