@@ -4,6 +4,8 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from msgspec import Struct
+
 from netlink.model import (
     Direction,
     Encapsulation,
@@ -38,6 +40,35 @@ class NamedSa:
     name: str
     inbound: bool
     sa: SecurityAssociation
+
+
+class SaPlace(Struct, frozen=True, gc=False):
+    """By what the kernel knows one SA of an association, and under which name we do."""
+
+    name: str
+    id: SaId
+    source: str
+    reqid: int
+    encapsulation: Encapsulation | None
+
+
+def places_of(association: Association) -> tuple[SaPlace, ...]:
+    """Return where the SAs of :func:`sas_of` are, for whoever only looks at them or moves them."""
+    s = association.xfrm
+    local, outer = s.local_address, association.sa_peer_address
+    places = []
+    for name, destination, spi in _rows(s):
+        inbound = destination == local
+        places.append(
+            SaPlace(
+                name,
+                SaId(local if inbound else outer, spi),
+                outer if inbound else local,
+                association.reqid_in if inbound else association.reqid_out[s.peer_spis.index(spi)],
+                _encapsulation(association, inbound=inbound),
+            )
+        )
+    return tuple(places)
 
 
 def host_prefix(address: str) -> int:
