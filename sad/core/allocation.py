@@ -50,7 +50,7 @@ def choose_spi(
     low, high = endpoint.spi_range
 
     def taken(spi: int) -> bool:
-        return spi in avoid or table.of_spi(local_address, spi) is not None
+        return spi in avoid or table.spi_taken(local_address, spi)
 
     spi = choose_from_range(low, high, taken, randbelow)
     if spi is None:
@@ -81,10 +81,13 @@ def choose_client_port(
     def used_by(sets: Iterable[Association]) -> set[int]:
         return {a.path.local_ports[0] for a in sets if a.id not in leaving}
 
-    of_address = used_by(table.of_peer(peer_address))
+    ports = endpoint.client_ports
+    of_peer = table.of_peer(peer_address)
+    if ports and not of_peer:
+        return ports[0]  # as almost always
+    of_address = used_by(of_peer)
     registration = table.of_peer_port(peer_address, peer_server_port)
     of_registration = used_by(registration)
-    ports = endpoint.client_ports
     newest = registration[-1].path.local_ports[0] if registration else None
     start = ports.index(newest) + 1 if newest in ports else 0
     for used in (of_address, of_registration):

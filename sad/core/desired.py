@@ -206,10 +206,8 @@ def policies_of(
 
 def settle_policies(sets: Sequence[Association]) -> list[tuple[object, ...]]:
     """Return all that :func:`policies_of` looks at: what has the same has the same policies."""
-    return [
-        (a.ipsec_3gpp, a.ipsec_man, a.reqid_in, a.reqid_out)
-        for a in sorted(sets, key=_outbound_rank)
-    ]
+    in_order = sets if len(sets) < 2 else sorted(sets, key=_outbound_rank)
+    return [(a.ipsec_3gpp, a.ipsec_man, a.reqid_in, a.reqid_out) for a in in_order]
 
 
 def policies_of_set(

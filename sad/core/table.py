@@ -74,7 +74,10 @@ class AssociationTable:
             self.remove(association.id)
         self._by_id[association.id] = association
         for index, key in self._set_indexes(association):
-            _enter(index, key, association.id)
+            if key in index:
+                _enter(index, key, association.id)
+            else:
+                index[key] = association.id
         for spi_key in _spi_keys(association):
             self._by_spi[spi_key] = association.id
         for reqid in (association.reqid_in, *association.reqid_out):
@@ -110,23 +113,25 @@ class AssociationTable:
 
     def of_registration(self, key: RegistrationKey) -> tuple[Association, ...]:
         """All sets of a registration, oldest first."""
-        return self._members(self._by_registration.get(key))
+        ids = self._by_registration.get(key)
+        return () if ids is None else self._members(ids)
 
     def of_identity(self, private_identity: str) -> tuple[Association, ...]:
         """All associations of a private identity."""
-        return self._members(self._by_identity.get(private_identity))
+        ids = self._by_identity.get(private_identity)
+        return () if ids is None else self._members(ids)
 
     def of_peer(self, address: str) -> tuple[Association, ...]:
         """All associations with a peer address."""
-        return self._members(self._by_peer.get(address))
+        ids = self._by_peer.get(address)
+        return () if ids is None else self._members(ids)
 
     def of_peer_port(self, address: str, port: int) -> tuple[Association, ...]:
         """All associations with one of the peer's two protected ports."""
-        return self._members(self._by_peer_port.get((address, port)))
+        ids = self._by_peer_port.get((address, port))
+        return () if ids is None else self._members(ids)
 
-    def _members(self, ids: str | dict[str, None] | None) -> tuple[Association, ...]:
-        if ids is None:
-            return ()
+    def _members(self, ids: str | dict[str, None]) -> tuple[Association, ...]:
         if isinstance(ids, str):
             return (self._by_id[ids],)
         return tuple([self._by_id[i] for i in ids])
@@ -135,6 +140,10 @@ class AssociationTable:
         """The association that owns an SA of this destination and SPI."""
         owner = self._by_spi.get((destination, spi))
         return None if owner is None else self._by_id[owner]
+
+    def spi_taken(self, destination: str, spi: int) -> bool:
+        """Whether an association owns an SA of this destination and SPI."""
+        return (destination, spi) in self._by_spi
 
     @property
     def reqids_used(self) -> int:
@@ -153,12 +162,14 @@ class AssociationTable:
         any confirmation is no answer: nothing but its last retransmissions may pass on it.
         """
         return tuple(
-            a
-            for a in reversed(self.of_peer_port(flow.peer_address, flow.peer_port))
-            if a.phase is Phase.INSTALLED
-            and a.path.local_address == flow.local_address
-            and flow.local_port in a.path.local_ports
-            and (a.registered or a.state is not AssociationState.RETIRING)
+            [
+                a
+                for a in reversed(self.of_peer_port(flow.peer_address, flow.peer_port))
+                if a.phase is Phase.INSTALLED
+                and a.path.local_address == flow.local_address
+                and flow.local_port in a.path.local_ports
+                and (a.registered or a.state is not AssociationState.RETIRING)
+            ]
         )
 
     def find(self, flow: Flow) -> Association | None:

@@ -66,7 +66,7 @@ class typed_refusals:  # noqa: N801 - as contextlib's own
             return
         if isinstance(error, KernelError):
             raise _of_errno(error, self._what) from error
-        if isinstance(error, tuple(_WITHOUT_ERRNO)):
+        if isinstance(error, Exception) and type(error) in _WITHOUT_ERRNO:
             number, message, hint = _WITHOUT_ERRNO[type(error)]
             raise KernelRefused(
                 errno=number,
