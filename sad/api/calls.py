@@ -87,6 +87,15 @@ class Calls:
         """Whether descriptors wait to be sent, or for their turn."""
         return self._passed_waiting > 0 or self._outbox.passing
 
+    def has_room(self, most: int) -> bool:
+        """Whether a call may begin, of ``most`` at once."""
+        return (
+            self._stream is None
+            and len(self._slots) + len(self._oneways) < most
+            and not self._passed_waiting
+            and self._outbox.open
+        )
+
     @property
     def tasks(self) -> list[asyncio.Task[Any]]:
         """What has not ended."""

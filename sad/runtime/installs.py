@@ -152,7 +152,8 @@ class Installs:
         shared = self._shared
         mechanism = shared.mechanisms[new.mechanism]
         begun = shared.clock.boottime()
-        await self._endings.finish_removals(new.registration)
+        if shared.settled(new.registration):
+            await self._endings.finish_removals(new.registration)
         if shared.records is not None and record is not None:
             await shared.records.put(new, record)
         await shared.journal.record([Put(new)])

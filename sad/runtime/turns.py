@@ -73,11 +73,17 @@ class Turns:
         """Calls that wait for their turn."""
         return sum(map(len, self._queues.values()))
 
+    def take_at_once(self, *, urgent: bool) -> Turn | None:
+        """Take a turn if nobody has to wait for one, as nearly always."""
+        if not self._queues[urgent] and self._room(urgent=urgent):
+            return self._begin(urgent=urgent)
+        return None
+
     async def take(self, caller: Caller, *, urgent: bool) -> Turn:
         """Wait for a turn. Raises Busy at once if the queue is full."""
+        if (turn := self.take_at_once(urgent=urgent)) is not None:
+            return turn
         queue = self._queues[urgent]
-        if not queue and self._room(urgent=urgent):
-            return self._begin(urgent=urgent)
         self._check_queue(caller, queue)
         waiter: _Waiter = asyncio.get_running_loop().create_future()
         queue.push(caller.uid, caller.pid, waiter)
@@ -117,7 +123,7 @@ class Turns:
         self, caller: Caller, work: Callable[[], Coroutine[Any, Any, T]], *, urgent: bool
     ) -> T:
         """As :meth:`start`, and wait for the result."""
-        turn = await self.take(caller, urgent=urgent)
+        turn = self.take_at_once(urgent=urgent) or await self.take(caller, urgent=urgent)
         return await self._background.outcome(self.begin(turn, work()))
 
     async def outcome(self, task: asyncio.Task[T]) -> T:

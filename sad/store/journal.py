@@ -7,7 +7,7 @@ death of the process, not of the machine. All writes of one loop turn share one 
 import importlib.resources
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -151,16 +151,16 @@ class Journal:
         except sqlite3.Error as error:
             raise self._batches.unavailable(error) from error
 
-    async def record(self, writes: Sequence[JournalWrite]) -> None:
-        """Record; on return the writes survive the death of this process.
+    def record(self, writes: Sequence[JournalWrite]) -> Awaitable[None]:
+        """Record; when that is done the writes survive the death of this process.
 
-        Raises JournalUnavailable and records nothing of this call.
+        Raises JournalUnavailable, at once or in its place, and records nothing of this call.
         """
         try:
             statements = [self._statement(write) for write in writes]
         except Exception as error:
             raise self._batches.unavailable(error) from error
-        await self._batches.write(statements)
+        return self._batches.write(statements)
 
     def _statement(self, write: JournalWrite) -> Statement:
         match write:

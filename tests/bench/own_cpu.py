@@ -10,7 +10,6 @@ import contextlib
 import gc
 import logging
 import resource
-import secrets
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -35,6 +34,7 @@ from sad.metrics.meters import Meters
 from sad.model.rules import Limits
 from sad.model.views import DaemonState
 from sad.runtime import collector
+from sad.runtime.chance import Chance
 from sad.runtime.endings import Endings
 from sad.runtime.reconciler import Reconciler
 from sad.runtime.service import AssociationService
@@ -109,7 +109,7 @@ class HostDaemon:
             access=policy,
             own_addresses=lambda: frozenset({EDGE_ADDRESS, "127.0.0.1"}),
             missing_algorithms=frozenset(),
-            randbelow=secrets.randbelow,
+            randbelow=Chance().below,
             status_page=StatusPage(
                 shared, reconciler, version="0", missing_algorithms={}, kernel_counters=dict
             ),
