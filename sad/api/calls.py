@@ -16,6 +16,7 @@ from sad.api.methods import Begun
 from sad.api.passing import Passed, Reply
 from sad.api.streams import Stream
 
+_REPLIES: Final = (bytes, Passed)
 _TURN_BYTES: Final = 64 * 1024
 """A stream lets others run after so much."""
 
@@ -107,7 +108,7 @@ class Calls:
         if self._abandoned and not call.oneway:
             return
         begun = self._begin(call)
-        if isinstance(begun, bytes | Passed):
+        if isinstance(begun, _REPLIES):
             if not call.oneway:
                 self.answer(begun)
             elif isinstance(begun, Passed):

@@ -1,5 +1,6 @@
 """SPIs, client ports and reqids from their pools. Randomness is an argument."""
 
+import functools
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
@@ -15,9 +16,15 @@ _RANDOM_TRIES: Final = 64
 
 
 def choose_from_range(
-    low: int, high: int, taken: Callable[[int], bool], randbelow: RandBelow
+    low: int,
+    high: int,
+    taken: Callable[[int], bool],
+    randbelow: RandBelow,
+    avoid: Collection[int] = (),
 ) -> int | None:
     """Return a random free value of [low, high], or None if none is free.
+
+    Free is what is not ``taken`` and not in ``avoid``.
 
     Random, not counting: counters that run beside the address pool collapse the kernel's hash
     chains, and T33-7.1-h wants random SPIs. A nearly full pool is walked from a random start.
@@ -25,12 +32,12 @@ def choose_from_range(
     size = high - low + 1
     for _ in range(min(_RANDOM_TRIES, 4 * size)):
         value = low + randbelow(size)
-        if not taken(value):
+        if value not in avoid and not taken(value):
             return value
     start = randbelow(size)
     for offset in range(size):
         value = low + (start + offset) % size
-        if not taken(value):
+        if value not in avoid and not taken(value):
             return value
     return None
 
@@ -48,11 +55,8 @@ def choose_spi(
     chosen already.
     """
     low, high = endpoint.spi_range
-
-    def taken(spi: int) -> bool:
-        return spi in avoid or table.spi_taken(local_address, spi)
-
-    spi = choose_from_range(low, high, taken, randbelow)
+    taken = functools.partial(table.spi_taken, local_address)
+    spi = choose_from_range(low, high, taken, randbelow, avoid)
     if spi is None:
         raise PoolExhausted(
             pool=f"SPIs of endpoint {endpoint.name}",
@@ -109,7 +113,7 @@ def choose_reqid(
 ) -> int:
     """Return a reqid that no live association uses."""
     low, high = reqid_range
-    reqid = choose_from_range(low, high, lambda r: r in avoid or table.reqid_taken(r), randbelow)
+    reqid = choose_from_range(low, high, table.reqid_taken, randbelow, avoid)
     if reqid is None:
         raise PoolExhausted(pool="reqids", size=high - low + 1, hint="widen kernel.reqid_range")
     return reqid

@@ -43,7 +43,7 @@ def offer_key(request: OfferRequest) -> str:
 def check_unprotected(flow: Flow, endpoint: Endpoint, own_addresses: AbstractSet[str]) -> None:
     """Raise BadParameter unless a REGISTER can have come in clear by this flow."""
     _check_ends(flow, endpoint, own_addresses)
-    if flow.local_port in endpoint.ports:
+    if flow.local_port == endpoint.server_port or flow.local_port in endpoint.client_ports:
         raise BadParameter(
             parameter="flow.localPort",
             reason=f"a protected port of endpoint {endpoint.name}",

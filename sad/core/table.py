@@ -5,7 +5,7 @@ an index can never drift from its association.
 """
 
 from collections.abc import Iterator
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from sad.core.pending import PendingOffers
 from sad.model.association import Association, AssociationState, Phase, RegistrationKey
@@ -99,13 +99,15 @@ class AssociationTable:
             if not self._reqids[reqid]:
                 del self._reqids[reqid]
 
-    def _set_indexes(self, association: Association) -> Iterator[tuple[_Index[object], object]]:
-        peer = association.path.peer_address
-        yield self._by_registration, association.registration  # type: ignore[misc]  # keys differ, use is uniform
-        yield self._by_identity, association.private_identity  # type: ignore[misc]  # as above
-        yield self._by_peer, peer  # type: ignore[misc]  # as above
-        for port in association.path.peer_ports:
-            yield self._by_peer_port, (peer, port)  # type: ignore[misc]  # as above
+    def _set_indexes(self, association: Association) -> list[tuple[_Index[Any], Any]]:
+        path = association.path
+        peer = path.peer_address
+        return [
+            (self._by_registration, association.registration),
+            (self._by_identity, association.private_identity),
+            (self._by_peer, peer),
+            *[(self._by_peer_port, (peer, port)) for port in path.peer_ports],
+        ]
 
     def registrations(self) -> tuple[RegistrationKey, ...]:
         """The registrations that own any of it, oldest first."""
@@ -239,9 +241,10 @@ def _path_keys(association: Association) -> tuple[object, ...]:
     )
 
 
-def _spi_keys(association: Association) -> Iterator[_SpiKey]:
+def _spi_keys(association: Association) -> list[_SpiKey]:
     path = association.path
-    for spi in path.local_spis:
-        yield path.local_address, spi
-    for spi in path.peer_spis:
-        yield association.sa_peer_address, spi
+    local, peer = path.local_address, association.sa_peer_address
+    return [
+        *[(local, spi) for spi in path.local_spis],
+        *[(peer, spi) for spi in path.peer_spis],
+    ]

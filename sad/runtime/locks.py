@@ -85,7 +85,7 @@ class HeldOf(Held):
     whoever had waited for the lock of the first holds none of the second.
     """
 
-    __slots__ = ("_get", "_id")
+    __slots__ = ("_get", "_known")
 
     def __init__(
         self,
@@ -94,14 +94,14 @@ class HeldOf(Held):
         get: Callable[[str], Association | None],
     ) -> None:
         super().__init__(locks, association.registration)
-        self._id = association.id
+        self._known = association
         self._get = get
 
     async def __aenter__(self) -> RegistrationKey:
         while True:
             await self._locks.acquire(self._key)
-            now = self._get(self._id)
-            if now is None or now.registration == self._key:
+            now = self._get(self._known.id)
+            if now is None or now is self._known or now.registration == self._key:
                 return self._key
             self._locks.release(self._key)
-            self._key = now.registration
+            self._known, self._key = now, now.registration

@@ -364,12 +364,12 @@ class Offers:
     def verify(self, caller: Caller, request: VerifyRequest) -> Verified:
         """Judge a REGISTER on a protected flow by the set that it came on."""
         on_flow = self._shared.table.on_flow(request.flow)
-        for pair in (a for a in on_flow if a.ipsec_man):
+        for pair in [a for a in on_flow if a.ipsec_man]:
             self._gate.require_use(caller, pair)
             listed = self._shared.settings.endpoints[pair.endpoint].security_server
             agreement.check_verify(listed, request.security_verify)  # the list is static
             return Verified(association=pair, refusals=())
-        sets = tuple(a for a in on_flow if a.ipsec_3gpp)
+        sets = [a for a in on_flow if a.ipsec_3gpp]
         if not sets:
             raise UnknownFlow
         for association in sets:
