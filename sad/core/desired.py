@@ -56,6 +56,7 @@ def places_of(association: Association) -> tuple[SaPlace, ...]:
     """Return where the SAs of :func:`sas_of` are, for whoever only looks at them or moves them."""
     s = association.xfrm
     local, outer = s.local_address, association.sa_peer_address
+    udp = _udp(association)
     places = []
     for name, destination, spi in _rows(s):
         inbound = destination == local
@@ -65,7 +66,7 @@ def places_of(association: Association) -> tuple[SaPlace, ...]:
                 SaId(local if inbound else outer, spi),
                 outer if inbound else local,
                 association.reqid_in if inbound else association.reqid_out[s.peer_spis.index(spi)],
-                _encapsulation(association, inbound=inbound),
+                None if udp is None else _encapsulation(association, inbound=inbound),
             )
         )
     return tuple(places)
