@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import socket
 from collections import Counter
@@ -41,6 +40,7 @@ from sad.model.algorithms import modules_of
 from sad.model.association import Association
 from sad.model.errors import JournalUnavailable
 from sad.runtime import collector, state
+from sad.runtime.chance import Chance
 from sad.runtime.endings import Endings
 from sad.runtime.gate import circumstances_of
 from sad.runtime.key_keeper import KeyKeeper
@@ -148,12 +148,13 @@ async def run(
 
             cluster = open_cluster(settings, shared, endings, kernel, own_addresses)
             stack.push_async_callback(cluster.close)
+        chance = Chance()
         uses = KeyUses(Path(settings.state_directory) / _USES_FILE)
         keeper = KeyKeeper(
             shared,
             endings,
             circumstances=lambda: circumstances_of(shared, own_addresses.current, missing.keys()),
-            randbelow=secrets.randbelow,
+            randbelow=chance.below,
             uses=uses,
         )
         shared.expiries.append(keeper.collection.expiries)
@@ -167,7 +168,7 @@ async def run(
             access=parts.access,
             own_addresses=lambda: own_addresses.current,
             missing_algorithms=missing.keys(),
-            randbelow=secrets.randbelow,
+            randbelow=chance.below,
             status_page=StatusPage(
                 shared,
                 reconciler,

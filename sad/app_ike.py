@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -11,6 +10,7 @@ from netlink.interface import Kernel
 from sad.core import ike
 from sad.mechanisms.ipsec_ike import IpsecIke
 from sad.model.ike import IkeService
+from sad.runtime.chance import Chance
 from sad.runtime.endings import Endings
 from sad.runtime.ike import IkeFollower
 from sad.runtime.ike_offers import IkeOffers
@@ -52,7 +52,7 @@ class Ike:
             self.driver,
             follower,
             own_addresses,
-            secrets.randbelow,
+            Chance().below,
         )
 
     async def run(self) -> None:

@@ -16,6 +16,7 @@ from sad.api.methods import Begun
 from sad.api.passing import Passed, Reply
 from sad.api.streams import Stream
 
+_REPLIES: Final = (bytes, Passed)
 _TURN_BYTES: Final = 64 * 1024
 """A stream lets others run after so much."""
 
@@ -87,6 +88,15 @@ class Calls:
         """Whether descriptors wait to be sent, or for their turn."""
         return self._passed_waiting > 0 or self._outbox.passing
 
+    def has_room(self, most: int) -> bool:
+        """Whether a call may begin, of ``most`` at once."""
+        return (
+            self._stream is None
+            and len(self._slots) + len(self._oneways) < most
+            and not self._passed_waiting
+            and self._outbox.open
+        )
+
     @property
     def tasks(self) -> list[asyncio.Task[Any]]:
         """What has not ended."""
@@ -98,7 +108,7 @@ class Calls:
         if self._abandoned and not call.oneway:
             return
         begun = self._begin(call)
-        if isinstance(begun, bytes | Passed):
+        if isinstance(begun, _REPLIES):
             if not call.oneway:
                 self.answer(begun)
             elif isinstance(begun, Passed):

@@ -140,11 +140,12 @@ class Connection:
         """Answer what is done, begin what waits, send, and read on or not."""
         self._turn_due = False
         self._calls.collect()
-        for _ in range(_BEGUN_AT_ONCE):
-            if not self._may_begin():
-                break
-            self._begin(self._backlog.popleft())
-        self._calls.collect()
+        if self._backlog:
+            for _ in range(_BEGUN_AT_ONCE):
+                if not self._may_begin():
+                    break
+                self._begin(self._backlog.popleft())
+            self._calls.collect()
         if self._calls.unanswered:
             self._drop(Drop.UNANSWERED)
         if self._outbox.overrun:
@@ -160,13 +161,7 @@ class Connection:
         self._arrange()
 
     def _may_begin(self) -> bool:
-        return (
-            bool(self._backlog)
-            and len(self._calls) < self._limits.queued_calls
-            and not self._calls.streaming
-            and not self._calls.passing
-            and not self._outbox.full
-        )
+        return bool(self._backlog) and self._calls.has_room(self._limits.queued_calls)
 
     def _begin(self, message: bytes) -> None:
         try:
@@ -260,18 +255,17 @@ class Connection:
         """Arm one timer for both limits, and only while one of them runs."""
         if self._clock is not None:
             return
+        if self._partial_since is None and not self._outbox.waiting:
+            return
         limits = self._limits
         due = []
         if self._partial_since is not None:
             due.append(self._partial_since + limits.message_seconds)
         if self._outbox.waiting:
             due.append(self._outbox.progress_at + limits.stall_seconds)
-        if due:
-            # Not later than the shorter limit from now: the other one may begin to run meanwhile.
-            shorter = min(limits.message_seconds, limits.stall_seconds)
-            self._clock = self._loop.call_at(
-                min(*due, self._loop.time() + shorter), self._on_clock
-            )
+        # Not later than the shorter limit from now: the other one may begin to run meanwhile.
+        shorter = min(limits.message_seconds, limits.stall_seconds)
+        self._clock = self._loop.call_at(min(*due, self._loop.time() + shorter), self._on_clock)
 
     def _on_clock(self) -> None:
         self._clock = None

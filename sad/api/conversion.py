@@ -8,8 +8,10 @@ become microseconds of the real-time clock. No error here repeats a value.
 import binascii
 import functools
 import ipaddress
-from dataclasses import dataclass
+import socket
 from typing import Final
+
+from msgspec import Struct
 
 from netlink.secret import Secret
 from sad.api import cluster_conversion, control_conversion, messages, parameters
@@ -37,6 +39,12 @@ IPSEC_3GPP: Final = "ipsec-3gpp"
 
 @functools.lru_cache(maxsize=65536)
 def _canonical(text: str) -> str | None:
+    try:
+        socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
+        pass  # no IPv4 address
+    else:
+        return text  # in the one form that there is: no sign, no leading zero
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -251,8 +259,7 @@ def _optional_address(text: str | None, parameter: str) -> str | None:
     return None if text is None else canonical_address(text, parameter)
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True, gc=False):
     """One instant to look at associations from: BOOTTIME and real-time seconds, read together."""
 
     now: float
@@ -262,6 +269,8 @@ class View:
         """Show one association; it has no keys to show."""
         ended = association.state is AssociationState.ENDED
         left = association.deadline_at - self.now
+        sa_set, pair = association.ipsec_3gpp, association.ipsec_man
+        tls, child = association.tls, association.ipsec_ike
         return messages.Association(
             id=association.id,
             endpoint=association.endpoint,
@@ -273,10 +282,10 @@ class View:
                 private_identity=association.private_identity,
                 public_identities=association.public_identities,
             ),
-            ipsec3gpp=parameters.ipsec_3gpp(association.ipsec_3gpp),
-            ipsec_man=parameters.ipsec_man(association.ipsec_man),
-            tls=parameters.tls(association.tls),
-            ipsec_ike=parameters.ipsec_ike(association.ipsec_ike),
+            ipsec3gpp=None if sa_set is None else parameters.ipsec_3gpp(sa_set),
+            ipsec_man=None if pair is None else parameters.ipsec_man(pair),
+            tls=None if tls is None else parameters.tls(tls),
+            ipsec_ike=None if child is None else parameters.ipsec_ike(child),
             created_at=microseconds(association.created_at),
             confirmed_at=microseconds(association.confirmed_at),
             expires_at=microseconds(self.realtime + left),

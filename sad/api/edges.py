@@ -4,7 +4,6 @@ Counterpart: :mod:`sad.api.connection`, the only user.
 """
 
 import asyncio
-import contextlib
 import select
 import socket
 from collections import deque
@@ -97,6 +96,11 @@ class Outbox:
         """Whether descriptors wait to be sent."""
         return bool(self._passing)
 
+    @property
+    def open(self) -> bool:
+        """Whether it is neither :attr:`full` nor :attr:`passing`."""
+        return len(self._buffer) < self._high_water and not self._passing
+
     def put(self, reply: Reply) -> None:
         """Append whole messages; after :meth:`close` they go nowhere."""
         overrun = len(self._buffer) > self._limit
@@ -113,10 +117,12 @@ class Outbox:
     def send(self) -> None:
         """Send what the socket takes; an OSError says that the client is gone."""
         if self._buffer and not self.waiting:
-            with contextlib.suppress(BlockingIOError, InterruptedError):
-                self._send_passing()
-                if not self._passing:
-                    del self._buffer[: self._connection.send(self._buffer)]
+            try:
+                if self._passing:
+                    self._send_passing()
+                del self._buffer[: self._connection.send(self._buffer)]
+            except (BlockingIOError, InterruptedError):
+                pass  # the socket takes no more
             if self._buffer:
                 self.waiting = True
                 self.progress_at = self._loop.time()

@@ -8,10 +8,9 @@ from sad.model.sa_set import SaSetParameters
 from sad.model.tls_connection import TlsConnection
 
 
-def ipsec_3gpp(s: SaSetParameters | None) -> shapes.Ipsec3gpp | None:
+def ipsec_3gpp(s: SaSetParameters) -> shapes.Ipsec3gpp:
     """Show an SA set."""
-    if s is None:
-        return None
+    udp = s.encapsulation
     return shapes.Ipsec3gpp(
         ue_address=s.ue_address,
         pcscf_address=s.pcscf_address,
@@ -25,22 +24,18 @@ def ipsec_3gpp(s: SaSetParameters | None) -> shapes.Ipsec3gpp | None:
         port_ps=s.port_ps,
         integrity_algorithm=s.integrity_algorithm,
         encryption_algorithm=s.encryption_algorithm,
-        udp_encapsulation=_udp_encapsulation(s.encapsulation),
+        udp_encapsulation=None if udp is None else _udp_encapsulation(udp),
     )
 
 
-def _udp_encapsulation(udp: UdpEncapsulation | None) -> shapes.UdpEncapsulation | None:
-    if udp is None:
-        return None
+def _udp_encapsulation(udp: UdpEncapsulation) -> shapes.UdpEncapsulation:
     return shapes.UdpEncapsulation(
         peer_address=udp.peer_address, peer_port=udp.peer_port, local_port=udp.local_port
     )
 
 
-def ipsec_man(s: SaPairParameters | None) -> shapes.IpsecMan | None:
+def ipsec_man(s: SaPairParameters) -> shapes.IpsecMan:
     """Show a manually keyed pair."""
-    if s is None:
-        return None
     return shapes.IpsecMan(
         local_address=s.local_address,
         peer_address=s.peer_address,
@@ -55,10 +50,8 @@ def ipsec_man(s: SaPairParameters | None) -> shapes.IpsecMan | None:
     )
 
 
-def tls(connection: TlsConnection | None) -> shapes.Tls | None:
+def tls(connection: TlsConnection) -> shapes.Tls:
     """Show a connection; its cookie means something to this kernel alone."""
-    if connection is None:
-        return None
     return shapes.Tls(
         local_address=connection.local_address,
         local_port=connection.local_port,
@@ -72,10 +65,8 @@ def tls(connection: TlsConnection | None) -> shapes.Tls | None:
     )
 
 
-def ipsec_ike(child: IkeChild | None) -> shapes.IpsecIke | None:
+def ipsec_ike(child: IkeChild) -> shapes.IpsecIke:
     """Show a CHILD_SA."""
-    if child is None:
-        return None
     return shapes.IpsecIke(
         local_address=child.local_address,
         peer_address=child.peer_address,

@@ -1,6 +1,6 @@
 """The journal of a node in a cluster: what it takes, etcd is told of, too."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from sad.model.association import Association
@@ -10,7 +10,7 @@ from sad.model.journal import Forget, JournalWrite, Put
 class RecordingPort(Protocol):
     """A journal."""
 
-    async def record(self, writes: Sequence[JournalWrite]) -> None:
+    def record(self, writes: Sequence[JournalWrite]) -> Awaitable[None]:
         """Record durably, or raise JournalUnavailable and record nothing."""
 
 

@@ -41,7 +41,9 @@ class Rates:
         self._burst = limits.burst_seconds
         self._rate = limits.offers_per_second
         self._sender_rate = limits.offers_per_second_per_address
-        self._all = _Bucket(self._size(self._rate), 0.0)
+        self._full = self._size(self._rate)
+        self._sender_full = self._size(self._sender_rate)
+        self._all = _Bucket(self._full, 0.0)
         self._senders: OrderedDict[str, _Bucket] = OrderedDict()
 
     def __len__(self) -> int:
@@ -51,30 +53,32 @@ class Rates:
         """Take a token for one call; raise Busy if there is none, which costs nobody anything."""
         self._forget_full(now)
         sender = prefix_of(peer_address)
-        full = self._size(self._sender_rate)
+        everybodys = self._all
         own = self._senders.get(sender)
-        mine = full if own is None else self._refilled(own, self._sender_rate, now)
+        mine = self._sender_full
+        if own is not None:
+            mine = min(mine, own.tokens + (now - own.at) * self._sender_rate)
         if mine < 1.0:
             raise _busy((1.0 - mine) / self._sender_rate, "too many REGISTERs of this address")
-        everybodys = self._refilled(self._all, self._rate, now)
-        if everybodys < 1.0:
-            raise _busy((1.0 - everybodys) / self._rate, "too many unprotected REGISTERs")
-        self._all = _Bucket(everybodys - 1.0, now)
-        self._senders[sender] = _Bucket(mine - 1.0, now)
-        self._senders.move_to_end(sender)
+        left = min(self._full, everybodys.tokens + (now - everybodys.at) * self._rate)
+        if left < 1.0:
+            raise _busy((1.0 - left) / self._rate, "too many unprotected REGISTERs")
+        everybodys.tokens, everybodys.at = left - 1.0, now
+        if own is None:
+            self._senders[sender] = _Bucket(mine - 1.0, now)
+        else:
+            own.tokens, own.at = mine - 1.0, now
+            self._senders.move_to_end(sender)
 
     def _size(self, rate: float) -> float:
         return max(1.0, rate * self._burst)
 
-    def _refilled(self, bucket: _Bucket, rate: float, now: float) -> float:
-        return min(self._size(rate), bucket.tokens + (now - bucket.at) * rate)
-
     def _forget_full(self, now: float) -> None:
         # Whatever was in it, a bucket left alone for so long is full.
-        rest = self._size(self._sender_rate) / self._sender_rate
+        rest = self._sender_full / self._sender_rate
         while self._senders:
-            sender, bucket = next(iter(self._senders.items()))
-            if now - bucket.at < rest:
+            sender = next(iter(self._senders))
+            if now - self._senders[sender].at < rest:
                 return
             del self._senders[sender]
 
@@ -107,7 +111,8 @@ def check_room(
         ),
         (pending.unprotected, limits.max_temporary_sets, "in all"),
     ):
-        if len(members) - sum(i in members for i in leaving) >= maximum:
+        held = len(members)
+        if held >= maximum and held - sum(i in members for i in leaving) >= maximum:
             raise _busy(_until_first_ends(members, table, now), f"too many temporary sets {whose}")
     if len(table) - len(leaving) >= limits.max_associations - limits.reserved:
         raise _busy(

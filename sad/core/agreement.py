@@ -4,11 +4,12 @@ The grammar, the choice and the comparison are :mod:`sip_hooks.secagree`'s; here
 endpoint and become typed refusals.
 """
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
+
+from msgspec import Struct
 
 from sad.model.agreement import OfferRecord, Refusal
 from sad.model.algorithms import EXTENSIONS, WITHDRAWN
@@ -45,8 +46,7 @@ _OFFERED: Final = ParseLimits(size=4096)
 _KEPT: Final = ParseLimits(size=65_536)  # what was taken once, its rows put into one
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True, gc=False):
     """What is taken of a Security-Client list; ``text`` is the whole list as one row.
 
     ``parameters`` are those of ipsec-3gpp; None for every other mechanism.

@@ -1,5 +1,6 @@
 """SPIs, client ports and reqids from their pools. Randomness is an argument."""
 
+import functools
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
@@ -15,9 +16,15 @@ _RANDOM_TRIES: Final = 64
 
 
 def choose_from_range(
-    low: int, high: int, taken: Callable[[int], bool], randbelow: RandBelow
+    low: int,
+    high: int,
+    taken: Callable[[int], bool],
+    randbelow: RandBelow,
+    avoid: Collection[int] = (),
 ) -> int | None:
     """Return a random free value of [low, high], or None if none is free.
+
+    Free is what is not ``taken`` and not in ``avoid``.
 
     Random, not counting: counters that run beside the address pool collapse the kernel's hash
     chains, and T33-7.1-h wants random SPIs. A nearly full pool is walked from a random start.
@@ -25,12 +32,12 @@ def choose_from_range(
     size = high - low + 1
     for _ in range(min(_RANDOM_TRIES, 4 * size)):
         value = low + randbelow(size)
-        if not taken(value):
+        if value not in avoid and not taken(value):
             return value
     start = randbelow(size)
     for offset in range(size):
         value = low + (start + offset) % size
-        if not taken(value):
+        if value not in avoid and not taken(value):
             return value
     return None
 
@@ -48,11 +55,8 @@ def choose_spi(
     chosen already.
     """
     low, high = endpoint.spi_range
-
-    def taken(spi: int) -> bool:
-        return spi in avoid or table.of_spi(local_address, spi) is not None
-
-    spi = choose_from_range(low, high, taken, randbelow)
+    taken = functools.partial(table.spi_taken, local_address)
+    spi = choose_from_range(low, high, taken, randbelow, avoid)
     if spi is None:
         raise PoolExhausted(
             pool=f"SPIs of endpoint {endpoint.name}",
@@ -81,10 +85,13 @@ def choose_client_port(
     def used_by(sets: Iterable[Association]) -> set[int]:
         return {a.path.local_ports[0] for a in sets if a.id not in leaving}
 
-    of_address = used_by(table.of_peer(peer_address))
+    ports = endpoint.client_ports
+    of_peer = table.of_peer(peer_address)
+    if ports and not of_peer:
+        return ports[0]  # as almost always
+    of_address = used_by(of_peer)
     registration = table.of_peer_port(peer_address, peer_server_port)
     of_registration = used_by(registration)
-    ports = endpoint.client_ports
     newest = registration[-1].path.local_ports[0] if registration else None
     start = ports.index(newest) + 1 if newest in ports else 0
     for used in (of_address, of_registration):
@@ -106,7 +113,7 @@ def choose_reqid(
 ) -> int:
     """Return a reqid that no live association uses."""
     low, high = reqid_range
-    reqid = choose_from_range(low, high, lambda r: r in avoid or table.reqid_taken(r), randbelow)
+    reqid = choose_from_range(low, high, table.reqid_taken, randbelow, avoid)
     if reqid is None:
         raise PoolExhausted(pool="reqids", size=high - low + 1, hint="widen kernel.reqid_range")
     return reqid

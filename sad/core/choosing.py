@@ -7,9 +7,10 @@ other from the list on its way is told on by the Security-Client that comes back
 (T24-P-2), as with the algorithms of ipsec-3gpp.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+
+from msgspec import structs
 
 from sad.core import agreement
 from sad.core.agreement import Choice
@@ -58,7 +59,7 @@ def choose(
         )
     if other is not None and with_keys and listed.index(IPSEC_3GPP) < listed.index(TLS):
         others = tuple(r for r in refusals if r.offer_index != place)
-        return dataclasses.replace(
+        return structs.replace(
             other, refusals=_in_order((*others, _less_preferred(place, offers[place])))
         )
     told = {r.offer_index: r for r in refusals}

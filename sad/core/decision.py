@@ -1,11 +1,10 @@
 """From a request to an association, or to its refusal."""
 
-import dataclasses
 import math
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from sad.core.allocation import RandBelow, choose_client_port, choose_reqid, choose_spi
 from sad.core.occupancy import check_against_table
@@ -19,8 +18,7 @@ from sad.model.rules import Layout, Lifetimes, Limits
 from sad.model.sa_set import SaSetParameters
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
+class Circumstances(Struct, frozen=True, kw_only=True, gc=False):
     """What a decision depends on beside the request: settings, node and clock.
 
     ``now`` is CLOCK_BOOTTIME, ``realtime`` the real-time clock, both in seconds.
@@ -83,15 +81,18 @@ def decide_install(
     _check_address_pair(draft, table, around.limits, leaving)
     check_against_table(draft, table, leaving=leaving, came_back=came_back)
     siblings = table.of_registration(draft.registration)
-    # What it shares with older sets is not written again: it ends when theirs does.
-    until = min(a.policies_until for a in (draft, *siblings))
-    # In the order of their making, whatever the wall clock does: a start reads it from here.
-    created = max(draft.created_at, *(math.nextafter(a.created_at, math.inf) for a in siblings), 0)
-    if sum(a.id not in leaving for a in siblings) >= around.limits.max_sets_per_registration:
+    until, created = draft.policies_until, max(draft.created_at, 0)
+    for a in siblings:
+        # What it shares with older sets is not written again: it ends when theirs does.
+        until = min(until, a.policies_until)
+        # In the order of their making, whatever the wall clock does: a start reads it from here.
+        created = max(created, math.nextafter(a.created_at, math.inf))
+    most = around.limits.max_sets_per_registration
+    if len(siblings) >= most and sum(a.id not in leaving for a in siblings) >= most:
         # TS 33.203 7.1 note 13: six SAs per direction; each set has two.
         raise LimitExceeded(
             limit="SA sets of one registration",
-            maximum=around.limits.max_sets_per_registration,
+            maximum=most,
             hint="release an older set; six SAs per direction is the bound of TS 33.203 7.1",
         )
     reqid_in, reqid_out = _reqids(siblings, table, around.layout, randbelow)
@@ -109,9 +110,12 @@ def _check_address_pair(
 ) -> None:
     """Raise LimitExceeded unless the kernel's chain of this pair of addresses has room."""
     s = draft.sa_set
+    others = table.of_peer(s.peer_address)
+    if len(others) < limits.max_sets_per_address_pair:
+        return
     held = sum(
         bool(a.path.local_spis) and a.path.local_address == s.local_address and a.id not in leaving
-        for a in table.of_peer(s.peer_address)
+        for a in others
     )
     if held >= limits.max_sets_per_address_pair:
         raise LimitExceeded(
@@ -139,48 +143,36 @@ def _complete(
     if edge:
         peer_spis = (request.spi_uc, request.spi_us)
         own_spi_c, own_spi_s, own_client = request.spi_pc, request.spi_ps, request.port_pc
-        peer_server = request.port_us
+        peer_client, peer_server = request.port_uc, request.port_us
     else:
         peer_spis = (request.spi_pc, request.spi_ps)
         own_spi_c, own_spi_s, own_client = request.spi_uc, request.spi_us, request.port_uc
-        peer_server = request.port_ps
-    given = frozenset(s for s in (*peer_spis, own_spi_c, own_spi_s) if s is not None)
+        peer_client, peer_server = request.port_pc, request.port_ps
+    given = frozenset([s for s in (*peer_spis, own_spi_c, own_spi_s) if s is not None])
     if own_spi_c is None:
         own_spi_c = choose_spi(endpoint, local, given, table, randbelow)
     if own_spi_s is None:
         own_spi_s = choose_spi(endpoint, local, given | {own_spi_c}, table, randbelow)
     if own_client is None:
         own_client = choose_client_port(endpoint, peer, peer_server or 0, table, leaving)
-    common = {
-        "role": request.role,
-        "ue_address": request.ue_address,
-        "pcscf_address": request.pcscf_address,
-        "integrity_algorithm": request.integrity_algorithm,
-        "encryption_algorithm": request.encryption_algorithm,
-        "encapsulation": request.encapsulation,
-    }
-    if edge:
-        return SaSetParameters(
-            **common,  # type: ignore[arg-type]  # values of several types under fixed names
-            spi_uc=request.spi_uc or 0,
-            spi_us=request.spi_us or 0,
-            spi_pc=own_spi_c,
-            spi_ps=own_spi_s,
-            port_uc=request.port_uc or 0,
-            port_us=request.port_us or 0,
-            port_pc=own_client,
-            port_ps=endpoint.server_port,
-        )
+    own = (own_spi_c, own_spi_s, own_client, endpoint.server_port)
+    theirs = (peer_spis[0] or 0, peer_spis[1] or 0, peer_client or 0, peer_server or 0)
+    of_ue, of_pcscf = (theirs, own) if edge else (own, theirs)
     return SaSetParameters(
-        **common,  # type: ignore[arg-type]  # as above
-        spi_uc=own_spi_c,
-        spi_us=own_spi_s,
-        spi_pc=request.spi_pc or 0,
-        spi_ps=request.spi_ps or 0,
-        port_uc=own_client,
-        port_us=endpoint.server_port,
-        port_pc=request.port_pc or 0,
-        port_ps=request.port_ps or 0,
+        role=request.role,
+        ue_address=request.ue_address,
+        pcscf_address=request.pcscf_address,
+        spi_uc=of_ue[0],
+        spi_us=of_ue[1],
+        spi_pc=of_pcscf[0],
+        spi_ps=of_pcscf[1],
+        port_uc=of_ue[2],
+        port_us=of_ue[3],
+        port_pc=of_pcscf[2],
+        port_ps=of_pcscf[3],
+        integrity_algorithm=request.integrity_algorithm,
+        encryption_algorithm=request.encryption_algorithm,
+        encapsulation=request.encapsulation,
     )
 
 

@@ -4,6 +4,8 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from msgspec import Struct
+
 from netlink.model import (
     Direction,
     Encapsulation,
@@ -38,6 +40,36 @@ class NamedSa:
     name: str
     inbound: bool
     sa: SecurityAssociation
+
+
+class SaPlace(Struct, frozen=True, gc=False):
+    """By what the kernel knows one SA of an association, and under which name we do."""
+
+    name: str
+    id: SaId
+    source: str
+    reqid: int
+    encapsulation: Encapsulation | None
+
+
+def places_of(association: Association) -> tuple[SaPlace, ...]:
+    """Return where the SAs of :func:`sas_of` are, for whoever only looks at them or moves them."""
+    s = association.xfrm
+    local, outer = s.local_address, association.sa_peer_address
+    udp = _udp(association)
+    places = []
+    for name, destination, spi in _rows(s):
+        inbound = destination == local
+        places.append(
+            SaPlace(
+                name,
+                SaId(local if inbound else outer, spi),
+                outer if inbound else local,
+                association.reqid_in if inbound else association.reqid_out[s.peer_spis.index(spi)],
+                None if udp is None else _encapsulation(association, inbound=inbound),
+            )
+        )
+    return tuple(places)
 
 
 def host_prefix(address: str) -> int:
@@ -175,10 +207,8 @@ def policies_of(
 
 def settle_policies(sets: Sequence[Association]) -> list[tuple[object, ...]]:
     """Return all that :func:`policies_of` looks at: what has the same has the same policies."""
-    return [
-        (a.ipsec_3gpp, a.ipsec_man, a.reqid_in, a.reqid_out)
-        for a in sorted(sets, key=_outbound_rank)
-    ]
+    in_order = sets if len(sets) < 2 else sorted(sets, key=_outbound_rank)
+    return [(a.ipsec_3gpp, a.ipsec_man, a.reqid_in, a.reqid_out) for a in in_order]
 
 
 def policies_of_set(

@@ -5,7 +5,7 @@ for itself and the association tells the rest; where several meet they are kept 
 dictionary, so that no look-up is ever longer for what others chose.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias, TypeVar
 
 from sad.model.association import Association
@@ -36,13 +36,6 @@ def leave(index: Index[_K], key: _K, association_id: str) -> None:
     del known[association_id]
     if len(known) == 1:
         index[key] = next(iter(known))
-
-
-def members(ids: str | dict[str, None] | None) -> tuple[str, ...]:
-    """Return what an index has for a key."""
-    if ids is None:
-        return ()
-    return (ids,) if isinstance(ids, str) else tuple(ids)
 
 
 class SpiIndex:
@@ -85,13 +78,14 @@ class SpiIndex:
         return None if known is None else known.get(destination)
 
 
-def _named(association: Association) -> Iterator[tuple[str, int]]:
-    """Yield destination and SPI of each SA."""
+def _named(association: Association) -> list[tuple[str, int]]:
+    """Return destination and SPI of each SA."""
     path = association.path
-    for spi in path.local_spis:
-        yield path.local_address, spi
-    for spi in path.peer_spis:
-        yield association.sa_peer_address, spi
+    local, peer = path.local_address, association.sa_peer_address
+    return [
+        *[(local, spi) for spi in path.local_spis],
+        *[(peer, spi) for spi in path.peer_spis],
+    ]
 
 
 class _Crowd:
@@ -161,4 +155,7 @@ class PeerIndex:
         known = self._known.get(address)
         if isinstance(known, str):
             return (known,) if port in self._by_id[known].path.peer_ports else ()
-        return () if known is None else members(known.by_port.get(port))
+        ids = None if known is None else known.by_port.get(port)
+        if ids is None:
+            return ()
+        return (ids,) if isinstance(ids, str) else tuple(ids)

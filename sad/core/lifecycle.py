@@ -20,7 +20,7 @@ RETIRING = AssociationState.RETIRING
 ENDED = AssociationState.ENDED
 
 
-class Event(enum.Enum):
+class Event(enum.StrEnum):
     """What can happen to an association."""
 
     ATTACHED = "attached"  # tls: a request came over the connection that it is bound to
@@ -75,7 +75,7 @@ def _next(association: Association, event: Event) -> AssociationState:
     try:
         return TRANSITIONS[association.state][event]
     except KeyError:
-        raise IllegalTransition(f"{event.value} while {association.state}") from None
+        raise IllegalTransition(f"{event} while {association.state}") from None
 
 
 def confirm(

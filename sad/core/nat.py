@@ -1,8 +1,9 @@
 """Is there a NAT between a user agent and this node, and what may be behind it? (Annex M)."""
 
-import dataclasses
 import functools
 import ipaddress
+
+from msgspec import Struct
 
 from sad.model.association import Association
 from sad.model.encapsulation import UdpEncapsulation
@@ -11,8 +12,7 @@ from sad.model.errors import BadParameter
 from sad.model.requests import Flow
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class UserAgentEnd:
+class UserAgentEnd(Struct, frozen=True, kw_only=True, gc=False):
     """The user agent's end of a set: its own address, and how it is reached through a NAT."""
 
     address: str

@@ -2,7 +2,6 @@
 
 import hashlib
 import sys
-from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from sad.core.agreement import Choice
@@ -44,7 +43,7 @@ def offer_key(request: OfferRequest) -> str:
 def check_unprotected(flow: Flow, endpoint: Endpoint, own_addresses: AbstractSet[str]) -> None:
     """Raise BadParameter unless a REGISTER can have come in clear by this flow."""
     _check_ends(flow, endpoint, own_addresses)
-    if flow.local_port in endpoint.ports:
+    if flow.local_port == endpoint.server_port or flow.local_port in endpoint.client_ports:
         raise BadParameter(
             parameter="flow.localPort",
             reason=f"a protected port of endpoint {endpoint.name}",
@@ -173,21 +172,20 @@ def replaced_by(
     other's (T33-7.3.1.4); one on a set those of the private identity in the registration
     (T24-P-6). A confirmed set is replaced by Confirm alone (T24-P-8).
     """
-
-    def candidates() -> Iterator[Association]:
-        if on is None:
-            yield from table.of_peer_port(install.ue_address, install.port_uc or 0)
-        else:
-            yield from table.of_registration(on.registration)
-            if registration != on.registration:  # it brought another port_us
-                yield from table.of_registration(registration)
-
+    if on is None:
+        candidates = table.of_peer_port(install.ue_address, install.port_uc or 0)
+    else:
+        candidates = table.of_registration(on.registration)
+        if registration != on.registration:  # it brought another port_us
+            candidates += table.of_registration(registration)
     return tuple(
-        a
-        for a in candidates()
-        if not a.registered
-        and a.endpoint == install.endpoint
-        and a.path.role is Role.EDGE
-        and a.private_identity == install.private_identity
-        and (on is not None or a.path.peer_ports[0] == install.port_uc)
+        [
+            a
+            for a in candidates
+            if not a.registered
+            and a.endpoint == install.endpoint
+            and a.path.role is Role.EDGE
+            and a.private_identity == install.private_identity
+            and (on is not None or a.path.peer_ports[0] == install.port_uc)
+        ]
     )

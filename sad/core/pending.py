@@ -6,9 +6,12 @@ the associations themselves, so a count cannot drift.
 
 import functools
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import TypeVar
 
 from sad.model.association import Association, AssociationState, Phase
+
+_K = TypeVar("_K")
 
 
 @functools.lru_cache(maxsize=65536)
@@ -35,6 +38,10 @@ def _unproven_at(association: Association | None) -> str | None:
     if association.registered or association.offer is not None:
         return None
     return prefix_of(association.tls.peer_address)
+
+
+def _is_over_tls(association: Association | None) -> bool:
+    return association is not None and association.tls is not None
 
 
 class PendingOffers:
@@ -75,13 +82,8 @@ class PendingOffers:
 
     def follow(self, before: Association | None, after: Association | None) -> None:
         """Follow one association from one value to the next; None: not in the table."""
-        left, came = _unproven_at(before), _unproven_at(after)
-        if left != came:
-            for prefix, change in ((left, -1), (came, 1)):
-                if prefix is not None:
-                    self._unproven[prefix] = self._unproven.get(prefix, 0) + change
-                    if not self._unproven[prefix]:
-                        del self._unproven[prefix]
+        if _is_over_tls(before) or _is_over_tls(after):
+            self._count_unproven(_unproven_at(before), _unproven_at(after))
         was = before if before is not None and is_pending(before) else None
         becomes = after if after is not None and is_pending(after) else None
         if was is not None and becomes is not None and was.offer == becomes.offer:
@@ -91,13 +93,24 @@ class PendingOffers:
         if becomes is not None:
             self._enter(becomes)
 
+    def _count_unproven(self, left: str | None, came: str | None) -> None:
+        if left == came:
+            return
+        for prefix, change in ((left, -1), (came, 1)):
+            if prefix is not None:
+                self._unproven[prefix] = self._unproven.get(prefix, 0) + change
+                if not self._unproven[prefix]:
+                    del self._unproven[prefix]
+
     def _enter(self, association: Association) -> None:
         assert association.offer is not None
         self._by_key[association.offer.offer_key] = association.id
         if association.offer.offered_on is None:
             self._unprotected[association.id] = None
-            for members in self._groups(association):
-                members[association.id] = None
+            prefix = prefix_of(association.sa_peer_address)
+            self._by_prefix.setdefault(prefix, {})[association.id] = None
+            key = (association.private_identity, prefix)
+            self._by_identity.setdefault(key, {})[association.id] = None
 
     def _leave(self, association: Association) -> None:
         assert association.offer is not None
@@ -105,16 +118,13 @@ class PendingOffers:
             del self._by_key[association.offer.offer_key]
         if association.offer.offered_on is None:
             del self._unprotected[association.id]
-            for members in self._groups(association):
-                del members[association.id]
             prefix = prefix_of(association.sa_peer_address)
-            key = (association.private_identity, prefix)
-            if not self._by_prefix[prefix]:
-                del self._by_prefix[prefix]
-            if not self._by_identity[key]:
-                del self._by_identity[key]
+            _leave(self._by_prefix, prefix, association.id)
+            _leave(self._by_identity, (association.private_identity, prefix), association.id)
 
-    def _groups(self, association: Association) -> Iterator[dict[str, None]]:
-        prefix = prefix_of(association.sa_peer_address)
-        yield self._by_prefix.setdefault(prefix, {})
-        yield self._by_identity.setdefault((association.private_identity, prefix), {})
+
+def _leave(groups: dict[_K, dict[str, None]], key: _K, association_id: str) -> None:
+    members = groups[key]
+    del members[association_id]
+    if not members:
+        del groups[key]

@@ -1,9 +1,8 @@
 """The matrix of norms section 12: what Confirm and the first request do to older sets."""
 
-import dataclasses
 from collections.abc import Sequence
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from sad.core import lifecycle
 from sad.core.table import AssociationTable
@@ -12,8 +11,7 @@ from sad.model.requests import ConfirmRequest
 from sad.model.rules import Lifetimes
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Succession:
+class Succession(Struct, frozen=True, kw_only=True, gc=False):
     """How an association goes on, and what becomes of others.
 
     ``retiring`` are older sets as they will be. ``replaced`` end at once; ``elsewhere`` too, but

@@ -7,7 +7,7 @@ an index can never drift from its association.
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from sad.core.indexes import Index, PeerIndex, SpiIndex, enter, leave, members
+from sad.core.indexes import Index, PeerIndex, SpiIndex, enter, leave
 from sad.core.pending import PendingOffers
 from sad.model.association import Association, AssociationState, Phase, RegistrationKey
 from sad.model.requests import Flow, ListFilter
@@ -100,11 +100,13 @@ class AssociationTable:
 
     def of_registration(self, key: RegistrationKey) -> tuple[Association, ...]:
         """All sets of a registration, oldest first."""
-        return self._members(self._by_registration.get(key))
+        ids = self._by_registration.get(key)
+        return () if ids is None else self._members(ids)
 
     def of_identity(self, private_identity: str) -> tuple[Association, ...]:
         """All associations of a private identity."""
-        return self._members(self._by_identity.get(private_identity))
+        ids = self._by_identity.get(private_identity)
+        return () if ids is None else self._members(ids)
 
     def of_mechanism(self, mechanism: str) -> tuple[Association, ...]:
         """All associations of a mechanism, oldest first; at once where there are none."""
@@ -120,13 +122,19 @@ class AssociationTable:
         """All associations with one of the peer's two protected ports."""
         return tuple([self._by_id[i] for i in self._by_peer.of_port(address, port)])
 
-    def _members(self, ids: str | dict[str, None] | None) -> tuple[Association, ...]:
-        return tuple([self._by_id[i] for i in members(ids)])
+    def _members(self, ids: str | dict[str, None]) -> tuple[Association, ...]:
+        if isinstance(ids, str):
+            return (self._by_id[ids],)
+        return tuple([self._by_id[i] for i in ids])
 
     def of_spi(self, destination: str, spi: int) -> Association | None:
         """The association that owns an SA of this destination and SPI."""
         owner = self._by_spi.owner(destination, spi)
         return None if owner is None else self._by_id[owner]
+
+    def spi_taken(self, destination: str, spi: int) -> bool:
+        """Whether an association owns an SA of this destination and SPI."""
+        return self._by_spi.owner(destination, spi) is not None
 
     @property
     def reqids_used(self) -> int:
@@ -145,12 +153,14 @@ class AssociationTable:
         any confirmation is no answer: nothing but its last retransmissions may pass on it.
         """
         return tuple(
-            a
-            for a in reversed(self.of_peer_port(flow.peer_address, flow.peer_port))
-            if a.phase is Phase.INSTALLED
-            and a.path.local_address == flow.local_address
-            and flow.local_port in a.path.local_ports
-            and (a.registered or a.state is not AssociationState.RETIRING)
+            [
+                a
+                for a in reversed(self.of_peer_port(flow.peer_address, flow.peer_port))
+                if a.phase is Phase.INSTALLED
+                and a.path.local_address == flow.local_address
+                and flow.local_port in a.path.local_ports
+                and (a.registered or a.state is not AssociationState.RETIRING)
+            ]
         )
 
     def find(self, flow: Flow) -> Association | None:

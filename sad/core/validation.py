@@ -7,7 +7,7 @@ import functools
 import ipaddress
 from collections.abc import Set as AbstractSet
 
-from netlink.model import family_of
+from netlink.model import family_of, packed_address
 from netlink.secret import Secret
 from sad.core.nat import check_behind_nat
 from sad.model.algorithms import AKA_KEY_BYTES, AlgorithmPair
@@ -170,9 +170,11 @@ def check_addresses(
 @functools.lru_cache(maxsize=65536)
 def _is_nobodys(address: str) -> bool:
     """Whether an address is that of no single node elsewhere."""
-    parsed = ipaddress.ip_address(address)
-    broadcast = address == "255.255.255.255"
-    return parsed.is_loopback or parsed.is_unspecified or parsed.is_multicast or broadcast
+    if ":" in address:
+        parsed = ipaddress.IPv6Address(address)
+        return parsed.is_loopback or parsed.is_unspecified or parsed.is_multicast
+    first = packed_address(address)[0]
+    return first == 127 or 224 <= first < 240 or address in ("0.0.0.0", "255.255.255.255")  # noqa: S104 - no bind
 
 
 def _check_spis(request: InstallRequest, endpoint: Endpoint) -> None:

@@ -4,9 +4,8 @@ Every question to the kernel is asked inside :func:`typed_refusals`, so that not
 :mod:`netlink.errors` reaches the shell or a caller.
 """
 
-import contextlib
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from netlink.decode import MalformedMessage
@@ -49,18 +48,33 @@ def refusal_of(
     return _of_errno(error, describe(operation, named))
 
 
-@contextlib.contextmanager
-def typed_refusals(what: str) -> Iterator[None]:
+class typed_refusals:  # noqa: N801 - as contextlib's own
     """Raise KernelRefused, about ``what``, for whatever goes wrong with the kernel inside."""
-    try:
-        yield
-    except KernelError as error:
-        raise _of_errno(error, what) from error
-    except tuple(_WITHOUT_ERRNO) as error:
-        number, message, hint = _WITHOUT_ERRNO[type(error)]
-        raise KernelRefused(
-            errno=number, name=errno.errorcode[number], message=message, object=what, hint=hint
-        ) from error
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object
+    ) -> None:
+        if error is None:
+            return
+        if isinstance(error, KernelError):
+            raise _of_errno(error, self._what) from error
+        if isinstance(error, Exception) and type(error) in _WITHOUT_ERRNO:
+            number, message, hint = _WITHOUT_ERRNO[type(error)]
+            raise KernelRefused(
+                errno=number,
+                name=errno.errorcode[number],
+                message=message,
+                object=self._what,
+                hint=hint,
+            ) from error
 
 
 def _of_errno(error: KernelError, what: str) -> KernelRefused:

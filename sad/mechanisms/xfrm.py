@@ -8,7 +8,6 @@ a dead daemon.
 import dataclasses
 import errno
 import logging
-import math
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -19,7 +18,6 @@ from netlink.model import (
     AddSa,
     DeletePolicy,
     DeleteSa,
-    MoveLifetime,
     ObservedSa,
     Operation,
     Policy,
@@ -27,15 +25,22 @@ from netlink.model import (
     ReplayState,
     SaKeys,
     SecurityAssociation,
-    ShortenSa,
     UpdatePolicy,
 )
-from sad.core.desired import NamedSa, connections_ending, policies_of, sas_of
+from sad.core.desired import (
+    NamedSa,
+    SaPlace,
+    connections_ending,
+    places_of,
+    policies_of,
+    sas_of,
+)
 from sad.core.planning import plan_install, plan_policies, plan_remove, undo_of
 from sad.core.reconcile import Comparison, Findings, Instant
 from sad.core.restoring import plan_restore
 from sad.core.table import AssociationTable
 from sad.mechanisms.examination import examine
+from sad.mechanisms.limits import move_limits
 from sad.mechanisms.rebuild import add_missing
 from sad.mechanisms.refusals import refusal_of, typed_refusals
 from sad.model.association import Association, EndReason, RegistrationKey
@@ -140,11 +145,9 @@ class XfrmMechanism:
                 used.encryption.wipe()
         if not any(outcomes):
             return
-        named = sas_of(new, self._layout, self._lifetimes, self._boottime())
         for operation, outcome in zip(operations, outcomes, strict=True):
             if outcome is not None:
-                named = sas_of(new, self._layout, self._lifetimes, self._boottime())
-                refused = refusal_of(operation, outcome, named)
+                refused = refusal_of(operation, outcome, self._named(new))
                 await self._take_back(siblings, new, operations, outcomes, refused)
                 raise refused
 
@@ -197,17 +200,23 @@ class XfrmMechanism:
         operations: Sequence[Operation],
         what: str,
         tolerated: frozenset[int] = frozenset(),
-        named: Sequence[NamedSa] = (),
+        about: Association | None = None,
     ) -> list[bool]:
-        """Commit; return which operations changed something, raise the first other error."""
+        """Commit; return which operations changed something, raise the first other error.
+
+        Which names the SAs of ``about``, if one is given.
+        """
         if not operations:
             return []
         with typed_refusals(what):
             outcomes = await self._kernel.commit(operations)
         for operation, error in zip(operations, outcomes, strict=True):
             if error is not None and error.errno not in tolerated:
-                raise refusal_of(operation, error, named)
+                raise refusal_of(operation, error, () if about is None else self._named(about))
         return [error is None for error in outcomes]
+
+    def _named(self, association: Association) -> tuple[NamedSa, ...]:
+        return sas_of(association, self._layout, self._lifetimes, self._boottime())
 
     async def _commit_tolerant(self, operations: Sequence[Operation], what: str) -> None:
         """Commit what may be repeated; what is gone already is no error."""
@@ -219,13 +228,14 @@ class XfrmMechanism:
             await self._commit(operations, what, _GONE)
         log.debug("%s: %d operations", what, len(operations))
 
-    async def _observe(self, named: Sequence[NamedSa]) -> list[ObservedSa]:
+    async def _observe(self, places: Sequence[SaPlace]) -> list[ObservedSa]:
         with typed_refusals("the SAs of an association"):
-            found = await self._kernel.get_sas([n.sa.id for n in named])
+            found = await self._kernel.get_sas([place.id for place in places])
         observed = []
-        for n, sa in zip(named, found, strict=True):
-            if sa is None or sa.selector.owner != self._layout.owner or sa.reqid != n.sa.reqid:
-                raise Lost(n.name)
+        owner = self._layout.owner
+        for place, sa in zip(places, found, strict=True):
+            if sa is None or sa.selector.owner != owner or sa.reqid != place.reqid:
+                raise Lost(place.name)
             observed.append(sa)
         return observed
 
@@ -237,16 +247,21 @@ class XfrmMechanism:
         NAT is another than the kernel knows. Raises Lost.
         """
         now, realtime = self._boottime(), self._realtime()
-        named = sas_of(association, self._layout, self._lifetimes, now)
+        places = places_of(association)
         limit = realtime + (association.deadline_at - now) + self._lifetimes.backstop
-        operations: list[Operation] = []
-        for n, observed in zip(named, await self._observe(named), strict=True):
-            operations += _move_limit(n, observed, limit, realtime)
+
+        def wanted() -> list[SecurityAssociation]:
+            return [n.sa for n in sas_of(association, self._layout, self._lifetimes, now)]
+
+        observed = await self._observe(places)
+        operations = move_limits(places, observed, limit, realtime, wanted)
         if self._lifetimes.outlasts(association.deadline_at, association.policies_until):
             policies = policies_of(sets, self._layout, self._lifetimes)
             operations += [UpdatePolicy(p) for p in policies.values()]
         try:
-            await self._commit(operations, f"limits of association {association.id}", named=named)
+            await self._commit(
+                operations, f"limits of association {association.id}", about=association
+            )
         except KernelRefused as error:
             if error.errno in _GONE:
                 raise Lost(error.object) from error
@@ -267,7 +282,7 @@ class XfrmMechanism:
         operations = plan_remove(sets, gone, self._layout, self._lifetimes)
         if gone.end_reason is EndReason.KERNEL_LOST:
             # Somebody else may have put an SA where ours was: that one stays.
-            named = sas_of(gone, self._layout, self._lifetimes, self._boottime())
+            named = self._named(gone)
             foreign = {n.sa.id for n in named if not await self._holds(n.sa)}
             operations = tuple(
                 o for o in operations if not (isinstance(o, DeleteSa) and o.id in foreign)
@@ -291,7 +306,7 @@ class XfrmMechanism:
 
     async def counters(self, association: Association) -> tuple[SaCounters, ...]:
         """Return the counters of its SAs. Raises Lost."""
-        named = sas_of(association, self._layout, self._lifetimes, self._boottime())
+        named, places = self._named(association), places_of(association)
         return tuple(
             SaCounters(
                 name=n.name,
@@ -303,7 +318,7 @@ class XfrmMechanism:
                 integrity_failures=observed.integrity_failures,
                 last_used_at=float(observed.current.use_time),
             )
-            for n, observed in zip(named, await self._observe(named), strict=True)
+            for n, observed in zip(named, await self._observe(places), strict=True)
         )
 
     def examine(
@@ -323,9 +338,8 @@ class XfrmMechanism:
 
     async def is_lost(self, association: Association) -> bool:
         """Ask the kernel again about one association: a dump is older than what followed it."""
-        named = sas_of(association, self._layout, self._lifetimes, self._boottime())
         try:
-            await self._observe(named)
+            await self._observe(places_of(association))
         except Lost:
             return True
         return False
@@ -336,7 +350,7 @@ class XfrmMechanism:
         plan: Callable[[Sequence[NamedSa]], tuple[AddSa, ...]],
     ) -> tuple[str, ...]:
         """Add what is missing of the SAs as ``plan`` says; return its names. Raises Lost."""
-        named = sas_of(association, self._layout, self._lifetimes, self._boottime())
+        named = self._named(association)
         tell = self._layout.tell_counters
 
         def planned(missing: Sequence[NamedSa]) -> tuple[AddSa, ...]:
@@ -377,25 +391,3 @@ class XfrmMechanism:
 
 def _names(gone: Collection[Association]) -> str:
     return f"association {next(iter(gone)).id}" if len(gone) == 1 else f"{len(gone)} associations"
-
-
-def _move_limit(
-    named: NamedSa, observed: ObservedSa, limit: float, realtime: float
-) -> list[Operation]:
-    """Return the operations after which an SA's hard limit strikes at ``limit`` (real time)."""
-    held = observed.current.add_time + observed.hard_add_seconds
-    wanted = math.ceil(limit)
-
-    def origin(add_time: int) -> MoveLifetime:
-        # NEWAE overwrites the counters with what it carries: carry the present ones.
-        current = dataclasses.replace(observed.current, add_time=add_time)
-        return MoveLifetime(
-            id=named.sa.id, source=named.sa.source, reqid=named.sa.reqid, current=current
-        )
-
-    same_ports = observed.encapsulation == named.sa.encapsulation
-    if observed.hard_add_seconds and wanted >= held and same_ports:
-        return [origin(wanted - observed.hard_add_seconds)]
-    now = int(realtime)
-    sa = dataclasses.replace(named.sa, hard_add_seconds=max(1, wanted - now))
-    return [origin(now), ShortenSa(sa)]

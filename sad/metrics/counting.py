@@ -23,9 +23,8 @@ class CountingKernel:
     async def commit(self, operations: Sequence[Operation]) -> tuple[KernelError | None, ...]:
         """As the kernel's."""
         outcomes = await self._kernel.commit(operations)
-        for error in outcomes:
-            if error is not None:
-                self._count(error.name)
+        for error in filter(None, outcomes):
+            self._count(error.name)
         return outcomes
 
     async def dump_sas(self, known: KnownEntries | None = None) -> list[ObservedSa]:

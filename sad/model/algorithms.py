@@ -7,8 +7,9 @@ aes-cbc, aes-gcm and aes-gmac are AES-128 and nothing else can be agreed on.
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from netlink.model import SaKeys
 from netlink.secret import Secret
@@ -57,8 +58,7 @@ EXTENSIONS: Final = EXTENSION_ALGORITHMS
 Transforms: TypeAlias = tuple[Integrity, Encryption] | tuple[None, Combined]
 
 
-@dataclass(frozen=True, slots=True)
-class AlgorithmPair:
+class AlgorithmPair(Struct, frozen=True, gc=False):
     """An (alg, ealg) pair by RFC 3329 name; prints as ``alg/ealg``."""
 
     integrity: str

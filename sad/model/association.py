@@ -118,7 +118,10 @@ class Association(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def sa_peer_address(self) -> str:
         """Where its packets come from and go to: the other side's NAT if there is one."""
-        return self.ipsec_3gpp.sa_peer_address if self.ipsec_3gpp else self.path.peer_address
+        s = self.ipsec_3gpp
+        if s is None:
+            return self.path.peer_address
+        return s.peer_address if s.encapsulation is None else s.encapsulation.peer_address
 
     @property
     def xfrm(self) -> SaSetParameters | SaPairParameters:

@@ -1,20 +1,19 @@
 """What can be written into the journal."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from sad.model.association import Association
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(Struct, frozen=True, gc=False):
     """Insert or replace an association's row."""
 
     association: Association
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(Struct, frozen=True, gc=False):
     """Delete an association's row."""
 
     association_id: str

@@ -3,6 +3,8 @@
 import enum
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from sad.model.agreement import Refusal
 from sad.model.association import Association
 from sad.model.cluster import ClusterStatus
@@ -32,8 +34,7 @@ class Screened:
     refusals: tuple[Refusal, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offered:
+class Offered(Struct, frozen=True, kw_only=True, gc=False):
     """A temporary set, and the Security-Server value that goes into the 401."""
 
     association: Association
@@ -41,8 +42,7 @@ class Offered:
     refusals: tuple[Refusal, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class Verified(Struct, frozen=True, kw_only=True, gc=False):
     """The set that a REGISTER came on; ``refusals`` are of its new Security-Client list."""
 
     association: Association

@@ -5,8 +5,9 @@ the connection may end, and its notice then finds nobody: so it is looked at onc
 """
 
 import contextlib
-import dataclasses
 from collections.abc import AsyncIterator
+
+from msgspec import structs
 
 from netlink.model import Overrun
 from netlink.tcp import ConnectionEvent
@@ -102,7 +103,7 @@ class Attaching:
         found = await self._mechanism.find(request.flow)
         if request.credential is None:
             in_force = self._shared.credentials.generation(endpoint.name)
-            request = dataclasses.replace(request, credential=in_force)
+            request = structs.replace(request, credential=in_force)
         return attaching.decide(
             request,
             endpoint,

@@ -17,7 +17,8 @@ class Background:
     """Holds tasks until they end: the event loop itself keeps only weak references."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        #: Who waits for the outcome of each.
+        self._tasks: dict[asyncio.Task[Any], list[asyncio.Future[Any]]] = {}
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -27,13 +28,25 @@ class Background:
     ) -> asyncio.Task[T]:
         """Run to the end whatever becomes of the caller; ``ended`` is called then."""
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
+        self._tasks[task] = []
         task.add_done_callback(self._done if ended is None else partial(self._done, ended=ended))
         return task
 
     async def finish(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Return the result; a caller that is cancelled leaves the work going on."""
-        return await asyncio.shield(self.start(coroutine))
+        return await self.outcome(self.start(coroutine))
+
+    async def outcome(self, task: asyncio.Task[T]) -> T:
+        """Return the result of work that was started here, as :meth:`finish` does.
+
+        What asyncio.shield is for, with one turn of the loop between its end and its caller's
+        going on, not three.
+        """
+        if task.done():
+            return task.result()
+        waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._tasks[task].append(waiter)
+        return await waiter
 
     async def drain(self) -> None:
         """Wait for all of it."""
@@ -41,12 +54,20 @@ class Background:
             await asyncio.wait(self._tasks)
 
     def _done(self, task: asyncio.Task[Any], *, ended: Callable[[], None] | None = None) -> None:
-        self._tasks.discard(task)
+        waiting = [waiter for waiter in self._tasks.pop(task) if not waiter.done()]
         if ended is not None:
             ended()
         if task.cancelled():
+            for waiter in waiting:
+                waiter.cancel()
             return
         error = task.exception()
-        if error is not None and not isinstance(error, SadError):
+        if error is None:
+            for waiter in waiting:
+                waiter.set_result(task.result())
+            return
+        for waiter in waiting:
+            waiter.set_exception(error)
+        if not isinstance(error, SadError):
             # Only the type: a message could hold a value of the request.
             log.error("a task ended in %s: a defect of sad", type(error).__name__)

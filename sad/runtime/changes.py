@@ -80,14 +80,14 @@ class Changes:
         becomes = {a.id: a for a in changed}
         new_sets = tuple(becomes.get(a.id, a) for a in old_sets)
         olds = {a.id: a for a in old_sets}
-        await shared.journal.record(
-            [Put(a) for a in changed]
-            + [
+        writes = [Put(a) for a in changed]
+        if ending:
+            writes += [
                 Put(_removing(a))
                 for a in self._present(ending)
                 if a.phase is not Phase.INSTALLING  # not by us: its own journal entry comes
             ]
-        )
+        await shared.journal.record(writes)
         moved: list[Association] = []
         try:
             for association in changed:

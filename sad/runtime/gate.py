@@ -77,7 +77,8 @@ class Gate:
         endpoint = self._shared.settings.endpoints.get(name)
         if endpoint is None:
             raise NoSuchEndpoint(endpoint=name)
-        self._require(caller, endpoint.name, may=self.access.may_use_endpoint(caller, endpoint))
+        if not self.access.may_use_endpoint(caller, endpoint):
+            raise _no_user(caller, endpoint.name)
         return endpoint
 
     def serving(self, caller: Caller, name: str) -> Endpoint:
@@ -124,7 +125,8 @@ class Gate:
 
     def require_use(self, caller: Caller, association: Association) -> None:
         """Raise NotPermitted unless the caller may change an association."""
-        self._require(caller, association.endpoint, may=self.may_use(caller, association))
+        if not self.may_use(caller, association):
+            raise _no_user(caller, association.endpoint)
 
     def installed(self, caller: Caller, association_id: str) -> Association:
         """Return an association in force that the caller may change."""
@@ -135,7 +137,8 @@ class Gate:
     def releasable(self, caller: Caller, association_id: str) -> Association:
         """Return an association in force that the caller may release."""
         association = self._in_force(association_id)
-        self._require(caller, association.endpoint, may=self.may_release(caller, association))
+        if not self.may_release(caller, association):
+            raise _no_user(caller, association.endpoint)
         return association
 
     def _in_force(self, association_id: str) -> Association:
@@ -148,9 +151,9 @@ class Gate:
             raise NoSuchAssociation
         return association
 
-    def _require(self, caller: Caller, endpoint: str, *, may: bool) -> None:
-        if not may:
-            raise NotPermitted(
-                reason=f"uid {caller.uid} is no user of endpoint {endpoint}",
-                hint="add it to users of the endpoint",
-            )
+
+def _no_user(caller: Caller, endpoint: str) -> NotPermitted:
+    return NotPermitted(
+        reason=f"uid {caller.uid} is no user of endpoint {endpoint}",
+        hint="add it to users of the endpoint",
+    )

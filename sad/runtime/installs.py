@@ -6,7 +6,7 @@ The counterpart of :mod:`sad.runtime.endings`; :mod:`sad.runtime.service` decide
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeAlias
 
 from msgspec import structs
@@ -61,34 +61,36 @@ class Installs:
         Raises KernelRefused, JournalUnavailable or NotOwner with nothing left behind, or with
         what could not be taken back left to the reconciler.
         """
-        async with self._reserved(new, request), self._shared.lock(new.registration):
-            installed = await self._put_into_force(mechanism, new, request)
+
+        async def locked() -> Association:
+            async with self._shared.lock(new.registration):
+                return await self._put_into_force(mechanism, new, request)
+
+        try:
+            installed = await self._taking(new, locked())
+        finally:
+            wipe_keys(request)
         return self._announced(installed)
 
     async def install_locked(
         self, mechanism: MechanismDriver, new: Association, request: Keys
     ) -> Association:
         """As :meth:`install`, for a caller that holds the lock of the registration."""
-        async with self._reserved(new, request):
-            installed = await self._put_into_force(mechanism, new, request)
-        return self._announced(installed)
-
-    @contextlib.asynccontextmanager
-    async def _reserved(self, new: Association, request: Keys) -> AsyncIterator[None]:
-        """As :meth:`_taken`; the keys of the request are wiped in any case."""
         try:
-            async with self._taken(new):
-                yield
+            installed = await self._taking(new, self._put_into_force(mechanism, new, request))
         finally:
             wipe_keys(request)
+        return self._announced(installed)
 
-    @contextlib.asynccontextmanager
-    async def _taken(self, new: Association) -> AsyncIterator[None]:
-        """Its SPIs and ports are taken inside, and free again if that fails."""
+    async def _taking(self, new: Association, work: Awaitable[Association]) -> Association:
+        """Wait for ``work``: SPIs and ports of ``new`` are taken from now on.
+
+        They are free again if it fails.
+        """
         shared = self._shared
         shared.table.put(new)
         try:
-            yield
+            return await work
         except BaseException:
             if shared.table.get(new.id) is new:
                 shared.table.remove(new.id)
@@ -110,8 +112,12 @@ class Installs:
         ``record`` is what it is rebuilt from here, wiped by the caller. Raises as
         :meth:`install`, and whatever ``put`` raises.
         """
-        async with self._taken(new), self._shared.lock(new.registration):
-            return await self._journalled(new, record, put)
+
+        async def locked() -> Association:
+            async with self._shared.lock(new.registration):
+                return await self._journalled(new, record, put)
+
+        return await self._taking(new, locked())
 
     async def _put_into_force(
         self, mechanism: MechanismDriver, new: Association, request: Keys
@@ -146,7 +152,8 @@ class Installs:
         shared = self._shared
         mechanism = shared.mechanisms[new.mechanism]
         begun = shared.clock.boottime()
-        await self._endings.finish_removals(new.registration)
+        if shared.settled(new.registration):
+            await self._endings.finish_removals(new.registration)
         if shared.records is not None and record is not None:
             await shared.records.put(new, record)
         await shared.journal.record([Put(new)])

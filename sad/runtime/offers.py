@@ -44,7 +44,7 @@ from sad.model.views import Offered, Screened, Verified
 from sad.runtime.attempt import Attempt
 from sad.runtime.endings import Endings
 from sad.runtime.gate import Gate
-from sad.runtime.installs import Installs, wipe_keys, wiped_unless_begun
+from sad.runtime.installs import Installs, wipe_keys
 from sad.runtime.state import Shared
 from sad.runtime.turns import Turns
 
@@ -125,21 +125,27 @@ class Offers:
 
         Unless another caller of the same transaction waits for the answer, or has it.
         """
-        with wiped_unless_begun(request):
+        try:
             endpoint = self._gate.serving(caller, request.endpoint)
             if endpoint.profile is Profile.RFC3329:
                 return await self._prepare(caller, request, endpoint)
             key = offer.offer_key(request)
             made = self._made(key)
             if made is None:
-                on_an_sa = request.association_id is not None
-                turn = await self._turns.take(caller, urgent=on_an_sa)
-                made = self._made(key)  # by another caller, while this one waited
-                if made is not None:
-                    self._turns.give_back(turn)
+                urgent = request.association_id is not None  # it came on an SA
+                turn = self._turns.take_at_once(urgent=urgent)
+                if turn is None:
+                    turn = await self._turns.take(caller, urgent=urgent)
+                    made = self._made(key)  # by another caller, while this one waited
+                    if made is not None:
+                        self._turns.give_back(turn)
+        except BaseException:
+            wipe_keys(request)  # nobody has begun to work with them
+            raise
         if isinstance(made, Association):
             return self._offered_again(made, request, endpoint)
         if made is None:
+            assert turn is not None
             attempt = self._attempts[key] = Attempt()
             attempt.task = self._turns.begin(turn, self._make(caller, request, key, attempt))
         else:
@@ -147,7 +153,7 @@ class Offers:
             wipe_keys(request)  # the attempt uses those of its first caller
         attempt.waiting += 1
         try:
-            association = await asyncio.shield(attempt.task)
+            association = await self._turns.outcome(attempt.task)
             attempt.answered = True
         finally:
             attempt.waiting -= 1
@@ -237,18 +243,19 @@ class Offers:
         mechanism = self._gate.set_mechanism(choice.mechanism)
         install = mechanism.install_of(request, choice, endpoint, end)
         registration = offer.registration_of(install, endpoint)
-        replaced = self._replaced_by(install, endpoint, on)
+        replaced = offer.replaced_by(install, registration, on, shared.table)
         elsewhere = [old for old in replaced if old.registration != registration]
         if elsewhere:
             self._decide(install, endpoint, on, replaced)  # nobody loses a set for a refusal
         for old in elsewhere:
             await self._endings.end_or_refuse(old.id, EndReason.REPLACED)
         async with shared.lock(registration):
-            if self._gate.serving(caller, request.endpoint) != endpoint:
+            now = self._gate.serving(caller, request.endpoint)
+            if now is not endpoint and now != endpoint:
                 raise Busy(retry_after_milliseconds=1000, reason="its endpoint has just changed")
             if on is not None:  # it may have ended while the lock was somebody else's
                 on = self._came_on(caller, request, endpoint)
-            replaced = self._replaced_by(install, endpoint, on)
+            replaced = offer.replaced_by(install, registration, on, shared.table)
             decided = self._decide(install, endpoint, on, replaced)
             for old in replaced:
                 await self._endings.end_locked(old.id, EndReason.REPLACED)
@@ -294,7 +301,7 @@ class Offers:
     ) -> Association:
         """Raise what refuses an install now, ``replaced`` sets gone; return what it would make."""
         table, around = self._shared.table, self._gate.circumstances()
-        leaving = frozenset(a.id for a in replaced)
+        leaving = frozenset([a.id for a in replaced])
         if on is None:
             check_room(
                 table,
@@ -357,12 +364,12 @@ class Offers:
     def verify(self, caller: Caller, request: VerifyRequest) -> Verified:
         """Judge a REGISTER on a protected flow by the set that it came on."""
         on_flow = self._shared.table.on_flow(request.flow)
-        for pair in (a for a in on_flow if a.ipsec_man):
+        for pair in [a for a in on_flow if a.ipsec_man]:
             self._gate.require_use(caller, pair)
             listed = self._shared.settings.endpoints[pair.endpoint].security_server
             agreement.check_verify(listed, request.security_verify)  # the list is static
             return Verified(association=pair, refusals=())
-        sets = tuple(a for a in on_flow if a.ipsec_3gpp)
+        sets = [a for a in on_flow if a.ipsec_3gpp]
         if not sets:
             raise UnknownFlow
         for association in sets:

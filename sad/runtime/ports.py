@@ -1,6 +1,6 @@
 """What the shell needs from the world, as protocols. :mod:`sad.app` puts real objects behind."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -36,7 +36,7 @@ class Clock(Protocol):
 class JournalPort(Protocol):
     """The journal (:class:`sad.store.journal.Journal`)."""
 
-    async def record(self, writes: Sequence[JournalWrite]) -> None:
+    def record(self, writes: Sequence[JournalWrite]) -> Awaitable[None]:
         """Record durably, or raise JournalUnavailable and record nothing."""
 
 

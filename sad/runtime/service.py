@@ -124,7 +124,7 @@ class AssociationService:
                 caller, lambda: self._install(caller, request), urgent=False
             )
         try:
-            return await asyncio.shield(task)
+            return await self._turns.outcome(task)
         except asyncio.CancelledError:
             if not task.cancelled():
                 self._shared.background.start(self._installs.roll_back_unanswered(task))

@@ -23,6 +23,8 @@ _PLAIN_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _MICROSECONDS: Final = 1_000_000
 #: What nearly every attribute of a record is of, and cannot hold a Secret.
 _PLAIN_KINDS: Final = frozenset({str, int, float, bool, type(None)})
+#: The attributes of every record; the others are fields that a caller gave.
+_USUAL: Final = frozenset(vars(logging.makeLogRecord({})))
 #: The levels of syslog(3).
 _PRIORITIES: Final = {
     logging.DEBUG: 7,
@@ -100,6 +102,8 @@ class SecretFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Clean the record; every record passes."""
+        if _PLAIN_KINDS.issuperset(map(type, record.__dict__.values())):
+            return True
         for name, value in list(record.__dict__.items()):
             if value.__class__ in _PLAIN_KINDS:
                 continue
@@ -147,9 +151,11 @@ class JournalHandler(logging.Handler):
             ]
             if record.exc_text:
                 fields.append(f"EXCEPTION_TEXT={record.exc_text}")
-            for name, value in record.__dict__.items():
-                if name == "MESSAGE_ID" or name.startswith("SAD_"):
-                    fields.append(f"{name}={value}")
+            fields += [
+                f"{name}={value}"
+                for name, value in record.__dict__.items()
+                if name not in _USUAL and (name == "MESSAGE_ID" or name.startswith("SAD_"))
+            ]
             journal.sendv(*fields)
         except Exception:  # noqa: BLE001 - as every handler of the library
             self.handleError(record)
@@ -190,6 +196,11 @@ def configure_logging(level: str, *, strict: bool = False, stream: TextIO | None
     else:
         handler = logging.StreamHandler(stream)
         handler.setFormatter(PlainFormatter())
+    use_handler(handler, level, strict=strict)
+
+
+def use_handler(handler: logging.Handler, level: str, *, strict: bool = False) -> None:
+    """Send all log records of at least ``level`` to a handler and no other, Secrets hidden."""
     handler.addFilter(SecretFilter(strict=strict))
     # What nobody prints need not be found out for each record.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

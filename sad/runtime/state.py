@@ -1,12 +1,9 @@
 """What the parts of the shell share: the table, its locks, and the last thing that went wrong."""
 
-import asyncio
-import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from weakref import WeakValueDictionary
 
 from netlink.model import Policy, PolicyId
 from sad.core.desired import endpoint_policies
@@ -26,6 +23,7 @@ from sad.runtime.cluster import Alone, ClusterPort
 from sad.runtime.credentials import NoCredentials
 from sad.runtime.deadlines import Deadlines
 from sad.runtime.history import History
+from sad.runtime.locks import Held, HeldOf, RegistrationLocks
 from sad.runtime.observer import Observer
 from sad.runtime.ports import (
     Clock,
@@ -112,42 +110,28 @@ class Shared:
         self.expiries: list[Callable[[], Iterable[Expiry]]] = []
         self.request_reconcile: Callable[[str], None] = lambda _reason: None
         self.rebuild_locked: Callable[[str], Awaitable[bool]] = _never
-        self._locks: WeakValueDictionary[RegistrationKey, asyncio.Lock] = WeakValueDictionary()
+        self._locks = RegistrationLocks()
 
     def records_of(self, association: Association) -> KeyRecords | None:
         """What an association is rebuilt from; None: what the kernel has lost of it is ended."""
         return self.own_records.get(association.mechanism, self.records)
 
-    def lock(self, key: RegistrationKey) -> asyncio.Lock:
-        """One queue per registration: its sets share policies, so changes go one by one."""
-        lock = self._locks.get(key)
-        if lock is None:
-            lock = self._locks[key] = asyncio.Lock()
-        return lock
+    def lock(self, key: RegistrationKey) -> Held:
+        """Hold a registration inside ``async with``."""
+        return Held(self._locks, key)
 
-    @contextlib.asynccontextmanager
-    async def lock_of(self, association: Association) -> AsyncIterator[RegistrationKey]:
-        """Hold the lock of the registration that an association has now, or had when it ended.
-
-        An offered one that is bound to a TLS connection is of another registration from then on,
-        and whoever had waited for the lock of the first holds none of the second.
-        """
-        registration = association.registration
-        while True:
-            async with self.lock(registration):
-                now = self.table.get(association.id)
-                if now is None or now.registration == registration:
-                    yield registration
-                    return
-                registration = now.registration
+    def lock_of(self, association: Association) -> HeldOf:
+        """Hold the registration that an association has now, or had when it ended."""
+        return HeldOf(self._locks, association, self.table.get)
 
     def busy(self) -> AbstractSet[RegistrationKey]:
         """The registrations that somebody is changing at this instant."""
-        return {key for key, lock in self._locks.items() if lock.locked()}
+        return self._locks.held
 
     def settled(self, key: RegistrationKey) -> tuple[Association, ...]:
         """The sets of a registration that are in the kernel, oldest first."""
-        return tuple(a for a in self.table.of_registration(key) if a.phase is not Phase.INSTALLING)
+        sets = self.table.of_registration(key)
+        return tuple([a for a in sets if a.phase is not Phase.INSTALLING])
 
     @property
     def settings(self) -> Settings:

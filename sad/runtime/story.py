@@ -6,13 +6,15 @@ of step of all. The text of a record says the same for whoever reads without fie
 
 import enum
 import logging
+import time
+from collections.abc import Mapping
 
 from sad.model.association import Association, AssociationState
 
 log = logging.getLogger(__name__)
 
 
-class Step(enum.Enum):
+class Step(enum.StrEnum):
     """What happened; the value is the MESSAGE_ID (sd_journal_print(3)), which never changes."""
 
     INSTALLED = "98ba31b5e5bd42bd8789b6b36937f63a"
@@ -57,14 +59,42 @@ def step_between(before: Association, after: Association) -> Step:
 
 def tell(step: Step, association: Association, *, now: float) -> None:
     """Log a step; ``now`` is in seconds of CLOCK_BOOTTIME."""
-    if not log.isEnabledFor(logging.INFO):
-        return
-    log.info(
-        "association %s %s",
-        association.id,
-        _words(step, association, max(0, round(association.deadline_at - now))),
-        extra=_fields(step, association),
+    if log.isEnabledFor(logging.INFO):
+        words = _words(step, association, max(0, round(association.deadline_at - now)))
+        message = f"association {association.id} {words}"
+        log.handle(_StepRecord(message, _fields(step, association)))
+
+
+class _StepRecord(logging.LogRecord):
+    """A record of the library, made at a fifth of its price: each registration has two.
+
+    Its message is whole, and where it comes from is known without a look at the stack.
+    """
+
+    def __init__(self, message: str, fields: Mapping[str, str]) -> None:
+        attributes = self.__dict__
+        attributes.update(_OF_EVERY_STEP)
+        attributes.update(fields)
+        now = time.time()
+        attributes["msg"] = message
+        attributes["created"] = now
+        attributes["msecs"] = int(now % 1 * 1000) + 0.0  # as the library: thousandths
+        attributes["relativeCreated"] += 1000 * (now - _OF_EVERY_STEP["created"])
+
+
+#: What all of them have alike, and the instants of the first, from which the others count.
+_OF_EVERY_STEP = vars(
+    logging.LogRecord(
+        log.name,
+        logging.INFO,
+        __file__,
+        tell.__code__.co_firstlineno,
+        "",
+        args=None,
+        exc_info=None,
+        func=tell.__name__,
     )
+)
 
 
 def _words(step: Step, association: Association, seconds: int) -> str:
@@ -100,7 +130,7 @@ def _words(step: Step, association: Association, seconds: int) -> str:
 
 def _fields(step: Step, association: Association) -> dict[str, str]:
     fields = {
-        "MESSAGE_ID": step.value,
+        "MESSAGE_ID": str(step),
         "SAD_ASSOCIATION": association.id,
         "SAD_ENDPOINT": association.endpoint,
         "SAD_MECHANISM": association.mechanism,

@@ -38,6 +38,9 @@ class Turn:
         self.urgent = urgent
 
 
+#: Nothing tells one turn from another.
+_TURNS: Final = {urgent: Turn(urgent=urgent) for urgent in (True, False)}
+
 _Waiter = asyncio.Future[Turn]
 
 
@@ -70,11 +73,17 @@ class Turns:
         """Calls that wait for their turn."""
         return sum(map(len, self._queues.values()))
 
+    def take_at_once(self, *, urgent: bool) -> Turn | None:
+        """Take a turn if nobody has to wait for one, as nearly always."""
+        if not self._queues[urgent] and self._room(urgent=urgent):
+            return self._begin(urgent=urgent)
+        return None
+
     async def take(self, caller: Caller, *, urgent: bool) -> Turn:
         """Wait for a turn. Raises Busy at once if the queue is full."""
+        if (turn := self.take_at_once(urgent=urgent)) is not None:
+            return turn
         queue = self._queues[urgent]
-        if not queue and self._room(urgent=urgent):
-            return self._begin(urgent=urgent)
         self._check_queue(caller, queue)
         waiter: _Waiter = asyncio.get_running_loop().create_future()
         queue.push(caller.uid, caller.pid, waiter)
@@ -114,10 +123,17 @@ class Turns:
         self, caller: Caller, work: Callable[[], Coroutine[Any, Any, T]], *, urgent: bool
     ) -> T:
         """As :meth:`start`, and wait for the result."""
-        return await asyncio.shield(await self.start(caller, work, urgent=urgent))
+        turn = self.take_at_once(urgent=urgent) or await self.take(caller, urgent=urgent)
+        return await self._background.outcome(self.begin(turn, work()))
+
+    async def outcome(self, task: asyncio.Task[T]) -> T:
+        """Wait for the result of what was begun here; who is cancelled leaves it going on."""
+        return await self._background.outcome(task)
 
     def _next(self) -> bool | None:
         """Return whether an urgent call is the next to begin; None: none can."""
+        if not (self._queues[True] or self._queues[False]):
+            return None
         urgent, ordinary = (bool(self._queues[u]) and self._room(urgent=u) for u in (True, False))
         if urgent and not (ordinary and self._urgent_in_a_row >= _URGENT_IN_A_ROW):
             self._urgent_in_a_row += 1
@@ -132,7 +148,7 @@ class Turns:
             self._ended_at = self._now()  # what was idle before is not the pace of the work
         self._working += 1
         self._working_ordinary += not urgent
-        return Turn(urgent=urgent)
+        return _TURNS[urgent]
 
     def _room(self, *, urgent: bool) -> bool:
         if self._working >= self._limits.calls_at_once:

@@ -21,17 +21,18 @@ class Batches:
         self._what = what
         self._pending: list[tuple[Sequence[Statement], asyncio.Future[None]]] = []
 
-    async def write(self, statements: Sequence[Statement]) -> None:
-        """Write; on return it survives the death of this process.
+    def write(self, statements: Sequence[Statement]) -> asyncio.Future[None]:
+        """Write; when that is done it survives the death of this process.
 
-        Raises JournalUnavailable, with nothing written of this turn of the loop.
+        Else JournalUnavailable, with nothing written of this turn of the loop. A future and no
+        coroutine: each registration awaits three.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         if not self._pending:
             loop.call_soon(self._flush)
         self._pending.append((statements, future))
-        await future
+        return future
 
     def execute(self, statements: Sequence[Statement]) -> None:
         """Write at once, all or nothing. Raises sqlite3.Error."""

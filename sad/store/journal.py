@@ -7,7 +7,7 @@ death of the process, not of the machine. All writes of one loop turn share one 
 import importlib.resources
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ import msgspec
 from msgspec import structs
 
 from sad.model.association import Association
-from sad.model.journal import Forget, JournalWrite, Put
+from sad.model.journal import JournalWrite, Put
 from sad.store.batches import Batches, Statement
 from sad.store.reboot import enter_boot
 
@@ -23,6 +23,9 @@ from sad.store.reboot import enter_boot
 #: version of sad is brought up to date when it is opened, in one transaction.
 MIGRATIONS: Final = ("schema.sql", "schema2.sql")
 SCHEMA_VERSION: Final = len(MIGRATIONS)
+
+_PUT: Final = "REPLACE INTO association VALUES (?, ?)"
+_FORGET: Final = "DELETE FROM association WHERE id = ?"
 
 _REBUILD_HINT: Final = (
     "set journal_on_corrupt = 'rebuild': what can be read and what the kernel confirms is kept, "
@@ -152,24 +155,22 @@ class Journal:
         except sqlite3.Error as error:
             raise self._batches.unavailable(error) from error
 
-    async def record(self, writes: Sequence[JournalWrite]) -> None:
-        """Record; on return the writes survive the death of this process.
+    def record(self, writes: Sequence[JournalWrite]) -> Awaitable[None]:
+        """Record; when that is done the writes survive the death of this process.
 
-        Raises JournalUnavailable and records nothing of this call.
+        Raises JournalUnavailable, at once or in its place, and records nothing of this call.
         """
         try:
             statements = [self._statement(write) for write in writes]
         except Exception as error:
             raise self._batches.unavailable(error) from error
-        await self._batches.write(statements)
+        return self._batches.write(statements)
 
     def _statement(self, write: JournalWrite) -> Statement:
-        match write:
-            case Put(association):
-                body = self._encoder.encode(association)
-                return "REPLACE INTO association VALUES (?, ?)", (association.id, body)
-            case Forget(association_id):
-                return "DELETE FROM association WHERE id = ?", (association_id,)
+        if isinstance(write, Put):
+            association = write.association
+            return _PUT, (association.id, self._encoder.encode(association))
+        return _FORGET, (write.association_id,)
 
     def close(self) -> None:
         """Close the file."""

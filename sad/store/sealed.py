@@ -10,7 +10,7 @@ import logging
 import os
 import sqlite3
 import struct
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -151,7 +151,7 @@ class SealedRecords:
 class RecordingPort(Protocol):
     """A journal."""
 
-    async def record(self, writes: Sequence[JournalWrite]) -> None:
+    def record(self, writes: Sequence[JournalWrite]) -> Awaitable[None]:
         """Record durably, or raise JournalUnavailable and record nothing."""
 
 

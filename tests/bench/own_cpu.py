@@ -10,7 +10,6 @@ import contextlib
 import gc
 import logging
 import resource
-import secrets
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -35,10 +34,11 @@ from sad.metrics.meters import Meters
 from sad.model.rules import Limits
 from sad.model.views import DaemonState
 from sad.runtime import collector
+from sad.runtime.chance import Chance
 from sad.runtime.endings import Endings
 from sad.runtime.reconciler import Reconciler
 from sad.runtime.service import AssociationService
-from sad.runtime.service_manager import JournalHandler, SecretFilter
+from sad.runtime.service_manager import JournalHandler, use_handler
 from sad.runtime.state import Settings, Shared
 from sad.runtime.status import StatusPage
 from sad.runtime.timer import BoottimeTimer, SystemClock
@@ -109,7 +109,7 @@ class HostDaemon:
             access=policy,
             own_addresses=lambda: frozenset({EDGE_ADDRESS, "127.0.0.1"}),
             missing_algorithms=frozenset(),
-            randbelow=secrets.randbelow,
+            randbelow=Chance().below,
             status_page=StatusPage(
                 shared, reconciler, version="0", missing_algorithms={}, kernel_counters=dict
             ),
@@ -133,9 +133,7 @@ class HostDaemon:
 @contextlib.asynccontextmanager
 async def host_daemon(folder: Path) -> AsyncIterator[HostDaemon]:
     """Give a daemon in this process; its log goes where journald would be."""
-    handler = JournalHandler()
-    handler.addFilter(SecretFilter())
-    logging.basicConfig(level="INFO", handlers=[handler], force=True)
+    use_handler(JournalHandler(), "INFO")
     daemon = HostDaemon(folder, KernelStandIn())
     collector.settle()
     try:

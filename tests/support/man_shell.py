@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from msgspec import structs
+
 from sad.config.problems import Problem
 from sad.keys.load import LoadedKeys
 from sad.mechanisms.ipsec_man import IpsecMan
@@ -141,4 +143,4 @@ def offer_request(**changes: object) -> OfferRequest:
         endpoint="peering", security_client=("ipsec-man",), private_identity="alice@example.org"
     )
     values = {"integrity_key": None, "cipher_key": None} | changes
-    return dataclasses.replace(request, **values)  # type: ignore[arg-type]  # by name
+    return structs.replace(request, **values)

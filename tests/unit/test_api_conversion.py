@@ -1,6 +1,5 @@
 """Between the wire's shapes and the daemon's values."""
 
-import dataclasses
 import traceback
 from typing import Any
 
@@ -52,7 +51,7 @@ def test_what_is_optional_may_be_null_or_left_out() -> None:
     without = conversion.install_request(install_in(install_parameters()))
 
     # secrets do not compare: put those of the one into the other
-    without = dataclasses.replace(
+    without = msgspec.structs.replace(
         without, integrity_key=with_null.integrity_key, cipher_key=with_null.cipher_key
     )
     assert with_null == without
@@ -234,4 +233,4 @@ def test_what_is_shown_has_no_place_for_keys() -> None:
     known = {"key_set", "key_index", "key", "keys"}
     assert {name for name in names if "key" in name} == known
     assert not any("Material" in str(f.type) for f in msgspec.structs.fields(messages.Key))
-    assert {"integrity_key", "cipher_key"} < set(InstallRequest.__slots__)
+    assert {"integrity_key", "cipher_key"} < set(InstallRequest.__struct_fields__)

@@ -1,6 +1,5 @@
 """The matrix of norms section 12, row by row, as decisions; and what an Offer may replace."""
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -389,7 +388,7 @@ def test_an_offer_key_is_of_one_request() -> None:
 def test_confirm_takes_identities_and_note_when_given() -> None:
     """T24-P-7: what the 200 says takes the place of what was known; silence changes nothing."""
     a = set_of("a", 1, public_identities=("sip:a@ims",), note="before")
-    request = dataclasses.replace(
+    request = structs.replace(
         grant_of("a", 600), public_identities=("sip:b@ims", "tel:+1"), note="after"
     )
     decided = replacement.confirm(a, request, table_of(a), LIFETIMES, now=1.0, realtime=2.0)

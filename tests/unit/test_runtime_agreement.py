@@ -1,12 +1,12 @@
 """Screen, admission, Verify and Find over the shell."""
 
 import asyncio
-import dataclasses
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from sad.model.association import Association
 from sad.model.errors import (
@@ -224,7 +224,7 @@ async def test_what_was_not_offered_here_cannot_be_verified_here() -> None:
         shell.service.verify(USER, request)
     with pytest.raises(UnknownFlow):
         shell.service.verify(
-            USER, dataclasses.replace(request, flow=clear_flow(local_address=EDGE_ADDRESS))
+            USER, structs.replace(request, flow=clear_flow(local_address=EDGE_ADDRESS))
         )
 
 

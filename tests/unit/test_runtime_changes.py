@@ -1,11 +1,11 @@
 """Confirm, TakeIntoUse, Release of a registration: older sets follow, all or nothing."""
 
 import asyncio
-import dataclasses
 import errno
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from sad.model.association import Association, AssociationState, EndReason, Phase
 from sad.model.errors import (
@@ -287,7 +287,7 @@ async def test_a_note_alone_is_journalled_and_found() -> None:
     """Design 3: what a SIP server notes comes back after its restart, and after the daemon's."""
     shell = Shell()
     a = await registered(shell)
-    request = dataclasses.replace(grant_of(a.id, 1), note="routes of the 200")
+    request = structs.replace(grant_of(a.id, 1), note="routes of the 200")
 
     await shell.service.confirm(USER, request)
 
