@@ -39,11 +39,9 @@ class RegistrationLocks:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
-                waiting.remove(turn)
-            else:
+            if not turn.cancelled():
                 self.release(key)  # it had just been handed over
-            raise
+            raise  # else release() passes over it
 
     def release(self, key: RegistrationKey) -> None:
         """Hand a registration that one holds to whoever waits longest."""
