@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +49,7 @@ from sad.runtime.reloading import Reloading
 from sad.runtime.service import AssociationService
 from sad.runtime.service_manager import ServiceManager
 from sad.runtime.startup import restore, stop
-from sad.runtime.status import StatusPage
+from sad.runtime.status import StatusPage, status_line
 from sad.runtime.timer import BoottimeTimer, ClockSetNotice, SystemClock
 from sad.store.journal import Journal, JournalUnreadable, move_aside
 from sad.store.key_uses import KeyUses
@@ -389,14 +388,6 @@ async def _tell(manager: ServiceManager, shared: state.Shared) -> None:
     """Keep systemd's status line and watchdog fed from the real loop."""
     interval = manager.watchdog_interval()
     while True:
-        manager.status(_counts(shared))
+        manager.status(status_line(shared.table))
         manager.watchdog()
         await asyncio.sleep(min(10.0, interval / 2 if interval else 10.0))
-
-
-def _counts(shared: state.Shared) -> str:
-    in_state = Counter[str]()
-    for (_, _, state_), count in shared.table.tally.items():
-        in_state[str(state_)] += count
-    details = ", ".join(f"{count} {name}" for name, count in sorted(in_state.items()))
-    return f"{len(shared.table)} associations" + (f": {details}" if details else "")

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from sad.core.pools import pools
+from sad.core.table import AssociationTable
 from sad.model.endpoint import Endpoint
 from sad.model.views import EndpointStatus, Status
 from sad.runtime.credentials import notices_of
@@ -81,3 +82,12 @@ class StatusPage:
             unavailable=tuple(n for n in names if n in self._missing_algorithms),
             associations=associations,
         )
+
+
+def status_line(table: AssociationTable) -> str:
+    """Return how many associations there are of each state, for systemd's status."""
+    of_state = Counter[str]()
+    for (_, _, state), count in table.tally.items():
+        of_state[str(state)] += count
+    details = ", ".join(f"{count} {name}" for name, count in sorted(of_state.items()))
+    return f"{len(table)} associations" + (f": {details}" if details else "")
