@@ -21,10 +21,13 @@ from sad.store.reboot import enter_boot
 
 #: Each script brings a journal from the version of its place to the next: a journal of an older
 #: version of sad is brought up to date when it is opened, in one transaction.
-MIGRATIONS: Final = ("schema.sql", "schema2.sql")
+MIGRATIONS: Final = ("schema.sql", "schema2.sql", "schema3.sql")
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 
-_PUT: Final = "REPLACE INTO association VALUES (?, ?)"
+#: Not REPLACE, which deletes and inserts: the row and its index stay where they are.
+_PUT: Final = (
+    "INSERT INTO association VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body"
+)
 _FORGET: Final = "DELETE FROM association WHERE id = ?"
 
 _REBUILD_HINT: Final = (

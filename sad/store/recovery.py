@@ -8,6 +8,7 @@ import contextlib
 import ipaddress
 import sqlite3
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,10 @@ from sad.model.sa_pair import SaPairParameters
 from sad.model.sa_set import SaSetParameters
 
 #: Ids are hexadecimal; each of these ranges is read by itself, so that a damaged page costs only
-#: the rows that lie on it.
+#: the rows that lie on it. It is the only way into a journal of an older version.
 _PREFIX_LETTERS: Final = 3
+#: So often a range of row numbers is halved because of a damaged page in it.
+_MOST_HALVINGS: Final = 20_000
 
 
 def salvage(path: Path, boot_id: str) -> list[Association]:
@@ -48,17 +51,45 @@ def _of_another_boot(connection: sqlite3.Connection, boot_id: str) -> bool:
 
 def _whole_rows(connection: sqlite3.Connection) -> Iterator[Association]:
     decoder = msgspec.json.Decoder(Association)
+    saved: set[str] = set()
+    for association_id, body in chain(_by_number(connection), _by_id(connection)):
+        if association_id in saved:
+            continue
+        with contextlib.suppress(msgspec.MsgspecError, ValueError, TypeError):
+            association = decoder.decode(body)
+            if association.id == association_id and _is_sound(association):
+                saved.add(association_id)
+                yield association
+
+
+def _by_number(connection: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
+    """Yield rows in the order of their numbers, for which no index is needed."""
+    ranges: list[tuple[int, int]] = []
+    with contextlib.suppress(sqlite3.Error):
+        last = connection.execute("SELECT max(rowid) FROM association").fetchone()[0]
+        ranges.append((0, (last or 0) + 1))
+    left = _MOST_HALVINGS
+    while ranges:
+        low, high = ranges.pop()
+        try:
+            yield from connection.execute(
+                "SELECT id, body FROM association WHERE rowid >= ? AND rowid < ?", (low, high)
+            ).fetchall()
+        except sqlite3.Error:
+            if high - low > 1 and left:
+                left -= 1
+                middle = (low + high) // 2
+                ranges += [(middle, high), (low, middle)]
+
+
+def _by_id(connection: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
+    """Yield rows in the order of their ids."""
     for number in range(16**_PREFIX_LETTERS):
         first = f"{number:0{_PREFIX_LETTERS}x}"
         with contextlib.suppress(sqlite3.Error):
-            rows = connection.execute(
+            yield from connection.execute(
                 "SELECT id, body FROM association WHERE id BETWEEN ? AND ?", (first, first + "g")
             )
-            for association_id, body in rows:
-                with contextlib.suppress(msgspec.MsgspecError, ValueError, TypeError):
-                    association = decoder.decode(body)
-                    if association.id == association_id and _is_sound(association):
-                        yield association
 
 
 def _is_sound(association: Association) -> bool:

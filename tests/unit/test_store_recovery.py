@@ -1,5 +1,6 @@
 """What is saved from a damaged journal: whole rows of this boot, and never an exception."""
 
+import contextlib
 import importlib.resources
 import random
 import sqlite3
@@ -60,6 +61,28 @@ def test_a_damaged_page_costs_the_rows_that_lie_on_it(path: Path) -> None:
         counts.append(len(saved))
     assert min(counts) < len(expected), "no page was missed: the test damages nothing"
     assert statistics.median(counts) > 0.95 * len(expected)
+
+
+def test_a_damaged_journal_of_an_older_version_is_read_by_its_ids(path: Path) -> None:
+    """Its rows have no numbers: each page is a range of ids."""
+    expected = {a.id: a for a in rows(300)}
+    written(path, list(expected.values()))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(
+            "CREATE TABLE older (id TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID"
+        )
+        connection.execute("INSERT INTO older SELECT * FROM association")
+        connection.execute("DROP TABLE association")
+        connection.execute("ALTER TABLE older RENAME TO association")
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = path.read_bytes()
+    page = whole.rfind(b'"state"') // PAGE * PAGE
+    path.write_bytes(whole[:page] + b"\xa5" * PAGE + whole[page + PAGE :])
+
+    saved = salvage(path, "boot")
+    assert all(expected[a.id] == a for a in saved)
+    assert 0.95 * len(expected) < len({a.id for a in saved}) == len(saved) < len(expected)
 
 
 @pytest.mark.parametrize("left", [0, 100, PAGE, 5 * PAGE + 17, 20 * PAGE])
