@@ -8,13 +8,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Final
 
 from sad.api.edges import Outbox
 from sad.api.framing import Call
 from sad.api.methods import Begun
 from sad.api.passing import Passed, Reply
 from sad.api.streams import Stream
+from sad.api.work import Work
 
 _REPLIES: Final = (bytes, Passed)
 _TURN_BYTES: Final = 64 * 1024
@@ -24,23 +25,40 @@ _TURN_BYTES: Final = 64 * 1024
 class _Slot:
     """The place of one call's reply; None while it is being worked out."""
 
-    __slots__ = ("_on_done", "reply", "task")
+    __slots__ = ("_on_done", "_work", "reply")
 
-    def __init__(
-        self,
-        on_done: Callable[["_Slot"], None],
-        task: asyncio.Task[bytes] | None = None,
-        reply: Reply | None = None,
-    ) -> None:
+    def __init__(self, on_done: Callable[["_Slot"], None], reply: Reply | None = None) -> None:
         self._on_done = on_done
-        self.task = task
+        self._work: asyncio.Task[bytes] | Work | None = None
         self.reply = reply
-        if task is not None:
-            task.add_done_callback(self._done)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing works for it any more."""
+        work = self._work
+        return work is None or (work.done if isinstance(work, Work) else work.done())
+
+    def begin(self, work: asyncio.Task[bytes] | Work) -> None:
+        """Have the reply worked out."""
+        self._work = work
+        if isinstance(work, Work):
+            work.begin(self._fill)
+        else:
+            work.add_done_callback(self._done)
+
+    def cancel(self) -> None:
+        """Nobody is there to take it."""
+        if self._work is not None:
+            self._work.cancel()
+        elif isinstance(self.reply, Passed):
+            self.reply.close()
 
     def _done(self, task: asyncio.Task[bytes]) -> None:
-        if not task.cancelled() and task.exception() is None:
-            self.reply = task.result()
+        failed = task.cancelled() or task.exception() is not None
+        self._fill(None if failed else task.result())
+
+    def _fill(self, reply: bytes | None) -> None:
+        self.reply = reply
         self._on_done(self)
 
 
@@ -98,10 +116,14 @@ class Calls:
         )
 
     @property
-    def tasks(self) -> list[asyncio.Task[Any]]:
-        """What has not ended."""
-        tasks = [*self._oneways, self._stream_task, *(slot.task for slot in self._slots)]
-        return [task for task in tasks if task is not None and not task.done()]
+    def ended(self) -> bool:
+        """Whether nothing of it is worked on any more."""
+        stream = self._stream_task
+        return (
+            (stream is None or stream.done())
+            and all(task.done() for task in self._oneways)
+            and all(slot.ended for slot in self._slots)
+        )
 
     def begin(self, call: Call) -> None:
         """Begin a call; with the client gone, only one that wants no reply."""
@@ -117,17 +139,19 @@ class Calls:
             if not call.oneway:  # it would only be replies
                 self._stream = begun
         elif call.oneway:
-            task = self._loop.create_task(begun)
+            task = self._loop.create_task(_answer(begun) if isinstance(begun, Work) else begun)
             self._oneways.add(task)
             task.add_done_callback(self._on_oneway_done)
         else:
-            self._slots.append(_Slot(self._on_slot_done, self._loop.create_task(begun)))
+            slot = _Slot(self._on_slot_done)
+            self._slots.append(slot)
+            slot.begin(begun if isinstance(begun, Work) else self._loop.create_task(begun))
 
     def answer(self, reply: Reply) -> None:
         """Reply at once, or after the calls before."""
         if self._slots:
             self._passed_waiting += isinstance(reply, Passed)
-            self._slots.append(_Slot(self._on_slot_done, reply=reply))
+            self._slots.append(_Slot(self._on_slot_done, reply))
         else:
             self._outbox.put(reply)
 
@@ -170,10 +194,7 @@ class Calls:
             return
         self._abandoned = True
         for slot in self._slots:
-            if slot.task is not None:
-                slot.task.cancel()
-            elif isinstance(slot.reply, Passed):
-                slot.reply.close()
+            slot.cancel()
         if self._stream_task is None:
             self._stream = None
         elif not self._cut:
@@ -213,3 +234,7 @@ class Calls:
         self._stream = self._stream_task = self._room = None
         self._cut = False
         self._on_change()
+
+
+async def _answer(work: Work) -> bytes:
+    return await work

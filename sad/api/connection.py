@@ -15,7 +15,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from sad.api import replies
 from sad.api.calls import Calls
@@ -100,11 +100,10 @@ class Connection:
         self._end(None)
         self._turn()
 
-    def cancel(self) -> list[asyncio.Task[Any]]:
-        """Close now and cancel everything, ``oneway`` calls too; return what has still to end."""
+    def cancel(self) -> None:
+        """Close now and cancel everything, ``oneway`` calls too."""
         self._close()
         self._calls.cancel()
-        return self._calls.tasks
 
     # --- in ----------------------------------------------------------------------------------
 
@@ -245,7 +244,7 @@ class Connection:
         self._finish_if_quiet()
 
     def _finish_if_quiet(self) -> None:
-        if not (self._finished or self._calls.tasks):
+        if not self._finished and self._calls.ended:
             self._finished = True
             self._on_finished(self)
 

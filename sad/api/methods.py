@@ -2,7 +2,8 @@
 
 Counterparts: the interface files say what is served, :mod:`sad.api.connection` says when and to
 whom the replies go. A call is begun here and answered in one of three ways: at once (bytes), later
-(a coroutine), or with many replies (:class:`~sad.api.streams.Stream`).
+(a coroutine, or :class:`~sad.api.work.Work`), or with many replies
+(:class:`~sad.api.streams.Stream`).
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
@@ -36,6 +37,7 @@ from sad.api.key_methods import KeyMethods
 from sad.api.passing import Reply
 from sad.api.streams import Stream
 from sad.api.wire import Message
+from sad.api.work import Work
 from sad.model.errors import Busy
 from sad.model.requests import Caller
 from sad.model.views import DaemonState
@@ -43,7 +45,7 @@ from sad.model.views import DaemonState
 RETRY_WHILE_STARTING_MILLISECONDS: Final = 500
 RETRY_CONNECTION_MILLISECONDS: Final = 1000
 
-Begun: TypeAlias = Reply | Coroutine[Any, Any, bytes] | Stream
+Begun: TypeAlias = Reply | Coroutine[Any, Any, bytes] | Work | Stream
 
 _In = TypeVar("_In", bound=Message)
 _Require: TypeAlias = Callable[[Caller], None]
@@ -82,12 +84,12 @@ class Methods:
         # Who may use an endpoint is known only with the call: the backend asks the policy itself.
         self._now(ASSOCIATIONS, "GetAgreement", messages.GetAgreementIn, self._get_agreement)
         self._now(ASSOCIATIONS, "Screen", messages.ScreenIn, self._screen)
-        self._later(ASSOCIATIONS, "Offer", messages.OfferIn, self._offer)
+        self._later(ASSOCIATIONS, "Offer", messages.OfferIn, self._offer, at_once=True)
         self._now(ASSOCIATIONS, "Verify", messages.VerifyIn, self._verify)
         self._later(ASSOCIATIONS, "Attach", messages.AttachIn, self._attach)
         self._later(ASSOCIATIONS, "TakeIntoUse", messages.TakeIntoUseIn, self._take_into_use)
         self._later(ASSOCIATIONS, "Install", messages.InstallIn, self._install)
-        self._later(ASSOCIATIONS, "Confirm", messages.ConfirmIn, self._confirm)
+        self._later(ASSOCIATIONS, "Confirm", messages.ConfirmIn, self._confirm, at_once=True)
         self._later(ASSOCIATIONS, "Release", messages.ReleaseIn, self._release)
         self._now(ASSOCIATIONS, "Find", messages.FindIn, self._find, read)
         self._later(ASSOCIATIONS, "Get", messages.GetIn, self._get, read)
@@ -156,8 +158,13 @@ class Methods:
         parameters: type[_In],
         handler: Callable[[Caller, _In], Awaitable[Message]],
         require: _Require | None = None,
+        *,
+        at_once: bool = False,
     ) -> None:
-        """Serve a method that waits for the kernel or the journal."""
+        """Serve a method that waits for the kernel or the journal.
+
+        ``at_once``: its handler waits for futures alone, and is begun without a task.
+        """
         full_name = f"{interface}.{name}"
 
         async def answer(caller: Caller, parameters: _In, _call: Call) -> bytes:
@@ -166,8 +173,12 @@ class Methods:
             except Exception as error:  # noqa: BLE001 - a fault in one call ends that call only
                 return replies.refusal(full_name, error)
 
+        def work(caller: Caller, parameters: _In, call: Call) -> Work:
+            return Work(answer(caller, parameters, call))
+
+        begin = work if at_once else answer
         decoder = msgspec.json.Decoder(parameters)
-        self._table[full_name] = _Method(decoder, answer, require, while_starting=False)
+        self._table[full_name] = _Method(decoder, begin, require, while_starting=False)
 
     @property
     def names(self) -> frozenset[str]:

@@ -37,6 +37,7 @@ from sip_hooks.secagree import (
     parse_header,
     render_header,
 )
+from sip_hooks.secagree.security_server import check_own_values
 
 LONGEST_NAME: Final = 64  # of a mechanism that nobody knows, in a refusal
 
@@ -193,15 +194,35 @@ def security_server(sa_set: SaSetParameters, endpoint: Endpoint, missing: Abstra
     Algorithms and their order are the endpoint's, whatever was offered (R3329-2.3.1-g); the mode
     is that of the set.
     """
-    return render_header(
-        build_security_server(
-            server_policy(endpoint, missing, nat=sa_set.encapsulation is not None),
-            spi_pc=sa_set.spi_pc,
-            spi_ps=sa_set.spi_ps,
-            port_pc=sa_set.port_pc,
-            port_ps=sa_set.port_ps,
-        )
-    )
+    policy = server_policy(endpoint, missing, nat=sa_set.encapsulation is not None)
+    check_own_values((sa_set.spi_pc, sa_set.spi_ps), (sa_set.port_pc, sa_set.port_ps))
+    return _form_of(policy) % {
+        "spi_pc": sa_set.spi_pc,
+        "spi_ps": sa_set.spi_ps,
+        "port_pc": sa_set.port_pc,
+        "port_ps": sa_set.port_ps,
+    }
+
+
+#: Legal numbers, none of which stands in another or anywhere else in a list.
+_SAMPLES: Final = {
+    "spi_pc": 4_294_967_281,
+    "spi_ps": 4_294_967_282,
+    "port_pc": 65_519,
+    "port_ps": 65_521,
+}
+
+
+@functools.lru_cache(maxsize=256)  # as above
+def _form_of(policy: ServerPolicy) -> str:
+    """Return what Security-Server is under a policy, with places for the numbers of a set.
+
+    Nothing else differs from set to set, so it is written once, and the numbers are put in.
+    """
+    form = render_header(build_security_server(policy, **_SAMPLES)).replace("%", "%%")
+    for name, number in _SAMPLES.items():
+        form = form.replace(str(number), f"%({name})d")
+    return form
 
 
 def check_mirrored(offer: OfferRecord, verify: Sequence[str], client: Sequence[str]) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, TypeVar
 
 from sad.model.errors import SadError
@@ -13,12 +12,38 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class _Underway:
+    """A task's coroutine, what is to be done at its end, and who waits for it."""
+
+    __slots__ = ("_ended", "_waiting", "coroutine")
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[], None] | None
+    ) -> None:
+        self.coroutine = coroutine
+        self._ended = ended
+        self._waiting: list[asyncio.Future[Any]] = []
+
+    async def outcome(self) -> Any:
+        """Wait for it; who is cancelled leaves."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        return await waiter
+
+    def tell(self, settle: Callable[[asyncio.Future[Any]], object]) -> None:
+        """Have whoever waits still go on."""
+        for waiter in self._waiting:
+            if not waiter.done():
+                settle(waiter)
+        if self._ended is not None:
+            self._ended()
+
+
 class Background:
     """Holds tasks until they end: the event loop itself keeps only weak references."""
 
     def __init__(self) -> None:
-        #: Who waits for the outcome of each.
-        self._tasks: dict[asyncio.Task[Any], list[asyncio.Future[Any]]] = {}
+        self._tasks: dict[asyncio.Task[Any], _Underway] = {}
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -27,9 +52,9 @@ class Background:
         self, coroutine: Coroutine[Any, Any, T], *, ended: Callable[[], None] | None = None
     ) -> asyncio.Task[T]:
         """Run to the end whatever becomes of the caller; ``ended`` is called then."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks[task] = []
-        task.add_done_callback(self._done if ended is None else partial(self._done, ended=ended))
+        task = asyncio.get_running_loop().create_task(self._run(coroutine))
+        self._tasks[task] = _Underway(coroutine, ended)
+        task.add_done_callback(self._done)
         return task
 
     async def finish(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -42,32 +67,35 @@ class Background:
         What asyncio.shield is for, with one turn of the loop between its end and its caller's
         going on, not three.
         """
-        if task.done():
+        underway = self._tasks.get(task)
+        if underway is None:
             return task.result()
-        waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._tasks[task].append(waiter)
-        return await waiter
+        result: T = await underway.outcome()
+        return result
 
     async def drain(self) -> None:
         """Wait for all of it."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _done(self, task: asyncio.Task[Any], *, ended: Callable[[], None] | None = None) -> None:
-        waiting = [waiter for waiter in self._tasks.pop(task) if not waiter.done()]
-        if ended is not None:
-            ended()
-        if task.cancelled():
-            for waiter in waiting:
-                waiter.cancel()
-            return
-        error = task.exception()
+    async def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Tell of a success in its own step, not in a turn of the loop after it."""
+        result = await coroutine
+        task = asyncio.current_task()
+        assert task is not None
+        task.remove_done_callback(self._done)
+        self._tasks.pop(task).tell(lambda waiter: waiter.set_result(result))
+        return result
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        """Hear of an end without a result."""
+        underway = self._tasks.pop(task)
+        underway.coroutine.close()  # it may have been cancelled before its first step
+        error = None if task.cancelled() else task.exception()
         if error is None:
-            for waiter in waiting:
-                waiter.set_result(task.result())
+            underway.tell(lambda waiter: waiter.cancel())
             return
-        for waiter in waiting:
-            waiter.set_exception(error)
+        underway.tell(lambda waiter: waiter.set_exception(error))
         if not isinstance(error, SadError):
             # Only the type: a message could hold a value of the request.
             log.error("a task ended in %s: a defect of sad", type(error).__name__)

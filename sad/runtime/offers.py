@@ -128,7 +128,7 @@ class Offers:
         try:
             endpoint = self._gate.serving(caller, request.endpoint)
             if endpoint.profile is Profile.RFC3329:
-                return await self._prepare(caller, request, endpoint)
+                return await asyncio.create_task(self._prepare(caller, request, endpoint))
             key = offer.offer_key(request)
             made = self._made(key)
             if made is None:
@@ -171,7 +171,7 @@ class Offers:
         )
 
     async def _prepare(self, caller: Caller, request: OfferRequest, endpoint: Endpoint) -> Offered:
-        """Have the best mechanism of the static list prepared that this peer can have."""
+        """Have the best mechanism of the static list prepared that this peer can have; a task."""
         handlers = self._shared.offer_handlers
         choices = agreement.choose_prepared(request.security_client, endpoint, handlers.keys())
         refusals: list[Refusal] = []

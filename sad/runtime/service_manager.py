@@ -151,10 +151,11 @@ class JournalHandler(logging.Handler):
             ]
             if record.exc_text:
                 fields.append(f"EXCEPTION_TEXT={record.exc_text}")
+            given = record.__dict__
             fields += [
-                f"{name}={value}"
-                for name, value in record.__dict__.items()
-                if name not in _USUAL and (name == "MESSAGE_ID" or name.startswith("SAD_"))
+                f"{name}={given[name]}"
+                for name in given.keys() - _USUAL
+                if name == "MESSAGE_ID" or name.startswith("SAD_")
             ]
             journal.sendv(*fields)
         except Exception:  # noqa: BLE001 - as every handler of the library

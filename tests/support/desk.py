@@ -37,7 +37,7 @@ class Desk:
                 for message in part.split(b"\0")[:-1]:
                     yield json.loads(message)
         else:
-            data = await begun if inspect.iscoroutine(begun) else begun
+            data = await begun if inspect.isawaitable(begun) else begun
             assert isinstance(data, bytes)
             yield json.loads(data[:-1])
 

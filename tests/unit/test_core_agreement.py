@@ -14,6 +14,7 @@ from sad.core.agreement import (
     choose,
     choose_prepared,
     security_server,
+    server_policy,
 )
 from sad.model.agreement import OfferRecord
 from sad.model.endpoint import Profile
@@ -24,7 +25,12 @@ from sad.model.errors import (
     SadError,
     VerifyMismatch,
 )
-from sip_hooks.secagree import UserAgentParameters
+from sip_hooks.secagree import (
+    PolicyError,
+    UserAgentParameters,
+    build_security_server,
+    render_header,
+)
 from tests.support.make import ALL_PAIRS, endpoint, offer_record, sa_set, security_client
 
 NOTHING: frozenset[str] = frozenset()
@@ -252,3 +258,25 @@ def test_a_peer_that_has_nothing_to_be_prepared_is_told_so() -> None:
         choose_prepared(("tls, digest",), STATIC, KERNEL)
 
     assert [r.mechanism for r in refused.value.refusals] == ["tls", "digest"]
+
+
+@pytest.mark.parametrize("pairs", [ALL_PAIRS, ALL_PAIRS[:1]])
+def test_security_server_is_what_the_grammar_would_write(
+    pairs: tuple[tuple[str, str], ...],
+) -> None:
+    """The numbers of a set put into the written list give the list that is made of them."""
+    one = endpoint(algorithms=pairs)
+    for spi_pc, spi_ps, port_pc, port_ps in (
+        (256, 4_294_967_295, 1, 65_535),
+        (4_294_967_282, 4_294_967_281, 65_521, 65_519),
+        (70_001, 70_002, 5068, 5064),
+    ):
+        own = {"spi_pc": spi_pc, "spi_ps": spi_ps, "port_pc": port_pc, "port_ps": port_ps}
+        made = build_security_server(server_policy(one, NOTHING), **own)
+        assert security_server(sa_set(**own), one, NOTHING) == render_header(made)
+
+
+def test_security_server_has_no_number_that_must_not_be_sent() -> None:
+    """IPS-1, T33-7.1-e: what is written once is checked for each set."""
+    with pytest.raises(PolicyError):
+        security_server(sa_set(spi_pc=255), endpoint(), NOTHING)

@@ -202,7 +202,7 @@ async def test_a_full_journal_leaves_at_most_an_intent() -> None:
     assert shell.shared.problem is not None
 
 
-@pytest.mark.parametrize("turns", range(7))
+@pytest.mark.parametrize("turns", range(6))  # in the seventh it has its answer
 async def test_an_install_whose_caller_left_is_rolled_back(turns: int) -> None:
     """Design 3: the answer never left, so nobody counts on it, whenever the caller goes."""
     shell = Shell()
