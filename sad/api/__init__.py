@@ -19,6 +19,7 @@ From text and values to edges:
 ``passing``        replies with descriptors
 ``edges``          bounded outbox, hang-up watch
 ``calls``          the calls of one connection and their replies, in order
+``work``           coroutines that are worked off without a task
 ``connection``     one accepted connection
 ``listening``      the listening socket, and who is at the other end
 ``server``         accepts, counts, refuses

@@ -139,7 +139,8 @@ class Calls:
             if not call.oneway:  # it would only be replies
                 self._stream = begun
         elif call.oneway:
-            task = self._loop.create_task(_answer(begun) if isinstance(begun, Work) else begun)
+            work = begun.coroutine if isinstance(begun, Work) else begun
+            task = self._loop.create_task(work)
             self._oneways.add(task)
             task.add_done_callback(self._on_oneway_done)
         else:
@@ -234,7 +235,3 @@ class Calls:
         self._stream = self._stream_task = self._room = None
         self._cut = False
         self._on_change()
-
-
-async def _answer(work: Work) -> bytes:
-    return await work

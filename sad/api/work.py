@@ -16,17 +16,17 @@ class Work:
     for what waits for futures alone.
     """
 
-    __slots__ = ("_cancelled", "_coroutine", "_on_end", "_waits_for", "done")
+    __slots__ = ("_cancelled", "_on_end", "_waits_for", "coroutine", "done")
 
     def __init__(self, coroutine: Coroutine[Any, Any, bytes]) -> None:
-        self._coroutine = coroutine
+        self.coroutine = coroutine
         self._on_end: Callable[[bytes | None], None]
         self._waits_for: asyncio.Future[Any] | None = None
         self._cancelled = False
         self.done = False
 
     def __await__(self) -> Generator[Any, None, bytes]:
-        return self._coroutine.__await__()
+        return self.coroutine.__await__()
 
     def begin(self, on_end: Callable[[bytes | None], None]) -> None:
         """Make the first step; ``on_end`` hears the result, None if there is none."""
@@ -43,9 +43,9 @@ class Work:
         try:
             if self._cancelled:
                 self._cancelled = False
-                waits_for = self._coroutine.throw(asyncio.CancelledError())
+                waits_for = self.coroutine.throw(asyncio.CancelledError())
             else:
-                waits_for = self._coroutine.send(None)
+                waits_for = self.coroutine.send(None)
         except StopIteration as ended:
             self._end(ended.value)
         except (Exception, asyncio.CancelledError):  # noqa: BLE001 - there is no result, that is all

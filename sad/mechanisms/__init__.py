@@ -3,6 +3,7 @@
 =================  ==============================================================================
 ``ipsec_3gpp``     SA sets in the kernel (RFC 3329 Appendix A, TS 33.203)
 ``xfrm``           SAs and policies of ours in the kernel, whichever mechanism they are of
+``limits``         how the kernel's limits of an SA follow a deadline
 ``tls``            TCP connections that the SIP server terminates, bound by their cookies
 ``plain``          the answers of mechanisms that have none
 ``rebuild``        adding SAs again that somebody else has taken out

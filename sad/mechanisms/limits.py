@@ -29,6 +29,7 @@ def move_limits(
     """
     strikes, now = math.ceil(limit), int(realtime)
     operations: list[Operation] = []
+    sas: Sequence[SecurityAssociation] = ()
     for index, (place, sa) in enumerate(zip(places, observed, strict=True)):
         span = sa.hard_add_seconds
         if (
@@ -38,7 +39,8 @@ def move_limits(
         ):
             operations.append(_origin(place, sa.current, strikes - span))
         else:
-            shorter = dataclasses.replace(wanted()[index], hard_add_seconds=max(1, strikes - now))
+            sas = sas or wanted()
+            shorter = dataclasses.replace(sas[index], hard_add_seconds=max(1, strikes - now))
             operations += [_origin(place, sa.current, now), ShortenSa(shorter)]
     return operations
 

@@ -11,6 +11,7 @@
 ``changes``        how associations change, and what becomes of older ones with them
 ``releases``       associations end because a SIP server or an operator says so
 ``endings``        how associations end, each under its registration's lock
+``locks``          one queue for each registration
 ``background``     what goes on although its caller has left
 ``reconciler``     kernel against journal: at start, on notice, on a schedule, on demand
 ``rebuilds``       what the kernel has lost made again from sealed records, by setting
@@ -19,6 +20,7 @@
 ``reloading``      how changed settings are taken over
 ``deadlines``      one heap and one timer
 ``timer``          a timerfd on CLOCK_BOOTTIME
+``chance``         random numbers of the kernel, by the page
 ``story``          the life of an association as log records, each step with its MESSAGE_ID
 ``watch``          events to Monitor subscribers, bounded
 ``service_manager``  systemd: notify, sockets, watchdog, journal; its only importer
