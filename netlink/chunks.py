@@ -25,8 +25,13 @@ class Submission:
 
     __slots__ = ("decoder", "future", "outcomes", "requests", "sent")
 
-    def __init__(self, requests: Sequence[Request], decoder: Decoder[Any] | None) -> None:
-        self.future: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        requests: Sequence[Request],
+        decoder: Decoder[Any] | None,
+    ) -> None:
+        self.future: asyncio.Future[tuple[Any, ...]] = loop.create_future()
         self.requests = requests
         self.decoder = decoder
         self.outcomes: list[Any] = [None if decoder is None else _NO_REPLY] * len(requests)

@@ -44,9 +44,11 @@ _FLAGS: Final = struct.Struct("=H")
 
 
 class RequestSocket:
-    """Requests to XFRM over one socket; belongs to the loop of its callers."""
+    """Requests to XFRM over one socket; belongs to the loop that runs when it is made."""
 
     def __init__(self, opened: socket.socket) -> None:
+        # Asking for the running loop is a system call (getpid) each time: too dear for each set.
+        self._loop = asyncio.get_running_loop()
         self._socket = opened
         self.port_id: int = opened.getsockname()[0]
         send_buffer = opened.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
@@ -70,7 +72,7 @@ class RequestSocket:
 
         A future and no coroutine: who submits for many needs no task for each.
         """
-        submission = Submission(requests, None)
+        submission = Submission(self._loop, requests, None)
         if self._closed:
             submission.fail(KernelClosed())
         elif not requests:
@@ -105,7 +107,7 @@ class RequestSocket:
         """
         if self._closed:
             raise KernelClosed
-        return await self._enqueue(Submission(requests, decoder))
+        return await self._enqueue(Submission(self._loop, requests, decoder))
 
     def close(self) -> None:
         """Close the socket; what was not yet sent fails with KernelClosed."""
@@ -122,7 +124,7 @@ class RequestSocket:
     def _schedule(self) -> None:
         if not self._scheduled and self._pending:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """Send one chunk; more in the next turn, so that the loop never stalls for two."""
