@@ -14,6 +14,7 @@ The map, from pure to edge:
 ``forms``          what varies in each form of request
 ``templates``      the fast encoding, compiled from the reference and byte-equal to it
 ``bundles``        operations that come together again and again: one ``struct`` call for all
+``frames``         many bundles of one form, encoded value by value
 ``walk``           walking messages and attributes in a buffer
 ``decode``         dumps and error answers by a header walk
 ``decode_events``  ... and notices

@@ -227,8 +227,8 @@ async def test_requests_give_the_reply_to_a_question() -> None:
     requests = opened(ScriptedSocket(tell(sa)))
 
     assert await requests.ask(GetSa(sa.id), decode.sa) == sa
-    assert kernel.KEY not in requests._in
-    assert not any(requests._in)
+    assert kernel.KEY not in requests._in.data
+    assert not any(requests._in.data)
 
 
 async def test_requests_raise_the_refusal_of_a_question() -> None:
@@ -304,7 +304,7 @@ async def test_requests_leave_no_key_behind(script: Script) -> None:
     sa = security_association(pair=(SHA1, AES))
     await asyncio.gather(requests.submit([add_sa(sa), add_sa(sa)]), return_exceptions=True)
 
-    assert not any(requests._out)
+    assert not any(requests._out.data)
 
 
 async def test_requests_leave_no_key_behind_of_what_found_no_room() -> None:
@@ -312,7 +312,7 @@ async def test_requests_leave_no_key_behind_of_what_found_no_room() -> None:
     sent: list[bytes] = []
 
     def look(messages: list[Message], data: bytes) -> list[Answer]:
-        sent.append(bytes(requests._out[len(data) :]))
+        sent.append(bytes(requests._out.data[len(data) :]))
         return acknowledge(messages, data)
 
     scripted = ScriptedSocket(look, look, look, send_buffer=4608)
