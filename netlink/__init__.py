@@ -24,6 +24,7 @@ The map, from pure to edge:
 ``chunks``         its books: who asked for what, in which send
 ``tables``         whole tables, read in slices
 ``kernel``         :class:`~netlink.kernel.KernelIpsec`: commit, dump, get (the face)
+``datagrams``      many datagrams by one system call
 ``notices``        asyncio stream of a multicast group's notices; overrun is an event
 ``events``         the notices of XFRM: expiry, SAs, policies, NAT mappings
 ``tcp``            TCP connections with cookie and state as immutable values
