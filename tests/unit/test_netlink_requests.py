@@ -12,6 +12,7 @@ from netlink.decode import MalformedMessage, Message
 from netlink.errors import KernelClosed, KernelError, OutcomeUnknown
 from netlink.model import DeleteSa, ObservedSa, Operation, SaId
 from netlink.reference import GetSa
+from netlink.requests import CHUNK_BYTES
 from netlink.schema import Head
 from tests.support import kernel_messages as kernel
 from tests.support.contract_world import names
@@ -84,13 +85,14 @@ async def test_requests_number_messages_from_one_and_never_reuse_a_number_in_fli
     scripted = ScriptedSocket()
     requests = opened(scripted)
     await requests.submit(deletions(2))
-    requests._sequence = 0xFFFF_FFFF - 4096  # as many as one send can carry are left
+    last = 0xFFFF_FFFF - CHUNK_BYTES // 16  # as many as one send can carry are left
+    requests._sequence = last
     await requests.submit(deletions(2))
     await requests.submit(deletions(2))
 
     assert [[m.sequence for m in messages] for messages in scripted.sent] == [
         [1, 2],
-        [0xFFFF_F000, 0xFFFF_F001],
+        [last + 1, last + 2],
         [1, 2],
     ]
 
