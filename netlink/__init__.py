@@ -14,6 +14,7 @@ The map, from pure to edge:
 ``forms``          what varies in each form of request
 ``templates``      the fast encoding, compiled from the reference and byte-equal to it
 ``bundles``        operations that come together again and again: one ``struct`` call for all
+``frames``         many bundles of one form, encoded value by value
 ``walk``           walking messages and attributes in a buffer
 ``decode``         dumps and error answers by a header walk
 ``decode_events``  ... and notices
@@ -24,6 +25,7 @@ The map, from pure to edge:
 ``chunks``         its books: who asked for what, in which send
 ``tables``         whole tables, read in slices
 ``kernel``         :class:`~netlink.kernel.KernelIpsec`: commit, dump, get (the face)
+``datagrams``      many datagrams by one system call
 ``notices``        asyncio stream of a multicast group's notices; overrun is an event
 ``events``         the notices of XFRM: expiry, SAs, policies, NAT mappings
 ``tcp``            TCP connections with cookie and state as immutable values

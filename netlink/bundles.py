@@ -28,10 +28,22 @@ _SEQUENCE_OFFSET: Final = 8  # struct nlmsghdr
 _PORT_ID_OFFSET: Final = 12
 
 
+class Place(NamedTuple):
+    """Where something that varies lies.
+
+    ``source`` says what it is: 0 the port, then a number for each message, then the values.
+    """
+
+    start: int
+    code: str
+    source: int
+
+
 class BundleForm:
     """Where the values of a bundle lie, in how many messages of how many bytes together.
 
     ``codes`` are the ``struct`` codes of the values in their order: ``4s``, ``16s``, ``I``.
+    ``blank`` are the messages with zeros at all ``places``.
     """
 
     __slots__ = (
@@ -40,8 +52,11 @@ class BundleForm:
         "_pick",
         "_sizes",
         "_texts",
+        "blank",
+        "codes",
         "count",
         "last_start",
+        "places",
         "size",
     )
 
@@ -52,8 +67,14 @@ class BundleForm:
         picked: Sequence[int],
         codes: Sequence[str],
         starts: Sequence[int],
+        *,
+        places: Sequence[Place],
+        blank: bytes,
     ) -> None:
         compiled = struct.Struct(layout)
+        self.codes = tuple(codes)
+        self.places = tuple(places)
+        self.blank = blank
         self.count = len(starts)
         self.size = compiled.size
         self.last_start = starts[-1]
@@ -141,14 +162,6 @@ class Bundle(Sequence[Operation]):
         return self.form.encode_into(buffer, offset, self.values, self.keys, sequence, port_id)
 
 
-class _Place(NamedTuple):
-    """Where something that varies lies; ``source`` is its index among what is packed."""
-
-    start: int
-    code: str
-    source: int
-
-
 def learn_form(codes: Sequence[str], expand: Expand) -> BundleForm:
     """Find where values of these ``struct`` codes lie in the messages of ``expand(values)``.
 
@@ -157,10 +170,11 @@ def learn_form(codes: Sequence[str], expand: Expand) -> BundleForm:
     """
     values = _samples(codes)
     base, starts = _encode(expand(values))
-    # What is packed: the port, a number for each message, the values, the constants.
+    # What is packed: what a place may have for a source, then the constants.
     first_value = 1 + len(starts)
-    places = [_Place(s + _PORT_ID_OFFSET, "I", 0) for s in starts]
-    places += [_Place(s + _SEQUENCE_OFFSET, "I", 1 + n) for n, s in enumerate(starts)]
+    blank = bytearray(base)
+    places = [Place(s + _PORT_ID_OFFSET, "I", 0) for s in starts]
+    places += [Place(s + _SEQUENCE_OFFSET, "I", 1 + n) for n, s in enumerate(starts)]
     for index, code in enumerate(codes):
         if struct.calcsize(f"={code}"):
             places += _places(index, code, values, base, expand, first_value + index)
@@ -169,7 +183,7 @@ def learn_form(codes: Sequence[str], expand: Expand) -> BundleForm:
     constants: list[bytes] = []
     picked: list[int] = []
     end = 0
-    for place in (*places, _Place(len(base), "", 0)):
+    for place in (*places, Place(len(base), "", 0)):
         if place.start < end:
             raise LayoutError(f"two values lie at {place.start}")
         gap = base[end : place.start]
@@ -183,7 +197,10 @@ def learn_form(codes: Sequence[str], expand: Expand) -> BundleForm:
             layout += place.code
             picked.append(place.source)
         end = place.start + struct.calcsize(f"={place.code}")
-    return BundleForm(layout, tuple(constants), picked, codes, starts)
+        blank[place.start : end] = bytes(end - place.start)
+    return BundleForm(
+        layout, tuple(constants), picked, codes, starts, places=places, blank=bytes(blank)
+    )
 
 
 def _samples(codes: Sequence[str]) -> list[WireValue]:
@@ -219,7 +236,7 @@ def _places(
     base: bytes,
     expand: Expand,
     source: int,
-) -> list[_Place]:
+) -> list[Place]:
     """Return every place of one value: where the encoding differs when nothing else does."""
     changed = list(values)
     changed[index] = _other(values[index], code)
@@ -236,7 +253,7 @@ def _places(
             continue
         if base[at : at + size] != was or image[at : at + size] != becomes:
             raise LayoutError(f"value {index} is not itself at {at}")
-        places.append(_Place(at, code, source))
+        places.append(Place(at, code, source))
         at += size
     if not places:
         raise LayoutError(f"value {index} lies nowhere")

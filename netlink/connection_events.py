@@ -45,14 +45,15 @@ class ConnectionEvents(NoticeStream[ConnectionEvent]):
             opened.close()
             raise
         self._opened: socket.socket = opened
-        super().__init__(deliver, opened, _event_of)
+        super().__init__(deliver, opened, _NOTICES)
 
     def watch(self, local_ports: Collection[int]) -> None:
         """Tell of these ports from now on. Raises OSError."""
         only_with_half_word(self._opened, diag.LOCAL_PORT_OFFSET, local_ports)
 
 
-def _event_of(buffer: decode.Buffer, message: decode.Message) -> ConnectionEvent | None:
-    if message.type != SOCK_DIAG_BY_FAMILY:
-        return None
-    return ConnectionEnded(diag.observed(buffer, message.start, message.end).id)
+def _ended(buffer: decode.Buffer, start: int, end: int, _port_id: int) -> ConnectionEnded:
+    return ConnectionEnded(diag.observed(buffer, start, end).id)
+
+
+_NOTICES: Final = {SOCK_DIAG_BY_FAMILY: _ended}

@@ -44,4 +44,4 @@ class CounterStream(NoticeStream[ObservedCounters]):
         listening = open_socket(buffer_bytes, groups) if opened is None else opened
         if ignored_port is not None:
             ignore_port(listening, ignored_port)
-        super().__init__(deliver, listening, counters.of_notice)
+        super().__init__(deliver, listening, counters.NOTICES)

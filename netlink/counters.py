@@ -40,9 +40,11 @@ def of_sa(buffer: Buffer, start: int, end: int) -> ObservedCounters | None:
 
 def of_notice(buffer: Buffer, message: Message) -> ObservedCounters | None:
     """Decode a notice of the group AEVENTS; None for all others."""
-    if message.type != XFRM_MSG_NEWAE:
-        return None
-    start, end = message.start, message.end
+    read = NOTICES.get(message.type)
+    return read and read(buffer, message.start, message.end, message.port_id)
+
+
+def _of_event(buffer: Buffer, start: int, end: int, _port_id: int) -> ObservedCounters | None:
     require(start, end, _AEVENT_SIZE)
     destination, spi, family, protocol = _AEVENT.unpack_from(buffer, start)
     at = attribute(buffer, start + _AEVENT_SIZE, end, XFRMA_LTIME_VAL, _LIFETIME.size)
@@ -52,6 +54,10 @@ def of_notice(buffer: Buffer, message: Message) -> ObservedCounters | None:
     return _observed(
         (destination, spi, protocol, family), counts, buffer, (start + _AEVENT_SIZE, end)
     )
+
+
+#: What reads which message, as in :mod:`netlink.decode_events`.
+NOTICES: Final = {XFRM_MSG_NEWAE: _of_event}
 
 
 def _observed(

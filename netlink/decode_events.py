@@ -6,7 +6,8 @@ brings hundreds of thousands, and nothing but identity and owner is asked of the
 
 import struct
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Any, Final, cast
 
 from netlink.decode import (
     DIRECTIONS,
@@ -15,7 +16,6 @@ from netlink.decode import (
     SA_SIZE,
     address_of,
     replay_of,
-    selector_of,
 )
 from netlink.model import (
     KernelEvent,
@@ -29,6 +29,7 @@ from netlink.model import (
     SadFlushed,
     SaExpired,
     SaId,
+    Selector,
     SpdFlushed,
 )
 from netlink.uapi import (
@@ -50,15 +51,23 @@ from netlink.walk import Buffer, MalformedMessage, Message, attribute, require
 
 _SA_TAG: Final = struct.Struct("=52xI16s4sB135xH")  # owner, identity and family of usersa_info
 _MAPPING: Final = struct.Struct("=16s4sHBx4x16x16s2x2s")
+_POLICY_TAG: Final = struct.Struct(
+    "=16s16s8sHBBB7xI104xB"
+)  # selector and direction of policy_info
+_PORTS: Final = struct.Struct(">HHHH")
+_NO_PORTS: Final = bytes(8)
 _SA_ID_SIZE: Final = 24
 _POLICY_ID_SIZE: Final = 64
-_DIRECTION_OFFSET: Final = 160  # of struct xfrm_userpolicy_info
+
+#: Named tuples made of tuples: their classes would call a function of Python's for each.
+_selector: Final = cast("Callable[[tuple[Any, ...]], Selector]", partial(tuple.__new__, Selector))
+_identity: Final = cast("Callable[[tuple[Any, ...]], PolicyId]", partial(tuple.__new__, PolicyId))
 
 
 def event(buffer: Buffer, message: Message) -> KernelEvent | None:
     """Decode a notice of the groups SA, POLICY, EXPIRE and MAPPING; None for all others."""
     kind, _, _, port_id, start, end = message
-    read = _NOTICES.get(kind)
+    read = NOTICES.get(kind)
     return None if read is None else read(buffer, start, end, port_id)
 
 
@@ -125,7 +134,8 @@ def _mapping(buffer: Buffer, start: int, end: int, _port_id: int) -> NatMapping 
     )
 
 
-_NOTICES: Final[dict[int, Callable[[Buffer, int, int, int], KernelEvent | None]]] = {
+#: What reads which message: from where to where its body lies, and whose port caused it.
+NOTICES: Final[dict[int, Callable[[Buffer, int, int, int], KernelEvent | None]]] = {
     XFRM_MSG_NEWSA: _sa_added,
     XFRM_MSG_UPDSA: _sa_added,
     XFRM_MSG_DELSA: _sa_deleted,
@@ -151,9 +161,42 @@ def _sa_tag(buffer: Buffer, start: int, end: int) -> tuple[SaId, int] | None:
 
 def _policy_id(buffer: Buffer, start: int, end: int) -> PolicyId | None:
     """Return the identity of ``struct xfrm_userpolicy_info``."""
-    require(start, end, POLICY_SIZE)
-    direction = DIRECTIONS.get(buffer[start + _DIRECTION_OFFSET])
-    selector = selector_of(buffer, start, 0)
-    if direction is None or selector is None:
+    if end - start < POLICY_SIZE:
+        require(start, end, POLICY_SIZE)
+    (
+        to,
+        from_,
+        ports,
+        family,
+        to_prefix,
+        from_prefix,
+        protocol,
+        owner,
+        number,
+    ) = _POLICY_TAG.unpack_from(buffer, start)
+    direction = DIRECTIONS.get(number)
+    if direction is None or family not in FAMILIES:
         return None
-    return PolicyId(direction, selector)
+    to_port, to_mask, from_port, from_mask = (
+        (0, 0, 0, 0) if ports == _NO_PORTS else _PORTS.unpack(ports)
+    )
+    from_, to = address_of(from_, family), address_of(to, family)
+    return _identity(
+        (
+            direction,
+            _selector(
+                (
+                    from_,
+                    from_prefix,
+                    to,
+                    to_prefix,
+                    from_port,
+                    from_mask,
+                    to_port,
+                    to_mask,
+                    protocol,
+                    owner,
+                )
+            ),
+        )
+    )

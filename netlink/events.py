@@ -38,4 +38,4 @@ class EventStream(NoticeStream[KernelEvent]):
         listening = open_socket(buffer_bytes, GROUPS) if opened is None else opened
         if ignored_port is not None:
             ignore_port(listening, ignored_port)
-        super().__init__(deliver, listening, decode_events.event)
+        super().__init__(deliver, listening, decode_events.NOTICES)

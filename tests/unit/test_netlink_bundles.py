@@ -175,4 +175,4 @@ async def test_bundles_with_a_bad_key_harm_nobody_and_leave_no_key_behind() -> N
     assert before == (None, None)
     assert isinstance(refused, ValueError)
     assert isinstance(after, ValueError)
-    assert not any(requests._out)
+    assert not any(requests._out.data)

@@ -21,7 +21,7 @@ def policies(count: int) -> list[Operation]:
 
 
 async def test_requests_never_exceed_a_chunk() -> None:
-    """What is more than 64 KiB goes in several sends, each with a fence of its own."""
+    """What is more than a chunk goes in several sends, each with a fence of its own."""
     scripted = ScriptedSocket()
     operations = policies(1000)
 
@@ -79,7 +79,7 @@ async def test_requests_of_a_large_submission_let_others_have_their_turn() -> No
 async def test_requests_in_many_chunks_keep_errors_in_place() -> None:
     """Positions count over the whole submission, whichever chunk an operation went in."""
     scripted = ScriptedSocket(refuse(0), refuse(), refuse(2))
-    outcomes = await opened(scripted).submit(policies(700))
+    outcomes = await opened(scripted).submit(policies(1400))
 
     at = [position for position, outcome in enumerate(outcomes) if outcome is not None]
     sizes = [len(messages) for messages in scripted.sent]

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from netlink import notices, uapi
+from netlink import datagrams, notices, uapi
+from netlink.datagrams import SLOT, Datagrams
 from netlink.events import EventStream
 from netlink.model import KernelEvent, Overrun, SaAdded, SadFlushed, SaExpired
 from netlink.schema import Head, encode_message
@@ -17,25 +18,17 @@ from tests.support.event_sink import EventSink
 from tests.support.xfrm_values import OWNER, observed_sa
 
 
-class NoticeSocket(socket.socket):
-    """The daemon's end of a pair; :attr:`losses` makes the next reads fail as an overrun does."""
-
-    losses = 0
-
-    def recv_into(self, *arguments: object, **options: object) -> int:
-        if self.losses:
-            self.losses -= 1
-            raise OSError(errno.ENOBUFS, "No buffer space available")
-        return super().recv_into(*arguments, **options)  # type: ignore[arg-type]  # passed on
-
-
 class Pair:
-    """Our end, the kernel's end, and what the stream said."""
+    """Our end, the kernel's end, and what the stream said.
+
+    :attr:`losses` makes the next reads fail as an overrun does.
+    """
 
     def __init__(self) -> None:
         ours, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         ours.setblocking(False)
-        self.ours = NoticeSocket(fileno=ours.detach())
+        self.ours = ours
+        self.losses = 0
         self.sink = EventSink()
 
     @property
@@ -51,8 +44,17 @@ class Pair:
 
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
+def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     made = Pair()
+    receive = Datagrams.receive
+
+    def lossy(self: Datagrams, most: int) -> list[int]:
+        if made.losses:
+            made.losses -= 1
+            raise OSError(errno.ENOBUFS, "No buffer space available")
+        return receive(self, most)
+
+    monkeypatch.setattr(Datagrams, "receive", lossy)
     yield made
     made.kernel.close()
     made.ours.close()
@@ -78,10 +80,10 @@ async def test_events_come_in_order(pair: Pair) -> None:
 async def test_events_of_an_overrun_go_on(pair: Pair) -> None:
     """ENOBUFS is an event among the others, and not the end."""
     stream = EventStream(pair.sink.take, opened=pair.ours)
-    pair.ours.losses = 1
+    pair.losses = 1
     pair.say(expiry(1))
     await pair.wait_for(2)
-    pair.ours.losses = 1
+    pair.losses = 1
     pair.say(expiry(2))
 
     assert await pair.wait_for(4) == [Overrun(), expired(1), Overrun(), expired(2)]
@@ -114,7 +116,7 @@ async def test_events_leave_no_key_behind(pair: Pair) -> None:
     pair.say(kernel.sa_message(sa, Head(uapi.XFRM_MSG_NEWSA, port_id=5)))
 
     assert await pair.wait_for(1) == [SaAdded(sa.id, OWNER, 5)]
-    assert not any(stream._buffer)
+    assert not any(stream._datagrams.buffer)
     stream.close()
 
 
@@ -167,4 +169,57 @@ async def test_events_survive_a_receiver_that_fails(pair: Pair) -> None:
 
     assert await pair.wait_for(2) == [expired(1), expired(2)]
     assert told == ["ZeroDivisionError()"]
+    stream.close()
+
+
+async def test_events_of_more_than_one_read_come_whole_and_in_order(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call brings some, the next the rest."""
+    monkeypatch.setattr(datagrams, "MOST", 3)
+    stream = EventStream(pair.sink.take, opened=pair.ours)
+    pair.say(*(expiry(spi) for spi in range(8)))
+
+    assert await pair.wait_for(8) == [expired(spi) for spi in range(8)]
+    stream.close()
+
+
+async def test_events_of_one_datagram_are_all_told(pair: Pair) -> None:
+    """Several messages may share one; what is behind them unread is a loss."""
+    stream = EventStream(pair.sink.take, opened=pair.ours)
+    pair.say(expiry(1) + expiry(2), expiry(3) + b"\x01", expiry(4))
+
+    assert await pair.wait_for(5) == [expired(1), expired(2), expired(3), Overrun(), expired(4)]
+    stream.close()
+
+
+@pytest.mark.parametrize("size", [1, 15, SLOT + 4, 3 * SLOT])
+async def test_events_that_are_not_all_there_count_as_lost(pair: Pair, size: int) -> None:
+    """Whatever the length in their header says, and however long they were."""
+    stream = EventStream(pair.sink.take, opened=pair.ours)
+    whole = expiry(1) + bytes(3 * SLOT)
+    pair.say(size.to_bytes(4, "little") + whole[4:size], expiry(2))
+
+    assert await pair.wait_for(2) == [Overrun(), expired(2)]
+    assert not any(stream._datagrams.buffer)
+    stream.close()
+
+
+async def test_events_come_on_after_a_receiver_that_fails(pair: Pair) -> None:
+    """Its exception goes to the loop's handler, and the events behind are nobody's loss."""
+    told: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: told.append(context["exception"]))
+    stream = EventStream(pair.sink.take, opened=pair.ours)
+
+    def fail_at_the_first(event: KernelEvent) -> None:
+        pair.sink.take(event)
+        if len(pair.events) == 1:
+            raise ZeroDivisionError
+
+    stream._deliver = fail_at_the_first
+    pair.say(expiry(1), expiry(2), expiry(3))
+
+    assert await pair.wait_for(3) == [expired(1), expired(2), expired(3)]
+    assert [type(error) for error in told] == [ZeroDivisionError]
     stream.close()

@@ -12,6 +12,7 @@ from netlink.decode import MalformedMessage, Message
 from netlink.errors import KernelClosed, KernelError, OutcomeUnknown
 from netlink.model import DeleteSa, ObservedSa, Operation, SaId
 from netlink.reference import GetSa
+from netlink.requests import CHUNK_BYTES
 from netlink.schema import Head
 from tests.support import kernel_messages as kernel
 from tests.support.contract_world import names
@@ -84,13 +85,14 @@ async def test_requests_number_messages_from_one_and_never_reuse_a_number_in_fli
     scripted = ScriptedSocket()
     requests = opened(scripted)
     await requests.submit(deletions(2))
-    requests._sequence = 0xFFFF_FFFF - 4096  # as many as one send can carry are left
+    last = 0xFFFF_FFFF - CHUNK_BYTES // 16  # as many as one send can carry are left
+    requests._sequence = last
     await requests.submit(deletions(2))
     await requests.submit(deletions(2))
 
     assert [[m.sequence for m in messages] for messages in scripted.sent] == [
         [1, 2],
-        [0xFFFF_F000, 0xFFFF_F001],
+        [last + 1, last + 2],
         [1, 2],
     ]
 
@@ -227,8 +229,8 @@ async def test_requests_give_the_reply_to_a_question() -> None:
     requests = opened(ScriptedSocket(tell(sa)))
 
     assert await requests.ask(GetSa(sa.id), decode.sa) == sa
-    assert kernel.KEY not in requests._in
-    assert not any(requests._in)
+    assert kernel.KEY not in requests._in.data
+    assert not any(requests._in.data)
 
 
 async def test_requests_raise_the_refusal_of_a_question() -> None:
@@ -304,7 +306,7 @@ async def test_requests_leave_no_key_behind(script: Script) -> None:
     sa = security_association(pair=(SHA1, AES))
     await asyncio.gather(requests.submit([add_sa(sa), add_sa(sa)]), return_exceptions=True)
 
-    assert not any(requests._out)
+    assert not any(requests._out.data)
 
 
 async def test_requests_leave_no_key_behind_of_what_found_no_room() -> None:
@@ -312,7 +314,7 @@ async def test_requests_leave_no_key_behind_of_what_found_no_room() -> None:
     sent: list[bytes] = []
 
     def look(messages: list[Message], data: bytes) -> list[Answer]:
-        sent.append(bytes(requests._out[len(data) :]))
+        sent.append(bytes(requests._out.data[len(data) :]))
         return acknowledge(messages, data)
 
     scripted = ScriptedSocket(look, look, look, send_buffer=4608)
