@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Final
 
 import pytest
@@ -31,7 +31,7 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes() -> Iterator[Nodes]:
+async def nodes() -> AsyncIterator[Nodes]:
     with contextlib.ExitStack() as stack:
         namespaces = {n: stack.enter_context(Namespace(n)) for n in ("one", "two", "third")}
         watched = {n: namespaces[n] for n in ("one", "two")}
@@ -39,7 +39,7 @@ def nodes() -> Iterator[Nodes]:
         kernels = {}
         for name in watched:
             with namespaces[name].enter():
-                kernels[name] = asyncio.run(KernelIpsec.open())
+                kernels[name] = await KernelIpsec.open()  # gives the loop no turn
             stack.callback(kernels[name].close)
         yield Nodes(kernels["one"], kernels["two"], truth, namespaces)
 
