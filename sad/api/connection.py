@@ -78,7 +78,7 @@ class Connection:
         self._calls = Calls(
             self._outbox,
             begin=lambda call: dispatcher.begin(caller, call),
-            on_change=self._schedule_turn,
+            on_change=self._on_change,
         )
         self._backlog: deque[bytes] = deque()  # messages not begun; reading pauses for them
         self._partial_since: float | None = None
@@ -137,14 +137,17 @@ class Connection:
 
     def _turn(self) -> None:
         """Answer what is done, begin what waits, send, and read on or not."""
-        self._turn_due = False
-        self._calls.collect()
-        if self._backlog:
-            for _ in range(_BEGUN_AT_ONCE):
-                if not self._may_begin():
-                    break
-                self._begin(self._backlog.popleft())
+        self._turn_due = True  # what is done while others begin is answered below
+        try:
             self._calls.collect()
+            if self._backlog:
+                for _ in range(_BEGUN_AT_ONCE):
+                    if not self._may_begin():
+                        break
+                    self._begin(self._backlog.popleft())
+                self._calls.collect()
+        finally:
+            self._turn_due = False
         if self._calls.unanswered:
             self._drop(Drop.UNANSWERED)
         if self._outbox.overrun:
@@ -200,6 +203,13 @@ class Connection:
             self._loop.remove_reader(self._socket)
             if not self._gone:
                 self._hangups.add(self._socket, self._on_hangup)
+
+    def _on_change(self) -> None:
+        """Answer at once who waits for nothing else, and many calls together in the next turn."""
+        if len(self._calls) == 1 and not self._turn_due:
+            self._turn()
+        else:
+            self._schedule_turn()
 
     def _schedule_turn(self) -> None:
         if not self._turn_due:

@@ -13,20 +13,21 @@ T = TypeVar("T")
 
 
 class _Underway:
-    """A task's coroutine, what is to be done at its end, and who waits for it."""
+    """A task, its coroutine, what is to be done at its end, and who waits for it."""
 
-    __slots__ = ("_ended", "_waiting", "coroutine")
+    __slots__ = ("_ended", "_waiting", "coroutine", "task")
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[], None] | None
     ) -> None:
+        self.task: asyncio.Task[Any]
         self.coroutine = coroutine
         self._ended = ended
         self._waiting: list[asyncio.Future[Any]] = []
 
     async def outcome(self) -> Any:
         """Wait for it; who is cancelled leaves."""
-        waiter = asyncio.get_running_loop().create_future()
+        waiter = self.task.get_loop().create_future()
         self._waiting.append(waiter)
         return await waiter
 
@@ -52,8 +53,10 @@ class Background:
         self, coroutine: Coroutine[Any, Any, T], *, ended: Callable[[], None] | None = None
     ) -> asyncio.Task[T]:
         """Run to the end whatever becomes of the caller; ``ended`` is called then."""
-        task = asyncio.get_running_loop().create_task(self._run(coroutine))
-        self._tasks[task] = _Underway(coroutine, ended)
+        underway = _Underway(coroutine, ended)
+        task = asyncio.get_running_loop().create_task(self._run(coroutine, underway))
+        underway.task = task
+        self._tasks[task] = underway
         task.add_done_callback(self._done)
         return task
 
@@ -78,13 +81,12 @@ class Background:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    async def _run(self, coroutine: Coroutine[Any, Any, T], underway: _Underway) -> T:
         """Tell of a success in its own step, not in a turn of the loop after it."""
         result = await coroutine
-        task = asyncio.current_task()
-        assert task is not None
-        task.remove_done_callback(self._done)
-        self._tasks.pop(task).tell(lambda waiter: waiter.set_result(result))
+        underway.task.remove_done_callback(self._done)
+        del self._tasks[underway.task]
+        underway.tell(lambda waiter: waiter.set_result(result))
         return result
 
     def _done(self, task: asyncio.Task[Any]) -> None:

@@ -19,6 +19,7 @@ class Batches:
         self._connection = connection
         self._path = path
         self._what = what
+        self._loop: asyncio.AbstractEventLoop
         self._pending: list[tuple[Sequence[Statement], asyncio.Future[None]]] = []
 
     def write(self, statements: Sequence[Statement]) -> asyncio.Future[None]:
@@ -27,10 +28,10 @@ class Batches:
         Else JournalUnavailable, with nothing written of this turn of the loop. A future and no
         coroutine: each registration awaits three.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        if not self._pending:
-            loop.call_soon(self._flush)
+        if not self._pending:  # once a turn: it asks the kernel whether the process has forked
+            self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self._flush)
+        future: asyncio.Future[None] = self._loop.create_future()
         self._pending.append((statements, future))
         return future
 
