@@ -161,12 +161,13 @@ class RequestSocket:
         """Encode together the bundles of one form that wait before all else, if they are many."""
         if len(self._pending) < _FEW or (form := self._pending[0].form) is None:
             return
-        most = min(self._chunk_bytes // form.size, chunk.room // (form.count * _ANSWER_COST))
+        width = self._chunk_bytes // form.size
+        most = min(width, chunk.room // (form.count * _ANSWER_COST))
         head = list(itertools.islice(self._pending, most))
         if [submission.form for submission in head].count(form) < len(head):
             head = list(itertools.takewhile(lambda submission: submission.form is form, head))
         submissions = [s for s in head if not s.future.done()]  # the callers of others have left
-        if len(submissions) < _FEW:
+        if len(submissions) < max(_FEW, width // 4):  # of a frame all columns are written whole
             return
         bundles = [cast("Bundle", submission.requests) for submission in submissions]
         frame = frame_of(bundles, self.port_id, self._chunk_bytes, len(self._out.data))

@@ -14,7 +14,7 @@ from netlink.model import Operation
 from netlink.templates import LARGEST_MESSAGE, encode_into
 
 LIBRARY: Final = "libbaseline"
-#: Bytes of one send, where throughput levels off on a machine (the product's has twice that).
+#: Bytes of one send, where throughput levels off on a machine; the product sends twice as much.
 CHUNK: Final = 65536
 
 

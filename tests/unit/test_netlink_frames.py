@@ -19,6 +19,7 @@ from tests.bench.sets import Sets
 from tests.support.contract_world import names
 from tests.support.scripted_socket import (
     PORT_ID,
+    Script,
     ScriptedSocket,
     lossy,
     opened,
@@ -179,12 +180,17 @@ def test_frames_serve_one_send_at_a_time() -> None:
     assert frame_of(bundles, PORT_ID + 1, ROOM, SIZE) is not first
 
 
+def answered(*scripts: Script, **options: int) -> ScriptedSocket:
+    """A socket whose sends are so small that a few bundles are worth a frame."""
+    return ScriptedSocket(*scripts, **{"send_buffer": 16 * FORM.size} | options)
+
+
 # --- sends ---------------------------------------------------------------------------------------
 
 
 async def test_requests_of_many_bundles_give_each_caller_his_own_errors() -> None:
     """Positions are those of the operations, and what waits behind them shares the send."""
-    scripted = ScriptedSocket(refuse(0, 3, 9, 10, number=errno.EEXIST, words="it is there"))
+    scripted = answered(refuse(0, 3, 9, 10, number=errno.EEXIST, words="it is there"))
     requests = opened(scripted)
 
     outcomes = await asyncio.gather(
@@ -220,7 +226,7 @@ async def test_requests_send_many_bundles_as_each_would_be_sent() -> None:
             sent.append(bytes(view))
             return super().send(view)
 
-    requests = opened(Listening())
+    requests = opened(Listening(send_buffer=16 * FORM.size))
     deletion = [DeleteSa(SaId("192.0.2.1", 5))]
     sends = (
         [bundle(spi) for spi in range(4)],
@@ -238,7 +244,7 @@ async def test_requests_send_many_bundles_as_each_would_be_sent() -> None:
 
 async def test_requests_of_many_bundles_are_as_many_as_the_receive_buffer_can_answer() -> None:
     """Were every message refused, every refusal would still find room."""
-    scripted = ScriptedSocket(receive_buffer=2 * 5 * 1280)
+    scripted = answered(receive_buffer=2 * 5 * 1280)
     requests = opened(scripted)
 
     await asyncio.gather(*(requests.submit(bundle(spi)) for spi in range(12)))
@@ -248,7 +254,7 @@ async def test_requests_of_many_bundles_are_as_many_as_the_receive_buffer_can_an
 
 async def test_requests_of_many_bundles_leave_out_who_has_left() -> None:
     """Nothing of a cancelled caller is sent, and the others' outcomes are theirs."""
-    scripted = ScriptedSocket(refuse(2))
+    scripted = answered(refuse(2))
     requests = opened(scripted)
     futures = [requests.submit(bundle(spi)) for spi in range(6)]
     futures[1].cancel()
@@ -263,7 +269,7 @@ async def test_requests_of_many_bundles_leave_out_who_has_left() -> None:
 
 async def test_requests_of_many_bundles_with_a_bad_one_harm_nobody_else() -> None:
     """The ValueError reaches its own caller."""
-    requests = opened(ScriptedSocket())
+    requests = opened(answered())
     bad = bundle(3, keys=(KEYS[0], bytes(16)))
     bundles = [bundle(1), bundle(2), bad, bundle(4), bundle(5)]
 
@@ -281,16 +287,16 @@ def take_down(*_: object) -> list[bytes]:
 
 async def test_requests_of_many_bundles_in_a_refused_send_are_not_done() -> None:
     """Each operation of each caller has that errno."""
-    requests = opened(ScriptedSocket(take_down))
+    requests = opened(answered(take_down))
     outcomes = await asyncio.gather(*(requests.submit(bundle(spi)) for spi in range(5)))
 
     assert [names(o) for o in outcomes] == [["ENOBUFS"] * 2] * 5
 
 
 @pytest.mark.parametrize("script", [silent, lossy])
-async def test_requests_of_many_bundles_without_every_answer_are_unknown(script: object) -> None:
+async def test_requests_of_many_bundles_without_every_answer_are_unknown(script: Script) -> None:
     """A missing fence or a lost answer makes every outcome of the send unknown, not good."""
-    requests = opened(ScriptedSocket(script))  # type: ignore[arg-type]  # of either script
+    requests = opened(answered(script))
     submitted = [requests.submit(bundle(spi)) for spi in range(5)]
 
     outcomes = await asyncio.gather(*submitted, return_exceptions=True)
@@ -299,9 +305,9 @@ async def test_requests_of_many_bundles_without_every_answer_are_unknown(script:
 
 
 @pytest.mark.parametrize("script", [refuse(), refuse(1), silent, lossy, take_down])
-async def test_requests_of_many_bundles_leave_no_key_behind(script: object) -> None:
+async def test_requests_of_many_bundles_leave_no_key_behind(script: Script) -> None:
     """What was sent is wiped, whatever came of it."""
-    requests = opened(ScriptedSocket(script))  # type: ignore[arg-type]  # any script
+    requests = opened(answered(script))
     submitted = [requests.submit(bundle(spi)) for spi in range(5)]
     await asyncio.gather(*submitted, return_exceptions=True)
 
@@ -310,3 +316,11 @@ async def test_requests_of_many_bundles_leave_no_key_behind(script: object) -> N
     assert not any(key in held for key in KEYS)
     assert bytes(frame.data) == bytes(frame._blank)
     assert not any(key in bytes(frame._blank) for key in KEYS)
+
+
+async def test_requests_of_few_bundles_take_no_frame() -> None:
+    """They are quicker alone: a frame is written for as many as a send holds."""
+    requests = opened(ScriptedSocket(send_buffer=40 * FORM.size))
+
+    assert await asyncio.gather(*(requests.submit(bundle(spi)) for spi in range(8)))
+    assert not frames._free
