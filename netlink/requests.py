@@ -33,9 +33,9 @@ T = TypeVar("T")
 
 Outcomes: TypeAlias = tuple[KernelError | None, ...]
 
-#: Bytes of one send. The kernel's own rate levels off at half of it, but a turn of the loop for
-#: each send does not; thirty sets are some half a millisecond that the loop stands still.
-CHUNK_BYTES: Final = 131_072
+#: Bytes of one send: 32 sets. The kernel's own rate levels off at a quarter of it, but a turn of
+#: the loop for each send does not; it stands still for some half a millisecond.
+CHUNK_BYTES: Final = 136 << 10
 RECEIVE_BUFFER: Final = 1 << 20
 
 _SEND_OVERHEAD: Final = 32  # netlink_sendmsg refuses more than SO_SNDBUF less this

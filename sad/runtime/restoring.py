@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 Going: TypeAlias = tuple[StoredSet, CounterSnapshot]
 
-#: Registrations at once: some turns of the loop, some sends of 64 KiB, one transaction.
+#: Registrations at once: some turns of the loop, some sends, one transaction.
 AT_ONCE: Final = 128
 
 

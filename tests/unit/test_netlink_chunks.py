@@ -39,7 +39,7 @@ async def test_requests_of_one_caller_stay_in_one_chunk_where_they_fit() -> None
     """A set is never torn over two sends because of its neighbours."""
     scripted = ScriptedSocket()
     requests = opened(scripted)
-    await asyncio.gather(*(requests.submit(policies(60)) for _ in range(9)))
+    await asyncio.gather(*(requests.submit(policies(60)) for _ in range(20)))
 
     assert len(scripted.sent) > 1
     assert all(len(messages) % 60 == 0 for messages in scripted.sent)
