@@ -5,8 +5,8 @@ tells the most that the daemon takes; then Offers at random instants (Poisson) a
 wait of each counts from the instant at which it was due, so a daemon that holds its caller up pays
 for it. The daemon is that of :mod:`tests.bench.own_cpu`, in a process of its own.
 
-The loop's longest stretch is counted in CPU time and compared with that of a send of 24 sets to the
-netlink socket in the same life, which here costs less than with a kernel that works it off.
+The loop's longest stretch is counted in CPU time and compared with that of a send of 24 sets to
+the netlink socket in the same life, which here costs less than with a kernel that works it off.
 """
 
 import asyncio
