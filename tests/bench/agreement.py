@@ -33,8 +33,8 @@ from tests.support.secagree_samples import POLICIES, VECTORS
 ROUNDS: Final = 200
 #: Machines that are shared change their speed by half from second to second: blocks of rounds are
 #: spread over some seconds, and the block that was disturbed least is told.
-BLOCKS: Final = 20
-_PAUSE_SECONDS: Final = 0.1
+BLOCKS: Final = 40
+_PAUSE_SECONDS: Final = 0.2
 TARGET_MICROSECONDS: Final = 40.0
 #: Twice the length may cost this much more, or the work does not grow with the length alone.
 TOLERATED_GROWTH: Final = 2.5
