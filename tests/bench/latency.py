@@ -39,7 +39,10 @@ MOST_TRIALS: Final = 3
 #: Half of what a machine takes is nearly all of it when its speed halves meanwhile, as that of a
 #: shared one does: such a trial says nothing, and is made again, but not for ever.
 STEADY: Final = 1.2
-ATTEMPTS: Final = 5
+ATTEMPTS: Final = 3
+#: A bare loop is looked at for so long, in pieces of some 50 µs.
+BARE_SECONDS: Final = 5.0
+BARE_STEPS: Final = 3000
 #: What a send of 24 sets is of a full one.
 YARDSTICK: Final = 24 / 32
 
@@ -148,6 +151,22 @@ def _call(agent: UserAgent) -> bytes:
     return json.dumps(call).encode() + b"\0"
 
 
+def hiccups() -> float:
+    """Return in which part of the time a bare loop takes over three times what it mostly does.
+
+    What it shows is no program's but the machine's, and every wait above has it inside.
+    """
+    spans = []
+    end = time.monotonic() + BARE_SECONDS
+    while time.monotonic() < end:
+        begun = time.perf_counter()
+        for _ in range(BARE_STEPS):
+            pass
+        spans.append(time.perf_counter() - begun)
+    usual = statistics.median(spans)
+    return sum(span for span in spans if span > 3 * usual) / sum(spans)
+
+
 def percentile(values: Sequence[float], part: float) -> float:
     """Return the value below which this part of all lies."""
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
@@ -230,6 +249,16 @@ def rows(world: World) -> Iterator[Row | Curve]:
                 f"trial {number + 1}: alone {1e6 * alone:.0f} µs, at most {most:.0f}/s, "
                 f"p99 at half of it {p99s[GATED][-1]:.1f} ms"
             )
+    slow = 100 * hiccups()
+    yield Row(
+        number=0,
+        what="part of the time in which a bare loop takes over three times what it mostly does",
+        layout="nothing else runs",
+        unit="%",
+        best=slow,
+        median=slow,
+        trials=1,
+    )
     best, median = summary(factors, most=False)
     layout = "Offer with journal, metrics and log, 16 connections, no kernel"
     yield Row(
