@@ -39,6 +39,8 @@ MOST_TRIALS: Final = 3
 #: Half of what a machine takes is nearly all of it when its speed halves meanwhile, as that of a
 #: shared one does: such a trial says nothing, and is made again, but not for ever.
 STEADY: Final = 1.2
+#: What a daemon says that has more to do than it promises to keep waiting.
+BUSY: Final = b'"error":"org.sipsad.Associations.Busy"'
 ATTEMPTS: Final = 3
 #: A bare loop is looked at for so long, in pieces of some 50 µs.
 BARE_SECONDS: Final = 5.0
@@ -111,6 +113,7 @@ class OpenLoop:
             opened.setblocking(False)
         self._due: list[list[float]] = [[] for _ in self._sockets]
         self.waits: list[float] = []
+        self.busy = 0
 
     def run(self, agents: Sequence[UserAgent], rate: float, seed: int) -> list[float]:
         """Return the seconds of each from the instant at which it was due."""
@@ -129,6 +132,11 @@ class OpenLoop:
         waits, self.waits = self.waits, []
         return waits
 
+    def turned_away(self) -> int:
+        """Return how many were told to come again since this was asked last."""
+        busy, self.busy = self.busy, 0
+        return busy
+
     def _read(self) -> None:
         for opened, due in zip(self._sockets, self._due, strict=True):
             if due:
@@ -136,7 +144,9 @@ class OpenLoop:
                     data = opened.recv(1 << 16)
                 except BlockingIOError:
                     continue
-                assert b'"error"' not in data, data
+                if b'"error"' in data:
+                    assert data.count(b'"error"') == data.count(BUSY), data
+                    self.busy += data.count(BUSY)
                 now = time.monotonic()
                 for _ in range(data.count(0)):
                     self.waits.append(now - due.pop(0))
@@ -235,12 +245,14 @@ def rows(world: World) -> Iterator[Row | Curve]:
                 most = most_a_second(path, agents(2000))
                 waits[GATED] = waits_at(GATED, most, opened, number)
                 after = most_a_second(path, agents(2000))
-                if max(most, after) < STEADY * min(most, after):
+                if max(most, after) < STEADY * min(most, after) and not opened.turned_away():
                     break
                 world.say(f"void: the machine took {most:.0f}/s before and {after:.0f}/s after")
             for load in LOADS:
                 if load != GATED:
                     waits[load] = waits_at(load, most, opened, number)
+                    if busy := opened.turned_away():
+                        world.say(f"at {100 * load:.0f} %: {busy} were told to come again")
                 p50s[load].append(1000 * percentile(waits[load], 0.5))
                 p99s[load].append(1000 * percentile(waits[load], 0.99))
             opened.close()
